@@ -1,0 +1,101 @@
+"""The one seam: what a place that keeps commits promises to the store above it.
+
+Every engine implements `PersistenceEngine`; `fsstore.testing` holds it to the words below. Nothing here knows
+any engine, the store, hooks or dispatch. The promises follow NEventStore's `IPersistStreams`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
+
+
+@runtime_checkable
+class PersistenceEngine(Protocol):
+    """A store of commits. Safe to call from any number of threads.
+
+    After `close()` every call but `close()` raises `StoreClosedError`. Iterators read while they are
+    walked and may be abandoned at any point. Ranges are inclusive unless a method says otherwise.
+    """
+
+    def initialize(self) -> None:
+        """Make the store usable, creating what is missing. Harmless when repeated."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was accepted and let go of all resources. Harmless when repeated."""
+        ...
+
+    def drop(self) -> None:
+        """Destroy the store and everything in it, then close. Harmless when repeated."""
+        ...
+
+    def commit(self, attempt: CommitAttempt) -> Commit:
+        """Store `attempt` whole; durable when this returns.
+
+        Raises `DuplicateCommitError` when the stream has a commit of that id, otherwise `ConcurrencyError`
+        when sequence or revision do not directly follow the stream's head, `SerializationError` or
+        `ValueError` when the attempt cannot be written. A call that raises has stored nothing, except a
+        `StorageUnavailableError` whose `in_doubt` is true.
+        """
+        ...
+
+    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        """Store all attempts, in order, in one durable step, or none; errors as with `commit`."""
+        ...
+
+    def get_from(
+        self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
+    ) -> Iterator[Commit]:
+        """The stream's commits holding an event within the revisions, oldest first."""
+        ...
+
+    def get_from_checkpoint(
+        self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        """Commits after `checkpoint_token` up to and with `to_checkpoint`, in checkpoint order.
+
+        A reader that has seen token N never later finds an unseen commit below N.
+        """
+        ...
+
+    def get_from_date(
+        self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        """Commits with `start <= commit_stamp < end`, in checkpoint order. Both times must be aware."""
+        ...
+
+    def get_snapshot(
+        self, bucket_id: str, stream_id: str, max_revision: int | None = None
+    ) -> Snapshot | None:
+        """The stream's newest snapshot at or before `max_revision`."""
+        ...
+
+    def add_snapshot(self, snapshot: Snapshot) -> bool:
+        """Store `snapshot`. `False`, and nothing stored, for a stream without commits and for a revision
+        that has a snapshot already."""
+        ...
+
+    def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
+        """The heads of streams with `head_revision >= snapshot_revision + max_threshold`."""
+        ...
+
+    def get_undispatched_commits(self) -> Iterator[Commit]:
+        """Commits that nobody has marked as dispatched, in checkpoint order."""
+        ...
+
+    def mark_commit_as_dispatched(self, commit: Commit) -> None:
+        """Remember that `commit` was dispatched. Harmless when repeated. A mark may be lost with the power;
+        the commit is then dispatched again."""
+        ...
+
+    def delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        """Forget the stream: commits, snapshots, dispatch marks. Its tokens are never given out again."""
+        ...
+
+    def purge(self, bucket_id: str | None = None) -> None:
+        """Forget every stream of the bucket, or of the whole store. Tokens are never given out again."""
+        ...

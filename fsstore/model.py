@@ -1,0 +1,238 @@
+"""The values that travel through the store: what a writer asks for and what was stored.
+
+Immutable and slotted, checked when they are made, so that nothing behind them has to check again. Names and
+meanings are NEventStore's (`EventMessage`, `CommitAttempt`, `Commit`, `Snapshot`, `StreamHead`). This module
+must not know how or where anything is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+DEFAULT_BUCKET = "default"
+MAX_ID_CHARACTERS = 1_000
+
+
+def checked_id(value: str | UUID, what: str) -> str:
+    """`value` as the text of an id: 1 to 1,000 characters that UTF-8 can write; a `UUID` becomes its text."""
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str or UUID, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{what} must not be empty")
+    if len(value) > MAX_ID_CHARACTERS:
+        raise ValueError(f"{what} has {len(value)} characters; at most {MAX_ID_CHARACTERS} are allowed")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{what} holds a lone surrogate, which is no character: {value!r}") from error
+    return str(value)
+
+
+def _checked_int(value: int, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}")
+    return value
+
+
+def checked_stamp(value: datetime, what: str) -> datetime:
+    """`value` in UTC; a naive time is refused because nobody could say when it was."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} must be a datetime, not {type(value).__name__}")
+    if value.tzinfo is UTC:
+        return value
+    if value.utcoffset() is None:
+        raise ValueError(f"{what} must be an aware datetime; {value!r} has no time zone")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{what} {value!r} is outside of the years 1 to 9999 in UTC") from error
+
+
+def _checked_headers(value: dict[str, Any], what: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError(f"{what} must be a dict, not {type(value).__name__}")
+    return dict(value)
+
+
+@dataclass(frozen=True, slots=True)
+class EventMessage:
+    """One event: a body that the serializer knows, never `None`, and headers of the caller's own."""
+
+    body: Any
+    headers: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.body is None:
+            raise ValueError("an event's body must not be None")
+        object.__setattr__(self, "headers", _checked_headers(self.headers, "an event's headers"))
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAttempt:
+    """What a writer asks for: these events, as one unit of work, at this place of this stream.
+
+    `stream_revision` is the revision of the last event after the commit, `commit_sequence` the number of
+    this commit in its stream. Raises `ValueError` or `TypeError` when it could not be stored anywhere.
+    """
+
+    stream_id: str
+    stream_revision: int
+    commit_id: UUID
+    commit_sequence: int
+    commit_stamp: datetime
+    headers: dict[str, Any]
+    events: tuple[EventMessage, ...]
+    bucket_id: str = DEFAULT_BUCKET
+
+    def __post_init__(self) -> None:
+        _check_commit(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One stored unit of work. `checkpoint_token` is its place in the order of the whole store."""
+
+    stream_id: str
+    stream_revision: int
+    commit_id: UUID
+    commit_sequence: int
+    commit_stamp: datetime
+    headers: dict[str, Any]
+    events: tuple[EventMessage, ...]
+    bucket_id: str = DEFAULT_BUCKET
+    checkpoint_token: int = 0
+
+    def __post_init__(self) -> None:
+        _check_commit(self)
+
+    @classmethod
+    def of(cls, attempt: CommitAttempt, checkpoint_token: int) -> Commit:
+        """The commit that `attempt` became under `checkpoint_token`."""
+        return stored_commit(
+            attempt.stream_id,
+            attempt.stream_revision,
+            attempt.commit_id,
+            attempt.commit_sequence,
+            attempt.commit_stamp,
+            attempt.headers,
+            attempt.events,
+            attempt.bucket_id,
+            checkpoint_token,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of a stream folded up to `stream_revision`, so that reading can start there."""
+
+    stream_id: str
+    stream_revision: int
+    payload: Any
+    bucket_id: str = DEFAULT_BUCKET
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stream_id", checked_id(self.stream_id, "stream_id"))
+        object.__setattr__(self, "bucket_id", checked_id(self.bucket_id, "bucket_id"))
+        if _checked_int(self.stream_revision, "stream_revision") < 1:
+            raise ValueError(f"stream_revision must be at least 1, not {self.stream_revision}")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHead:
+    """How far a stream has come, and how far its newest snapshot."""
+
+    bucket_id: str
+    stream_id: str
+    head_revision: int
+    snapshot_revision: int
+
+
+def _check_commit(commit: CommitAttempt | Commit) -> None:
+    put = object.__setattr__
+    put(commit, "stream_id", checked_id(commit.stream_id, "stream_id"))
+    put(commit, "bucket_id", checked_id(commit.bucket_id, "bucket_id"))
+    if not isinstance(commit.commit_id, UUID):
+        raise TypeError(f"commit_id must be a UUID, not {type(commit.commit_id).__name__}")
+    if not commit.commit_id.int:
+        raise ValueError("commit_id must not be the empty UUID")
+    sequence = _checked_int(commit.commit_sequence, "commit_sequence")
+    revision = _checked_int(commit.stream_revision, "stream_revision")
+    if not 1 <= sequence <= revision:
+        raise ValueError(f"1 <= commit_sequence <= stream_revision must hold, not {sequence} and {revision}")
+    put(commit, "commit_stamp", checked_stamp(commit.commit_stamp, "commit_stamp"))
+    put(commit, "headers", _checked_headers(commit.headers, "headers"))
+    put(commit, "events", _checked_events(commit.events))
+
+
+def _checked_events(events: Iterable[EventMessage]) -> tuple[EventMessage, ...]:
+    if events is None:
+        raise ValueError("a commit needs at least one event")
+    checked = tuple(events)
+    if not checked:
+        raise ValueError("a commit needs at least one event")
+    for event in checked:
+        if not isinstance(event, EventMessage):
+            raise TypeError(f"events must be EventMessage values, not {type(event).__name__}")
+    return checked
+
+
+# The two constructors below make values out of parts that were checked when they were first stored. They
+# are on the path of every read, where checking again costs more than reading.
+
+_new = object.__new__
+_put_body = EventMessage.__dict__["body"].__set__
+_put_event_headers = EventMessage.__dict__["headers"].__set__
+_put_commit = [Commit.__dict__[name].__set__ for name in Commit.__slots__]
+(
+    _put_stream_id,
+    _put_stream_revision,
+    _put_commit_id,
+    _put_commit_sequence,
+    _put_commit_stamp,
+    _put_headers,
+    _put_events,
+    _put_bucket_id,
+    _put_checkpoint_token,
+) = _put_commit
+
+
+def stored_event(body: Any, headers: dict[str, Any]) -> EventMessage:
+    """An `EventMessage` of parts that came out of a store; nothing is checked or copied."""
+    event = _new(EventMessage)
+    _put_body(event, body)
+    _put_event_headers(event, headers)
+    return event
+
+
+def stored_commit(
+    stream_id: str,
+    stream_revision: int,
+    commit_id: UUID,
+    commit_sequence: int,
+    commit_stamp: datetime,
+    headers: dict[str, Any],
+    events: tuple[EventMessage, ...],
+    bucket_id: str,
+    checkpoint_token: int,
+) -> Commit:
+    """A `Commit` of parts that came out of a store; nothing is checked or copied."""
+    commit = _new(Commit)
+    _put_stream_id(commit, stream_id)
+    _put_stream_revision(commit, stream_revision)
+    _put_commit_id(commit, commit_id)
+    _put_commit_sequence(commit, commit_sequence)
+    _put_commit_stamp(commit, commit_stamp)
+    _put_headers(commit, headers)
+    _put_events(commit, events)
+    _put_bucket_id(commit, bucket_id)
+    _put_checkpoint_token(commit, checkpoint_token)
+    return commit
