@@ -1,0 +1,140 @@
+"""`EngineModel` dressed as an engine with every capability: what the conformance suite itself is tested on.
+
+Whatever is opened at one place shares one model, which stays when the engines are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from threading import RLock
+from typing import Any
+from uuid import UUID
+
+from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StoreClosedError
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_stamp
+from fsstore.testing import EngineModel
+
+RECORD_LIMIT_BYTES = 2 * 2**20
+PLAIN = (type(None), bool, int, float, str, bytes, date, datetime, UUID, Decimal)
+
+places: dict[Path, EngineModel] = {}
+lock = RLock()
+
+
+class ModelEngine:
+    model_class = EngineModel
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+        self.closed = False
+
+    @property
+    def model(self) -> EngineModel:
+        if self.closed:
+            raise StoreClosedError("this engine was closed; open it again")
+        return places[self.where]
+
+    def initialize(self) -> None:
+        with lock:
+            if self.closed:
+                raise StoreClosedError("this engine was closed; open it again")
+            places.setdefault(self.where, self.model_class())
+
+    def close(self) -> None:
+        with lock:
+            self.closed = True
+
+    def drop(self) -> None:
+        with lock:
+            places.pop(self.where, None)
+            self.close()
+
+    def commit(self, attempt: CommitAttempt) -> Commit:
+        return self.commit_many([attempt])[0]
+
+    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        for attempt in attempts:
+            self.check_writable(attempt)
+        with lock:
+            try:
+                return self.model.commit_many(attempts)
+            except (ConcurrencyError, DuplicateCommitError) as error:
+                raise type(error)(self.describe(attempts)) from None
+
+    def describe(self, attempts: Sequence[CommitAttempt]) -> str:
+        """Bucket, stream and commit of the first attempt that is refused."""
+        trial = deepcopy(self.model)
+        for attempt in attempts:
+            try:
+                EngineModel.commit_many(trial, [attempt])
+            except (ConcurrencyError, DuplicateCommitError):
+                return f"bucket {attempt.bucket_id}, stream {attempt.stream_id}, commit {attempt.commit_id}"
+        return "commit"
+
+    def check_writable(self, attempt: CommitAttempt) -> None:
+        size_bytes = self.size(attempt.headers)
+        size_bytes += sum(self.size(event.body) + self.size(event.headers) for event in attempt.events)
+        if size_bytes > RECORD_LIMIT_BYTES:
+            raise ValueError(f"commit {attempt.commit_id} has {size_bytes} bytes")
+
+    def size(self, value: Any) -> int:
+        if isinstance(value, dict):
+            return sum(map(self.size, value)) + sum(map(self.size, value.values()))
+        if isinstance(value, list):
+            return sum(map(self.size, value))
+        if type(value) not in PLAIN:
+            raise SerializationError(f"{type(value)} cannot be written")
+        return len(value) if isinstance(value, str | bytes) else 1
+
+    def read(self, call: str, *args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return deepcopy(getattr(self.model, call)(*args, **kwargs))
+
+    def get_from(
+        self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
+    ) -> Iterator[Commit]:
+        return iter(self.read("get_from", bucket_id, stream_id, min_revision, max_revision))
+
+    def get_from_checkpoint(
+        self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        return iter(self.read("get_from_checkpoint", checkpoint_token, to_checkpoint, bucket_id=bucket_id))
+
+    def get_from_date(
+        self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        start = checked_stamp(start, "start")
+        end = None if end is None else checked_stamp(end, "end")
+        return iter(self.read("get_from_date", start, end, bucket_id=bucket_id))
+
+    def get_snapshot(
+        self, bucket_id: str, stream_id: str, max_revision: int | None = None
+    ) -> Snapshot | None:
+        return self.read("get_snapshot", bucket_id, stream_id, max_revision)
+
+    def add_snapshot(self, snapshot: Snapshot) -> bool:
+        self.size(snapshot.payload)
+        with lock:
+            return self.model.add_snapshot(snapshot)
+
+    def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
+        return iter(self.read("get_streams_to_snapshot", bucket_id, max_threshold))
+
+    def get_undispatched_commits(self) -> Iterator[Commit]:
+        return iter(self.read("get_undispatched_commits"))
+
+    def mark_commit_as_dispatched(self, commit: Commit) -> None:
+        with lock:
+            self.model.mark_commit_as_dispatched(commit)
+
+    def delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        with lock:
+            self.model.delete_stream(bucket_id, stream_id)
+
+    def purge(self, bucket_id: str | None = None) -> None:
+        with lock:
+            self.model.purge(bucket_id)
