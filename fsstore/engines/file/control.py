@@ -1,0 +1,105 @@
+"""The control page: the few numbers that all processes of one store share through a mapped file.
+
+Marks are journal positions and only ever grow. Each is stored with its complement, so that a word which was
+damaged or half-moved at a crash is seen and the smaller, safe value believed. The page is disposable: recovery
+makes a new one from the journal. It must not know what the marks are used for.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fsstore.engines.file.disk import Disk, Words
+
+_MASK: Final = 0xFFFFFFFFFFFFFFFF
+_MAGIC: Final = int.from_bytes(b"fsstore\x01", "big")
+CONTROL_BYTES: Final = 4096
+_WORDS: Final = CONTROL_BYTES // 8
+
+EPOCH: Final = 4
+TAIL: Final = 6
+SYNCED: Final = 8
+VISIBLE: Final = 10
+FOLDED: Final = 12
+NEXT_TOKEN: Final = 14
+FAILED: Final = 16
+CLEAN: Final = 18
+ERASE: Final = 20
+_PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE)
+
+
+class Control:
+    """The shared page. `tail` and `next_token` move under the write lock; the other marks by `advance`."""
+
+    def __init__(self, disk: Disk, path: str, store_id: bytes, *, write: bool) -> None:
+        self._disk = disk
+        self._store = (int.from_bytes(store_id[:8], "big"), int.from_bytes(store_id[8:], "big"))
+        self._handle = disk.open(path, write=write, create=write)
+        try:
+            if disk.size(self._handle) < CONTROL_BYTES:
+                if not write:
+                    raise FileNotFoundError(path)
+                disk.write(self._handle, bytes(CONTROL_BYTES), 0)
+            self._words: Words = disk.map_words(self._handle, _WORDS, write=write)
+        except BaseException:
+            disk.close(self._handle)
+            raise
+
+    def whole(self) -> bool:
+        """Whether this is this store's page and every mark in it agrees with its complement."""
+        words = self._words
+        if (words[0], words[1], words[2]) != (_MAGIC, *self._store):
+            return False
+        return all(words[pair] == _MASK - words[pair + 1] for pair in _PAIRS)
+
+    def lower_bound(self, mark: int) -> int:
+        """The smaller of a mark's two copies: never beyond the truth. 0 when this is no page of this store."""
+        words = self._words
+        if (words[0], words[1], words[2]) != (_MAGIC, *self._store):
+            return 0
+        return min(words[mark], _MASK - words[mark + 1])
+
+    def reset(self, *, epoch: int, tail: int, folded: int, next_token: int) -> None:
+        """A new page after recovery: everything up to `tail` is flushed and visible."""
+        self._words[0] = 0
+        for mark, value in (
+            (EPOCH, epoch),
+            (TAIL, tail),
+            (SYNCED, tail),
+            (VISIBLE, tail),
+            (FOLDED, folded),
+            (NEXT_TOKEN, next_token),
+            (FAILED, 0),
+            (CLEAN, 0),
+            (ERASE, 0),
+        ):
+            self.set(mark, value)
+        self._words[1], self._words[2] = self._store
+        self._words[0] = _MAGIC
+
+    def get(self, mark: int) -> int:
+        return self._words[mark]
+
+    def set(self, mark: int, value: int) -> None:
+        self._words[mark] = value
+        self._words[mark + 1] = _MASK - value
+
+    def advance(self, values: dict[int, int]) -> None:
+        """Move marks up to `values`, never back, whatever other processes do at the same time."""
+        if all(self._words[mark] >= value for mark, value in values.items()):
+            return
+        self._disk.lock(self._handle)
+        try:
+            for mark, value in values.items():
+                if self._words[mark] < value:
+                    self.set(mark, value)
+        finally:
+            self._disk.unlock(self._handle)
+
+    def flush(self) -> None:
+        """The page is on the device when this returns."""
+        self._disk.flush(self._handle)
+
+    def close(self) -> None:
+        self._words.release()
+        self._disk.close(self._handle)

@@ -1,0 +1,326 @@
+"""Folding: what the journal says is written into the streams' own files, and the journal's space is free again.
+
+Group by stream, write each stream's records in one call at the places that they carry, write the indexes,
+flush, then move the fold mark. Every step writes the same bytes at the same places when it is repeated, so a
+fold that was interrupted anywhere is simply done again; until the mark moves the journal still has everything.
+One process folds at a time. This module writes segments and indexes and judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fsstore.engines.file import format, segments
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.ids import IdIndex
+from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments
+from fsstore.errors import CorruptionError
+
+_FEW_FILES = 16
+_SCAN_TOKENS = 65_536
+_FEW_KEYS = 8
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one fold has to write for one stream."""
+
+    bucket_id: str
+    stream_id: str
+    reset: bool = False
+    commits: list[tuple[format.RecordHeader, memoryview]] = field(default_factory=list)
+    snapshots: list[tuple[format.RecordHeader, memoryview]] = field(default_factory=list)
+
+    def clear(self) -> None:
+        self.reset = True
+        self.commits, self.snapshots = [], []
+
+
+class Fold:
+    """Moves one range of the journal into the streams' files. Used by the holder of the fold lock only."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        store: str,
+        seed: int,
+        journal: Journal,
+        heads: Heads,
+        commits: CommitsIndex,
+        *,
+        index_from_bytes: int,
+    ) -> None:
+        self._disk = disk
+        self._store = store
+        self._seed = seed
+        self._journal = journal
+        self._heads = heads
+        self._commits = commits
+        self._index_from_bytes = index_from_bytes
+        self._files = Segments(disk, store, seed, max_handles=0)
+
+    def run(self, start: int, target: int, most_bytes: int) -> tuple[int, bool]:
+        """Fold the records from `start` to at most `target`; durable when this returns.
+
+        Gives the position up to which everything is folded, and whether anything was deleted on the way.
+        """
+        self._touched: list[str] = []
+        self._open_handles: list[int] = []
+        self._directories: set[str] = set()
+        try:
+            return self._run(start, target, most_bytes)
+        finally:
+            for handle in self._open_handles:
+                self._disk.close(handle)
+
+    def _run(self, start: int, target: int, most_bytes: int) -> tuple[int, bool]:
+        groups, purges, end, next_token = self._collect(start, target, most_bytes)
+        if end < target and end - start < most_bytes:
+            raise CorruptionError(
+                "the journal ends before its durable mark",
+                path=self._store,
+                expected=f"records up to position {target}, found up to {end}",
+                repair=f"fsstore repair {self._store}",
+            )
+        for bucket_id in purges:
+            self._purge(bucket_id, groups)
+        gone = {key for key, group in groups.items() if group.reset}
+        if gone:
+            self._forget_tokens(gone)
+        entries: dict[int, bytes] = self._deleted_tokens
+        for key, group in groups.items():
+            self._write_stream(key, group, entries)
+        self._write_entries(entries)
+        if next_token is None:
+            next_token = self._commits.next_token
+        next_token = max(next_token, self._commits.next_token)
+        self._heads.mark_folded(end, next_token)
+        self._commits.mark_folded(end, next_token)
+        self._flush()
+        return end, bool(gone or purges)
+
+    # ---- collecting ----
+
+    def _collect(
+        self, start: int, target: int, most_bytes: int
+    ) -> tuple[dict[bytes, _Group], list[str | None], int, int | None]:
+        groups: dict[bytes, _Group] = {}
+        purges: list[str | None] = []
+        self._deleted_tokens: dict[int, bytes] = {}
+        end, next_token, batch_open = start, None, False
+        for header, record in self._journal.walk(start, target):
+            body = record[format.RECORD_HEADER_BYTES :]
+            if header.kind == format.PURGE:
+                bucket_id = format.read_purge(bytes(body))
+                purges.append(bucket_id)
+                for group in groups.values():
+                    if bucket_id is None or group.bucket_id == bucket_id:
+                        self._clear(group)
+            elif header.kind in (format.COMMIT, format.SNAPSHOT, format.DELETE_STREAM):
+                known = groups.get(header.key)
+                if known is None:
+                    bucket_id, stream_id, _ = format.split_prefix(body)
+                    known = groups[header.key] = _Group(bucket_id, stream_id)
+                    known.reset = None in purges or bucket_id in purges
+                if header.kind == format.COMMIT:
+                    known.commits.append((header, record))
+                    next_token = header.token + 1
+                elif header.kind == format.SNAPSHOT:
+                    known.snapshots.append((header, record))
+                else:
+                    self._clear(known)
+            end = header.end
+            batch_open = header.following > 0
+            if end - start >= most_bytes and not batch_open:
+                break
+        return groups, purges, end, next_token
+
+    def _clear(self, group: _Group) -> None:
+        for header, _ in group.commits:
+            self._deleted_tokens[header.token] = format.deleted_commits_entry(self._seed, header.token)
+        group.clear()
+
+    def _purge(self, bucket_id: str | None, groups: dict[bytes, _Group]) -> None:
+        """Every folded stream of the bucket is reset, unless what came after the purge did that already."""
+        mark = None if bucket_id is None else format.bucket_mark(bucket_id)
+        for head in self._heads.all():
+            if head.segment_bytes and (mark is None or head.bucket == mark) and head.key not in groups:
+                groups[head.key] = _Group(bucket_id or "", "", reset=True)
+
+    def _forget_tokens(self, keys: set[bytes]) -> None:
+        """Entries of commits.index that point at streams which are about to go."""
+        last = self._commits.next_token - 1
+        width = format.COMMITS_ENTRY_BYTES
+        for first in range(1, last + 1, _SCAN_TOKENS):
+            data = self._commits.read(first, min(last, first + _SCAN_TOKENS - 1))
+            for number in self._entries_of(data, keys, width):
+                token = first + number
+                self._deleted_tokens[token] = format.deleted_commits_entry(self._seed, token)
+
+    @staticmethod
+    def _entries_of(data: bytes, keys: set[bytes], width: int) -> Iterable[int]:
+        if len(keys) > _FEW_KEYS:
+            yield from (n for n in range(len(data) // width) if data[n * width : n * width + 16] in keys)
+            return
+        for key in keys:
+            at = data.find(key)
+            while at >= 0:
+                if at % width == 0:
+                    yield at // width
+                at = data.find(key, at + 1)
+
+    # ---- writing ----
+
+    def _write_stream(self, key: bytes, group: _Group, entries: dict[int, bytes]) -> None:
+        known = self._heads.get(key)
+        if group.reset:
+            self._remove(key)
+            known = None
+        if known is not None and not known.segment_bytes:
+            known = None
+        if not group.commits and not group.snapshots:
+            if group.reset:
+                self._heads.put(format.Head(key, 0, 0, 0, 0, 0, 0, 0))
+            return
+        head = known or format.Head(key, 0, 0, 0, 0, 0, 0, format.bucket_mark(group.bucket_id))
+        if group.commits:
+            last = group.commits[-1][0]
+            head.segment_bytes = last.place + last.length_bytes
+            head.token, head.revision, head.sequence = last.token, last.revision, last.sequence
+            self._append(key, group, SEGMENT, group.commits)
+            for header, _ in group.commits:
+                entries[header.token] = format.pack_commits_entry(
+                    self._seed,
+                    header.token,
+                    key,
+                    header.place,
+                    header.length_bytes,
+                    header.revision,
+                    header.sequence,
+                    header.stamp_us,
+                )
+            if head.segment_bytes >= self._index_from_bytes:
+                self._index(key, group, head)
+        if group.snapshots:
+            last = group.snapshots[-1][0]
+            head.snapshots_bytes = last.place + last.length_bytes
+            head.snapshot_revision = max(head.snapshot_revision, *(header.revision for header, _ in group.snapshots))
+            self._append(key, group, SNAPSHOTS, group.snapshots)
+        self._heads.put(head)
+
+    def _append(
+        self,
+        key: bytes,
+        group: _Group,
+        kind: str,
+        records: list[tuple[format.RecordHeader, memoryview]],
+    ) -> None:
+        """One write for all records: their places follow one another without a gap."""
+        path = self._files.path(key, kind)
+        place = records[0][0].place
+        parts = [record for _, record in records]
+        header = format.segment_header(self._seed, group.bucket_id, group.stream_id, kind)
+        if place == len(header):
+            parts.insert(0, memoryview(header))
+            place = 0
+        handle = self._open(path, self._files.directory(key), create=place == 0)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._disk.write(handle, data, place)
+
+    def _open(self, path: str, directory: str, *, create: bool) -> int:
+        try:
+            handle = self._disk.open(path, write=True)
+        except FileNotFoundError:
+            if not create:
+                raise CorruptionError(
+                    "a stream's file is missing", path=path, repair=f"fsstore repair {self._store}"
+                ) from None
+            try:
+                handle = self._disk.open(path, write=True, create=True)
+            except FileNotFoundError:
+                self._disk.make_directory(directory)
+                self._directories.add(f"{self._store}/streams")
+                handle = self._disk.open(path, write=True, create=True)
+            self._directories.add(directory)
+        self._keep(handle, path)
+        return handle
+
+    def _keep(self, handle: int, path: str) -> None:
+        """A few handles stay open, to be flushed one by one; with many the whole file system is flushed."""
+        self._touched.append(path)
+        if len(self._open_handles) < _FEW_FILES:
+            self._open_handles.append(handle)
+        else:
+            self._disk.close(handle)
+
+    def _remove(self, key: bytes) -> None:
+        for kind in (SEGMENT, SNAPSHOTS, INDEX, IDS):
+            path = self._files.path(key, kind)
+            if self._disk.exists(path):
+                self._disk.unlink(path)
+                self._directories.add(self._files.directory(key))
+
+    def _index(self, key: bytes, group: _Group, head: format.Head) -> None:
+        """Extend the stream's indexes by the new commits; made anew where they do not reach up to them."""
+        headers = [header for header, _ in group.commits]
+        first = headers[0].sequence
+        stream = segments.Stream.of(group.bucket_id, group.stream_id)
+
+        def whole() -> list[format.RecordHeader]:
+            return [header for header, _ in self._files.records(stream, head.segment_bytes)]
+
+        index = self._open_index(key, INDEX)
+        offset = format.INDEX_HEADER_BYTES + (first - 1) * format.STREAM_INDEX_ENTRY_BYTES
+        indexed = headers
+        if self._disk.size(index) < offset:
+            header = format.pack_file_header("index", self._seed, [key], format.INDEX_HEADER_BYTES)
+            self._disk.write(index, header, 0)
+            indexed, offset = whole(), format.INDEX_HEADER_BYTES
+        pack = format.STREAM_INDEX_ENTRY.pack
+        entries = [pack(one.place, one.length_bytes, one.revision, one.commit_id) for one in indexed]
+        self._disk.write(index, b"".join(entries), offset)
+        self._keep(index, self._files.path(key, INDEX))
+
+        ids = self._open_index(key, IDS)
+        IdIndex(self._disk, self._files.path(key, IDS), self._seed).extend(
+            first, [one.commit_id for one in headers], lambda: (one.commit_id for one in whole()), ids
+        )
+        self._keep(ids, self._files.path(key, IDS))
+
+    def _open_index(self, key: bytes, kind: str) -> int:
+        self._directories.add(self._files.directory(key))
+        return self._disk.open(self._files.path(key, kind), write=True, create=True)
+
+    def _write_entries(self, entries: dict[int, bytes]) -> None:
+        tokens = sorted(entries)
+        at = 0
+        while at < len(tokens):
+            end = at + 1
+            while end < len(tokens) and tokens[end] == tokens[end - 1] + 1:
+                end += 1
+            self._commits.write(tokens[at], b"".join([entries[token] for token in tokens[at:end]]))
+            at = end
+
+    # ---- making it durable ----
+
+    def _flush(self) -> None:
+        many = len(self._touched) > len(self._open_handles)
+        if many and self._commits.flush_file_system():
+            return
+        for handle in self._open_handles:
+            self._disk.flush(handle)
+        for path in self._touched[len(self._open_handles) :]:
+            handle = self._disk.open(path, write=True)
+            try:
+                self._disk.flush(handle)
+            finally:
+                self._disk.close(handle)
+        for directory in sorted(self._directories, reverse=True):
+            self._disk.flush_directory(directory)
+        self._heads.flush()
+        self._commits.flush()
+        self._disk.flush_directory(self._store)

@@ -1,0 +1,355 @@
+"""What the file engine's bytes look like: records, file headers, index entries. No input or output here.
+
+Every byte layout of `docs/file-format.md` is written and judged in this module and nowhere else. A record is
+one msgpack array of fixed-width fields, so that a journal or segment is a plain msgpack stream to any reader
+and a single `struct` to this one. All checksums are CRC-32C, seeded with the store's id, so that bytes of
+another store are never believed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgpack
+from crc32c import crc32c
+
+FORMAT_VERSION: Final = 1
+
+COMMIT: Final = 1
+SNAPSHOT: Final = 2
+DELETE_STREAM: Final = 3
+PURGE: Final = 4
+ROLL: Final = 5
+KINDS: Final = frozenset((COMMIT, SNAPSHOT, DELETE_STREAM, PURGE, ROLL))
+
+NO_KEY: Final = bytes(16)
+NO_ID: Final = bytes(16)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+MAX_LAG: Final = 0xFFFFFFFF
+MAX_REVISION: Final = 0xFFFFFFFF
+
+# The markers between the fields are msgpack's type bytes; see the table in docs/file-format.md.
+_PACK: Final = struct.Struct(">BBI BBBB BI BQ BI BQ BB16s BQ BI BI BB16s Bq BI BI".replace(" ", ""))
+_UNPACK: Final = struct.Struct(">xxI xBxB xI xQ xI xQ xx16s xQ xI xI xx16s xq xI xI".replace(" ", ""))
+RECORD_HEADER_BYTES: Final = _PACK.size
+RECORD_MAGIC: Final = b"\x9f\xce"
+_CRC_END: Final = 6
+
+
+class RecordHeader(NamedTuple):
+    """The fixed fields of a record, in the order in which they are stored."""
+
+    crc: int
+    kind: int
+    flags: int
+    following: int
+    position: int
+    lag_bytes: int
+    place: int
+    key: bytes
+    token: int
+    revision: int
+    sequence: int
+    commit_id: bytes
+    stamp_us: int
+    body_crc: int
+    body_bytes: int
+
+    @property
+    def length_bytes(self) -> int:
+        """Of the whole record."""
+        return RECORD_HEADER_BYTES + self.body_bytes
+
+    @property
+    def end(self) -> int:
+        """The journal position after this record."""
+        return self.position + RECORD_HEADER_BYTES + self.body_bytes
+
+
+def store_seed(store_id: bytes) -> int:
+    """What every checksum of that store starts from."""
+    return int(crc32c(store_id))
+
+
+def checksum(data: bytes | memoryview, seed: int) -> int:
+    """CRC-32C of `data`, going on from `seed`."""
+    return int(crc32c(data, seed))
+
+
+def pack_record(
+    seed: int,
+    kind: int,
+    position: int,
+    body: bytes,
+    body_crc: int,
+    *,
+    following: int = 0,
+    lag_bytes: int = 0,
+    place: int = 0,
+    key: bytes = NO_KEY,
+    token: int = 0,
+    revision: int = 0,
+    sequence: int = 0,
+    commit_id: bytes = NO_ID,
+    stamp_us: int = 0,
+) -> bytes:
+    """The bytes of one record's header; the body follows it."""
+    header = bytearray(
+        _PACK.pack(
+            0x9F, 0xCE, 0,
+            0xCC, kind, 0xCC, 0,
+            0xCE, following,
+            0xCF, position,
+            0xCE, lag_bytes,
+            0xCF, place,
+            0xC4, 16, key,
+            0xCF, token,
+            0xCE, revision,
+            0xCE, sequence,
+            0xC4, 16, commit_id,
+            0xD3, stamp_us,
+            0xCE, body_crc,
+            0xC6, len(body),
+        )
+    )  # fmt: skip
+    header[2:_CRC_END] = crc32c(header[_CRC_END:], seed).to_bytes(4, "big")
+    return bytes(header)
+
+
+def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeader | None:
+    """The record header at `offset`, or `None` where there is none that its checksum vouches for."""
+    end = offset + RECORD_HEADER_BYTES
+    if end > len(data) or data[offset] != 0x9F:
+        return None
+    fields = _UNPACK.unpack_from(data, offset)
+    if crc32c(data[offset + _CRC_END : end], seed) != fields[0]:
+        return None
+    return RecordHeader(*fields)
+
+
+def body_is_whole(data: bytes | memoryview, offset: int, header: RecordHeader, seed: int) -> bool:
+    """Whether the body of the record at `offset` is all there and as it was written."""
+    start = offset + RECORD_HEADER_BYTES
+    body = data[start : start + header.body_bytes]
+    return len(body) == header.body_bytes and crc32c(body, seed) == header.body_crc
+
+
+# ---- streams -------------------------------------------------------------------------------------------
+
+
+def stream_prefix(bucket_id: str, stream_id: str) -> bytes:
+    """What the body of every record of that stream starts with: the two ids as msgpack strings."""
+    return bytes(msgpack.packb(bucket_id)) + bytes(msgpack.packb(stream_id))
+
+
+def stream_key(prefix: bytes) -> bytes:
+    """16 bytes that stand for the stream; also its file name, so that any id suits any file system."""
+    return blake2b(prefix, digest_size=16).digest()
+
+
+def bucket_mark(bucket_id: str) -> int:
+    """64 bits that stand for a bucket in the table of heads."""
+    return int.from_bytes(blake2b(bucket_id.encode(), digest_size=8).digest(), "big")
+
+
+def split_prefix(body: bytes | memoryview) -> tuple[str, str, int]:
+    """Bucket id, stream id and the length of both in front of `body`; `ValueError` when they are not there."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(body), 1), strict_map_key=False)
+    unpacker.feed(body)
+    try:
+        bucket_id, stream_id = unpacker.unpack(), unpacker.unpack()
+    except Exception as error:  # whatever msgpack finds wrong, the ids cannot be read
+        raise ValueError("the ids in front of a record's body cannot be read") from error
+    if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
+        raise ValueError("the ids in front of a record's body are not strings")
+    return bucket_id, stream_id, unpacker.tell()
+
+
+def pack_purge(bucket_id: str | None) -> bytes:
+    """The body of a PURGE record: one bucket's id, or nil for all."""
+    return bytes(msgpack.packb(bucket_id))
+
+
+def read_purge(body: bytes) -> str | None:
+    """The bucket that a PURGE record names, `None` for all."""
+    bucket_id = msgpack.unpackb(body)
+    if bucket_id is not None and not isinstance(bucket_id, str):
+        raise ValueError("a PURGE record names no bucket")
+    return bucket_id
+
+
+def stamp_to_us(stamp: datetime) -> int:
+    """Microseconds since 1970, exact."""
+    return (stamp - _EPOCH) // _MICROSECOND
+
+
+def stamp_from_us(stamp_us: int) -> datetime:
+    """The aware UTC time of `stamp_to_us`."""
+    return _EPOCH + timedelta(microseconds=stamp_us)
+
+
+# ---- headers of files ----------------------------------------------------------------------------------
+
+
+class FormatError(ValueError):
+    """A file's header is not what it must be; says what was expected."""
+
+
+class NewerFormatError(FormatError):
+    """The file was written by a later version of this format."""
+
+
+def pack_file_header(kind: str, seed: int, fields: list[object], size_bytes: int | None = None) -> bytes:
+    """`["fsstore <kind>", version, fields, crc]` as one msgpack array, padded with nil to `size_bytes`."""
+    head = bytes(msgpack.packb(f"fsstore {kind}")) + bytes(msgpack.packb(FORMAT_VERSION))
+    head += bytes(msgpack.packb(fields))
+    data = b"\x94" + head + b"\xce" + checksum(head, seed).to_bytes(4, "big")
+    if size_bytes is None:
+        return data
+    if len(data) > size_bytes:
+        raise ValueError(f"a {kind} header of {len(data)} bytes does not fit into {size_bytes}")
+    return data + b"\xc0" * (size_bytes - len(data))
+
+
+def read_file_header(kind: str, data: bytes, seed: int | None) -> tuple[list[object], int]:
+    """The fields of a file header and its length; `seed` is `None` where the fields bring the store id."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1), strict_map_key=False)
+    unpacker.feed(data)
+    try:
+        if unpacker.read_array_header() != 4:
+            raise FormatError(f"a {kind} header")
+        name, version = unpacker.unpack(), unpacker.unpack()
+        if name != f"fsstore {kind}" or not isinstance(version, int) or isinstance(version, bool):
+            raise FormatError(f"a {kind} header, not {name!r}")
+        # A newer version may lay out everything behind this point otherwise, its checksum included.
+        if version > FORMAT_VERSION:
+            raise NewerFormatError(
+                f"format version {FORMAT_VERSION} or older, not {version}: a newer fsstore wrote this"
+            )
+        fields = unpacker.unpack()
+        end = unpacker.tell()
+        crc = unpacker.unpack()
+    except FormatError:
+        raise
+    except Exception as error:  # whatever msgpack finds wrong, this is no header
+        raise FormatError(f"a whole {kind} header") from error
+    if not isinstance(fields, list):
+        raise FormatError(f"the fields of a {kind} header")
+    if seed is None:
+        seed = store_seed(fields[0]) if fields and isinstance(fields[0], bytes) else 0
+    if crc != checksum(data[1:end], seed):
+        raise FormatError(f"a {kind} header with the right checksum")
+    return fields, unpacker.tell()
+
+
+def segment_header(seed: int, bucket_id: str, stream_id: str, kind: str = "segment") -> bytes:
+    """The first bytes of a stream's segment or snapshot file."""
+    return pack_file_header(kind, seed, [bucket_id, stream_id])
+
+
+JOURNAL_HEADER_BYTES: Final = 128
+
+
+def journal_header(seed: int, base: int, size_bytes: int) -> bytes:
+    """The first 128 bytes of a journal file that holds the positions from `base`."""
+    return pack_file_header("journal", seed, [base, size_bytes], JOURNAL_HEADER_BYTES)
+
+
+# ---- index entries -------------------------------------------------------------------------------------
+
+INDEX_HEADER_BYTES: Final = 128
+_ENTRY: Final = struct.Struct(">16sQIIIqI")
+COMMITS_ENTRY_BYTES: Final = _ENTRY.size
+
+
+class CommitsEntry(NamedTuple):
+    """One entry of commits.index: where the commit of that token is. All zero but the checksum: deleted."""
+
+    key: bytes
+    place: int
+    length_bytes: int
+    revision: int
+    sequence: int
+    stamp_us: int
+    crc: int
+
+    @property
+    def deleted(self) -> bool:
+        return not self.length_bytes
+
+
+def pack_commits_entry(
+    seed: int, token: int, key: bytes, place: int, length: int, revision: int, sequence: int, stamp_us: int
+) -> bytes:
+    """The entry for `token`, which its checksum covers too."""
+    data = _ENTRY.pack(key, place, length, revision, sequence, stamp_us, 0)[:-4]
+    return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def deleted_commits_entry(seed: int, token: int) -> bytes:
+    """The entry of a token whose commit was deleted."""
+    return pack_commits_entry(seed, token, NO_KEY, 0, 0, 0, 0, 0)
+
+
+def read_commits_entries(data: bytes) -> Iterator[CommitsEntry]:
+    """The entries in `data`; their checksums are `commits_entry_is_whole`'s to judge."""
+    return map(CommitsEntry._make, _ENTRY.iter_unpack(data))
+
+
+def commits_entry_is_whole(data: bytes | memoryview, offset: int, token: int, seed: int) -> bool:
+    """Whether the entry at `offset` is the one written for `token`."""
+    end = offset + COMMITS_ENTRY_BYTES
+    stored = int.from_bytes(data[end - 4 : end], "big")
+    return crc32c(data[offset : end - 4], (seed + token) & 0xFFFFFFFF) == stored
+
+
+_HEAD: Final = struct.Struct(">16sQQQIIIQI")
+HEAD_BYTES: Final = _HEAD.size
+
+
+@dataclass(slots=True)
+class Head:
+    """One slot of heads.index: how far a stream's files go. No segment bytes: the stream was deleted."""
+
+    key: bytes
+    segment_bytes: int
+    snapshots_bytes: int
+    token: int
+    revision: int
+    sequence: int
+    snapshot_revision: int
+    bucket: int
+
+    def pack(self, seed: int) -> bytes:
+        data = _HEAD.pack(
+            self.key,
+            self.segment_bytes,
+            self.snapshots_bytes,
+            self.token,
+            self.revision,
+            self.sequence,
+            self.snapshot_revision,
+            self.bucket,
+            0,
+        )[:-4]
+        return data + crc32c(data, seed).to_bytes(4, "big")
+
+
+def read_head(data: bytes | memoryview, offset: int, seed: int) -> Head | None:
+    """The slot at `offset`, or `None` where its checksum does not vouch for it."""
+    end = offset + HEAD_BYTES
+    fields = _HEAD.unpack_from(data, offset)
+    if crc32c(data[offset : end - 4], seed) != fields[-1]:
+        return None
+    return Head(*fields[:-1])
+
+
+STREAM_INDEX_ENTRY: Final = struct.Struct(">QII16s")
+STREAM_INDEX_ENTRY_BYTES: Final = STREAM_INDEX_ENTRY.size

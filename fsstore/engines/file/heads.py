@@ -1,0 +1,179 @@
+"""heads.index: how far each folded stream goes, in one hash table on disk.
+
+A commit to a stream that this process has not seen finds its head here with one read, and a segment that is
+shorter than the table says is seen to be damaged. Open addressing, linear probing, slots of 64 bytes, each
+with a checksum; rebuilt from the segments when it is missing or older than the fold mark. Only the folding
+process writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fsstore.engines.file import format
+from fsstore.engines.file.disk import Disk
+
+_FIRST_CAPACITY = 1024
+_PROBE_SLOTS = 4
+_SCAN_SLOTS = 16_384
+_EMPTY = bytes(format.HEAD_BYTES)
+FILE_NAME = "heads.index"
+
+
+class StaleIndexError(Exception):
+    """The index is missing, damaged or older than what it must cover: rebuild it."""
+
+
+class Heads:
+    """The table of one store. Readers may look while the folding process writes."""
+
+    def __init__(self, disk: Disk, store: str, seed: int, *, write: bool) -> None:
+        self._disk = disk
+        self._path = f"{store}/{FILE_NAME}"
+        self._store = store
+        self._seed = seed
+        self._write = write
+        self._handle: int | None = None
+        self.capacity = 0
+        self.count = 0
+        self.folded = 0
+        self.next_token = 0
+
+    def open(self, *, at_least_folded: int) -> None:
+        """Open the table; `StaleIndexError` unless it covers every stream folded below that position."""
+        self.close()
+        try:
+            self._handle = self._disk.open(self._path, write=self._write)
+            data = self._disk.read(self._handle, format.INDEX_HEADER_BYTES, 0)
+            fields, _ = format.read_file_header("heads", data, self._seed)
+            self.capacity, self.count, self.folded, self.next_token = map(int, fields)  # type: ignore[call-overload]
+            size = format.INDEX_HEADER_BYTES + self.capacity * format.HEAD_BYTES
+            if self.folded < at_least_folded or self._disk.size(self._handle) < size or self.capacity < 1:
+                raise StaleIndexError(self._path)
+        except (FileNotFoundError, format.FormatError, TypeError, ValueError) as error:
+            self.close()
+            raise StaleIndexError(self._path) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def create(self, capacity: int = _FIRST_CAPACITY) -> None:
+        """An empty table in place of any other."""
+        self.close()
+        self._handle = self._new_file(f"{self._path}.new", capacity)
+        self._disk.rename(f"{self._path}.new", self._path)
+        self.capacity, self.count, self.folded, self.next_token = capacity, 0, 0, 0
+
+    def _new_file(self, path: str, capacity: int) -> int:
+        handle = self._disk.open(path, write=True, create=True)
+        try:
+            self._disk.truncate(handle, 0)
+            self._disk.truncate(handle, format.INDEX_HEADER_BYTES + capacity * format.HEAD_BYTES)
+        except BaseException:
+            self._disk.close(handle)
+            raise
+        return handle
+
+    def get(self, key: bytes) -> format.Head | None:
+        """The stream's slot, also one that says the stream was deleted; `None` when there is none."""
+        _, head = self._find(key)
+        return head
+
+    def _find(self, key: bytes) -> tuple[int, format.Head | None]:
+        """The slot number where the key is, or where it would go."""
+        first = int.from_bytes(key[:8], "big") % self.capacity
+        free, probed = -1, 0
+        while probed < self.capacity:
+            slots = min(_PROBE_SLOTS, self.capacity - first)
+            data = self._read(first, slots)
+            for slot in range(slots):
+                offset = slot * format.HEAD_BYTES
+                if data[offset : offset + 16] == key:
+                    head = format.read_head(data, offset, self._seed)
+                    if head is not None:
+                        return first + slot, head
+                    free = first + slot if free < 0 else free
+                elif data[offset : offset + format.HEAD_BYTES] == _EMPTY:
+                    return (first + slot if free < 0 else free), None
+            probed += slots
+            first = (first + slots) % self.capacity
+        return free, None
+
+    def _read(self, slot: int, slots: int) -> bytes:
+        assert self._handle is not None
+        return self._disk.read(
+            self._handle, slots * format.HEAD_BYTES, format.INDEX_HEADER_BYTES + slot * format.HEAD_BYTES
+        )
+
+    def put(self, head: format.Head) -> None:
+        """Write the stream's slot; grows the table when it is half full."""
+        if (self.count + 1) * 2 > self.capacity:
+            self._grow()
+        assert self._handle is not None
+        slot, known = self._find(head.key)
+        if known is None:
+            self.count += 1
+        offset = format.INDEX_HEADER_BYTES + slot * format.HEAD_BYTES
+        self._disk.write(self._handle, head.pack(self._seed), offset)
+
+    def _grow(self) -> None:
+        """Twice the slots, in a new file that replaces the old one; tombstones stay behind."""
+        assert self._handle is not None
+        kept = [head for head in self.all() if head.segment_bytes or head.snapshots_bytes]
+        capacity = _FIRST_CAPACITY
+        while capacity < len(kept) * 4:
+            capacity *= 2
+        table = bytearray(capacity * format.HEAD_BYTES)
+        for head in kept:
+            slot = int.from_bytes(head.key[:8], "big") % capacity
+            while table[slot * format.HEAD_BYTES : (slot + 1) * format.HEAD_BYTES] != _EMPTY:
+                slot = (slot + 1) % capacity
+            table[slot * format.HEAD_BYTES : (slot + 1) * format.HEAD_BYTES] = head.pack(self._seed)
+        handle = self._new_file(f"{self._path}.new", capacity)
+        old, old_capacity, old_count = self._handle, self.capacity, self.count
+        try:
+            self._disk.write(handle, table, format.INDEX_HEADER_BYTES)
+            self._handle, self.capacity, self.count = handle, capacity, len(kept)
+            self._write_header()
+            self._disk.flush(handle)
+            self._disk.rename(f"{self._path}.new", self._path)
+        except BaseException:
+            self._handle, self.capacity, self.count = old, old_capacity, old_count
+            self._disk.close(handle)
+            raise
+        self._disk.close(old)
+
+    def all(self) -> Iterator[format.Head]:
+        """Every slot that holds a stream, in no order that means anything."""
+        for first in range(0, self.capacity, _SCAN_SLOTS):
+            slots = min(_SCAN_SLOTS, self.capacity - first)
+            data = self._read(first, slots)
+            for offset in range(0, len(data) - format.HEAD_BYTES + 1, format.HEAD_BYTES):
+                if data[offset : offset + format.HEAD_BYTES] != _EMPTY:
+                    head = format.read_head(data, offset, self._seed)
+                    if head is not None:
+                        yield head
+
+    def mark_folded(self, position: int, next_token: int) -> None:
+        """Note that the table now covers everything folded below `position`."""
+        self.folded, self.next_token = position, next_token
+        self._write_header()
+
+    def _write_header(self) -> None:
+        assert self._handle is not None
+        fields: list[object] = [self.capacity, self.count, self.folded, self.next_token]
+        data = format.pack_file_header("heads", self._seed, fields, format.INDEX_HEADER_BYTES)
+        self._disk.write(self._handle, data, 0)
+
+    def flush(self) -> None:
+        assert self._handle is not None
+        self._disk.flush(self._handle)
+
+    def refresh(self) -> None:
+        """See what another process wrote: the file may have been replaced by a larger one."""
+        self.open(at_least_folded=0)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._disk.close(self._handle)
+            self._handle = None

@@ -1,0 +1,287 @@
+"""The journal: the one log that a commit flushes and that orders the whole store.
+
+A row of preallocated files, each named after the journal position of its first byte; a position never means
+two things. A file that is full ends where its successor's ROLL record says. Old files are used again, which is
+safe because every record carries its own position. This module reads, appends and replaces files; what a
+record means, and whether damage at the end is a torn tail, is for others to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from fsstore.engines.file import format
+from fsstore.engines.file.disk import Disk
+from fsstore.errors import CorruptionError, StorageError
+
+_CHUNK_BYTES = 1 << 20
+_ZEROS = bytes(1 << 20)
+_SPARE = "spare"
+_NEW = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalFile:
+    """One open journal file that holds the positions from `base` up to `end`."""
+
+    base: int
+    size_bytes: int
+    handle: int
+
+    @property
+    def first(self) -> int:
+        """The position of its first record."""
+        return self.base + format.JOURNAL_HEADER_BYTES
+
+    @property
+    def end(self) -> int:
+        return self.base + self.size_bytes
+
+
+def file_name(base: int) -> str:
+    """The name of the journal file that starts at that position."""
+    return f"{base:016x}.journal"
+
+
+class Journal:
+    """The files of one store's journal. Writing calls are for the holder of the write lock only."""
+
+    def __init__(self, disk: Disk, directory: str, seed: int, *, write: bool) -> None:
+        self.directory = directory
+        self._disk = disk
+        self._seed = seed
+        self._write = write
+        self._files: dict[int, JournalFile] = {}
+        self._pinned: list[JournalFile] = []
+
+    # ---- files ----
+
+    def bases(self) -> list[int]:
+        """The first positions of the files that exist, ascending."""
+        found = []
+        for name in self._disk.names(self.directory):
+            stem, dot, ending = name.partition(".")
+            if dot and ending == "journal" and len(stem) == 16:
+                with contextlib.suppress(ValueError):
+                    found.append(int(stem, 16))
+        return sorted(found)
+
+    def path(self, base: int) -> str:
+        return f"{self.directory}/{file_name(base)}"
+
+    def file(self, base: int) -> JournalFile | None:
+        """The file that starts at `base`, opened if need be; `None` when there is none."""
+        known = self._files.get(base)
+        if known is not None:
+            return known
+        path = self.path(base)
+        try:
+            handle = self._disk.open(path, write=self._write)
+        except FileNotFoundError:
+            return None
+        try:
+            data = self._disk.read(handle, format.JOURNAL_HEADER_BYTES, 0)
+            fields, _ = format.read_file_header("journal", data, self._seed)
+            stored_base, size_bytes = fields
+            if stored_base != base or not isinstance(size_bytes, int) or size_bytes < len(data):
+                raise format.FormatError(f"a journal header for position {base}")
+            if self._disk.size(handle) < size_bytes:
+                raise format.FormatError(f"{size_bytes} bytes, as its header says")
+        except format.NewerFormatError as error:
+            self._disk.close(handle)
+            raise StorageError(f"journal {path} cannot be read: expected {error}") from error
+        except format.FormatError as error:
+            self._disk.close(handle)
+            raise CorruptionError("a journal file is damaged", path=path, offset_bytes=0, expected=str(error)) from None
+        except BaseException:
+            self._disk.close(handle)
+            raise
+        self._files[base] = found = JournalFile(base, size_bytes, handle)
+        return found
+
+    def file_at(self, position: int) -> JournalFile | None:
+        """The file that holds `position`, or `None`: it was recycled, or never written."""
+        for known in self._files.values():
+            if known.base <= position < known.end:
+                return known
+        below = [base for base in self.bases() if base <= position]
+        found = self.file(below[-1]) if below else None
+        return found if found is not None and position < found.end else None
+
+    def forget(self, base: int | None = None) -> None:
+        """Close the handle of one file, or of all, so that the next use looks at the directory again."""
+        for known in [base] if base is not None else list(self._files):
+            file = self._files.pop(known, None)
+            if file is not None:
+                self._disk.close(file.handle)
+
+    def forget_below(self, position: int) -> None:
+        """Close the handles of files that end at or before `position`."""
+        for file in [file for file in self._files.values() if file.end <= position]:
+            if file not in self._pinned:
+                self.forget(file.base)
+
+    def pin(self, position: int) -> JournalFile | None:
+        """The file that holds `position`, kept open until `unpin` for use without the engine's mutex."""
+        file = self.file_at(position)
+        if file is not None:
+            self._pinned.append(file)
+        return file
+
+    def unpin(self, file: JournalFile) -> None:
+        self._pinned.remove(file)
+
+    # ---- reading ----
+
+    def read(self, position: int, length_bytes: int) -> bytes | None:
+        """The bytes from `position`, all within one file; `None` when they are no longer in the journal."""
+        file = self.file_at(position)
+        if file is None:
+            return None
+        return self._disk.read(file.handle, length_bytes, position - file.base)
+
+    def walk(
+        self, position: int, end: int | None = None, *, check_bodies: bool = True
+    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+        """Header and whole bytes of the records from `position`, over file borders, up to `end`.
+
+        Stops early at the first place where no whole record stands; the caller judges what that means.
+        """
+        file = self.file_at(position)
+        data, start = memoryview(b""), position
+        while file is not None and (end is None or position < end):
+            offset = position - start
+            if offset + format.RECORD_HEADER_BYTES > len(data):
+                data, start, offset = self._chunk(file, position, end), position, 0
+            header = format.read_header(data, offset, self._seed)
+            if header is not None and header.position == position and header.end <= file.end:
+                if header.kind not in format.KINDS or header.flags:
+                    raise StorageError(
+                        f"journal {self.path(file.base)} has a record of kind {header.kind} with flags "
+                        f"{header.flags:#x} at position {position}, which this version of fsstore does not know"
+                    )
+                if offset + header.length_bytes > len(data):
+                    data = self._chunk(file, position, end, header.length_bytes)
+                    start, offset = position, 0
+                if not check_bodies or format.body_is_whole(data, offset, header, self._seed):
+                    yield header, data[offset : offset + header.length_bytes]
+                    position = header.end
+                    continue
+            file = self._successor(file, position)
+            if file is not None:
+                position = file.first
+                data, start = memoryview(b""), position
+
+    def _chunk(self, file: JournalFile, position: int, end: int | None, at_least_bytes: int = 0) -> memoryview:
+        limit = file.end if end is None else min(file.end, end)
+        length = max(min(_CHUNK_BYTES, limit - position), at_least_bytes)
+        return memoryview(self._disk.read(file.handle, length, position - file.base))
+
+    def _successor(self, file: JournalFile, position: int) -> JournalFile | None:
+        """The next file, if it says that the log went on there after `position`."""
+        following = self.file(file.end)
+        if following is None:
+            return None
+        data = self._disk.read(following.handle, format.RECORD_HEADER_BYTES, format.JOURNAL_HEADER_BYTES)
+        header = format.read_header(data, 0, self._seed)
+        if header is None or header.kind != format.ROLL or header.position != following.first:
+            return None
+        return following if header.place == position else None
+
+    # ---- writing ----
+
+    def write(self, position: int, data: bytes | bytearray | memoryview) -> None:
+        file = self.file_at(position)
+        if file is None or position + len(data) > file.end:
+            raise StorageError(f"journal position {position} is not in any file of {self.directory}")
+        self._disk.write(file.handle, data, position - file.base)
+
+    def flush(self, position: int) -> None:
+        """The file that holds `position` is on the device when this returns."""
+        file = self.file_at(position)
+        if file is None:
+            raise StorageError(f"journal position {position} is not in any file of {self.directory}")
+        self._disk.flush(file.handle)
+
+    def create(self, base: int, size_bytes: int) -> JournalFile:
+        """A flushed, empty file for the positions from `base`, from the spare one where it fits."""
+        spare = f"{self.directory}/{_SPARE}"
+        source = spare
+        handle = self._open_spare(spare, size_bytes)
+        if handle is None:
+            source = f"{self.directory}/{_NEW}"
+            handle = self._preallocate(source, size_bytes)
+        try:
+            self._disk.write(handle, format.journal_header(self._seed, base, size_bytes), 0)
+            self._disk.flush(handle)
+            self._disk.rename(source, self.path(base))
+            self._disk.flush_directory(self.directory)
+        except BaseException:
+            self._disk.close(handle)
+            raise
+        self.forget(base)
+        self._files[base] = made = JournalFile(base, size_bytes, handle)
+        return made
+
+    def _open_spare(self, path: str, size_bytes: int) -> int | None:
+        try:
+            handle = self._disk.open(path, write=True)
+        except FileNotFoundError:
+            return None
+        if self._disk.size(handle) == size_bytes:
+            return handle
+        self._disk.close(handle)
+        return None
+
+    def _preallocate(self, path: str, size_bytes: int) -> int:
+        handle = self._disk.open(path, write=True, create=True)
+        try:
+            self._disk.truncate(handle, 0)
+            for offset in range(0, size_bytes, len(_ZEROS)):
+                self._disk.write(handle, _ZEROS[: size_bytes - offset], offset)
+        except BaseException:
+            # What was half made must not fill a disk that is full already.
+            self._disk.truncate(handle, 0)
+            self._disk.close(handle)
+            raise
+        return handle
+
+    def keep_spare(self, size_bytes: int, write_lock: AbstractContextManager[object]) -> None:
+        """Have a preallocated file of that size ready for the next roll; the lock is held for a rename only."""
+        spare = f"{self.directory}/{_SPARE}"
+        handle = self._open_spare(spare, size_bytes)
+        if handle is None:
+            making = f"{self.directory}/{_SPARE}.new"
+            handle = self._preallocate(making, size_bytes)
+            self._disk.flush(handle)
+            with write_lock:
+                self._disk.rename(making, spare)
+        self._disk.close(handle)
+
+    def drop_spare(self) -> None:
+        """Remove the spare file: it holds bytes of old records."""
+        spare = f"{self.directory}/{_SPARE}"
+        if self._disk.exists(spare):
+            self._disk.unlink(spare)
+
+    def retire_below(self, position: int, *, erase: bool) -> None:
+        """Let go of the files that end at or before `position`: one becomes the spare, the others go.
+
+        With `erase` none is kept, the spare neither: their old bytes must not stay.
+        """
+        spare = f"{self.directory}/{_SPARE}"
+        for base in self.bases():
+            file = self.file(base)
+            if file is None or file.end > position:
+                continue
+            self.forget(base)
+            if erase or self._disk.exists(spare):
+                self._disk.unlink(self.path(base))
+            else:
+                self._disk.rename(self.path(base), spare)
+        if erase:
+            self.drop_spare()
+        self._disk.flush_directory(self.directory)

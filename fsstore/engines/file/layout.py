@@ -1,0 +1,146 @@
+"""The store as a directory: its names, making it, and recognizing it before a byte of it is touched.
+
+`store.meta` is written last when a store is made, so a directory without it is no store yet, and one with it
+is whole. This module knows file names and the meta file, nothing of journal or streams.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+
+from fsstore.engines.file import format
+from fsstore.engines.file.disk import Disk
+from fsstore.errors import CorruptionError, StorageError
+
+META = "store.meta"
+LOCK = "lock"
+WRITE_LOCK = "write.lock"
+FOLD_LOCK = "fold.lock"
+CONTROL = "control"
+JOURNAL = "journal"
+STREAMS = "streams"
+DISPATCH = "dispatch"
+QUARANTINE = "quarantine"
+# What an interrupted creation can leave behind; anything else without a meta file is somebody else's.
+_BEFORE_META = frozenset((LOCK, WRITE_LOCK, FOLD_LOCK, CONTROL, JOURNAL, STREAMS, DISPATCH, QUARANTINE, META + ".new"))
+_META_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What `store.meta` says. `created_us` are microseconds since 1970."""
+
+    store_id: bytes
+    created_us: int
+
+    @property
+    def seed(self) -> int:
+        return format.store_seed(self.store_id)
+
+
+def look(disk: Disk, path: str) -> bool:
+    """Whether a store is at `path`; `StorageError` when something else is there."""
+    if not disk.exists(path):
+        return False
+    try:
+        names = disk.names(path)
+    except NotADirectoryError:
+        raise StorageError(f"{path} is a file, not the directory of a store; name another path") from None
+    except PermissionError as error:
+        raise StorageError(f"{path} cannot be read: permission denied") from error
+    if META in names:
+        return True
+    foreign = sorted(set(names) - _BEFORE_META)
+    if foreign:
+        raise StorageError(
+            f"{path} is a directory but not a store (it holds {foreign[0]!r} and no {META}); name another path"
+        )
+    return False
+
+
+def read_meta(disk: Disk, path: str) -> Meta:
+    """The meta file of the store at `path`; errors say whether it is damaged or of a later version."""
+    meta_path = f"{path}/{META}"
+    try:
+        handle = disk.open(meta_path)
+    except PermissionError as error:
+        raise StorageError(f"{meta_path} cannot be read: permission denied") from error
+    try:
+        data = disk.read(handle, _META_BYTES, 0)
+    finally:
+        disk.close(handle)
+    try:
+        fields, length = format.read_file_header("store", data, None)
+        store_id, created_us, settings = fields
+        if not isinstance(store_id, bytes) or len(store_id) != 16 or not isinstance(created_us, int):
+            raise format.FormatError("a store id of 16 bytes and a time")
+        if settings:
+            raise format.NewerFormatError(f"no settings but {settings!r}")
+        if length != len(data):
+            raise format.FormatError(f"{length} bytes")
+    except format.NewerFormatError as error:
+        raise StorageError(f"{meta_path} cannot be used: expected {error}; upgrade fsstore") from error
+    except ValueError as error:
+        raise CorruptionError(
+            "the store's meta file is damaged", path=meta_path, offset_bytes=0, expected=str(error)
+        ) from None
+    return Meta(store_id, created_us)
+
+
+def write_meta(disk: Disk, path: str, meta: Meta) -> None:
+    """Write the meta file; the store exists from here on, also after a power cut."""
+    settings: dict[str, object] = {}
+    data = format.pack_file_header("store", meta.seed, [meta.store_id, meta.created_us, settings])
+    new = f"{path}/{META}.new"
+    handle = disk.open(new, write=True, create=True)
+    try:
+        disk.truncate(handle, 0)
+        disk.write(handle, data, 0)
+        disk.flush(handle)
+    finally:
+        disk.close(handle)
+    disk.rename(new, f"{path}/{META}")
+    disk.flush_directory(path)
+
+
+def new_meta(created_us: int) -> Meta:
+    return Meta(secrets.token_bytes(16), created_us)
+
+
+def make_directories(disk: Disk, path: str) -> None:
+    """The store's directory with those above it, and the directories in it."""
+    missing = []
+    parent = path
+    while parent and not disk.exists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    for directory in reversed(missing):
+        disk.make_directory(directory)
+        disk.flush_directory(os.path.dirname(directory))
+    for name in (JOURNAL, STREAMS, DISPATCH, QUARANTINE):
+        disk.make_directory(f"{path}/{name}")
+
+
+def remove(disk: Disk, path: str) -> None:
+    """Remove the store's own files, the meta file first; the directory only when nothing else is in it."""
+    disk.unlink(f"{path}/{META}")
+    disk.flush_directory(path)
+    for name in (JOURNAL, STREAMS, DISPATCH, QUARANTINE):
+        _remove_tree(disk, f"{path}/{name}")
+    for name in disk.names(path):
+        if name in (LOCK, WRITE_LOCK, FOLD_LOCK, CONTROL) or name.partition(".")[0] in ("heads", "commits"):
+            disk.unlink(f"{path}/{name}")
+    if not disk.names(path):
+        disk.remove_directory(path)
+
+
+def _remove_tree(disk: Disk, path: str) -> None:
+    for name in disk.names(path):
+        try:
+            disk.unlink(f"{path}/{name}")
+        except (IsADirectoryError, PermissionError):
+            _remove_tree(disk, f"{path}/{name}")
+    if disk.exists(path):
+        disk.remove_directory(path)

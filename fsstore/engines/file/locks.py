@@ -1,0 +1,90 @@
+"""The store's locks: between the threads of this process and between processes, in one object each.
+
+Advisory locks that live on files which are never unlinked while the store lives. `flock` belongs to the open
+file, not to the process, so each lock object brings its own handle, and a thread lock keeps this process's
+threads apart.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from fsstore.engines.file.disk import Disk
+
+
+class FileLock:
+    """An exclusive lock, re-entrant within a thread, used as a context manager."""
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        self._disk = disk
+        self._handle = disk.open(path, write=True, create=True)
+        self._thread = threading.RLock()
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        try:
+            if not self._depth:
+                self._disk.lock(self._handle)
+            self._depth += 1
+        except BaseException:
+            self._thread.release()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        """Take the lock; `False` when it is held elsewhere and `blocking` is false."""
+        if blocking:
+            self.__enter__()
+            return True
+        if not self._thread.acquire(blocking=False):
+            return False
+        taken = False
+        try:
+            taken = bool(self._depth) or self._disk.lock(self._handle, blocking=False)
+        finally:
+            if taken:
+                self._depth += 1
+            else:
+                self._thread.release()
+        return taken
+
+    def release(self) -> None:
+        self._depth -= 1
+        try:
+            if not self._depth:
+                self._disk.unlock(self._handle)
+        finally:
+            self._thread.release()
+
+    def close(self) -> None:
+        self._disk.close(self._handle)
+
+
+class PresenceLock:
+    """Held shared by every process that has the store open for writing; exclusive for recovery and closing.
+
+    Both changes are only ever tried under the write lock, so that two processes never try at once.
+    """
+
+    def __init__(self, disk: Disk, path: str, *, write: bool) -> None:
+        self._disk = disk
+        self._handle = disk.open(path, write=write, create=write)
+
+    def alone(self) -> bool:
+        """Whether nobody else has the store open; if so the lock is exclusive now."""
+        return self._disk.lock(self._handle, blocking=False)
+
+    def share(self) -> None:
+        self._disk.lock(self._handle, shared=True)
+
+    def close(self) -> None:
+        self._disk.close(self._handle)

@@ -1,0 +1,133 @@
+"""The dispatch checkpoint: which commits were dispatched, in two slots of one small file.
+
+Everything up to a token, and ranges above it for commits that were marked out of order. Each change goes into
+the older slot, so that a torn write leaves the other one; what is lost leads to dispatching again, never to a
+gap. Shared between processes by a lock on the file itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgpack
+
+from fsstore.engines.file import format
+from fsstore.engines.file.disk import Disk
+from fsstore.errors import StorageError
+
+SLOT_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Dispatched:
+    """All tokens up to `up_to`, and those within `ranges` (first and last, ascending, apart)."""
+
+    up_to: int = 0
+    ranges: list[list[int]] = field(default_factory=list)
+
+    def __contains__(self, token: object) -> bool:
+        assert isinstance(token, int)
+        if token <= self.up_to:
+            return True
+        at = bisect_right(self.ranges, token, key=lambda span: span[0]) - 1
+        return at >= 0 and token <= self.ranges[at][1]
+
+    def add(self, token: int) -> bool:
+        """Mark one token; `False` when it was marked before."""
+        if token in self:
+            return False
+        at = bisect_right(self.ranges, token, key=lambda span: span[0])
+        self.ranges.insert(at, [token, token])
+        if at + 1 < len(self.ranges) and self.ranges[at + 1][0] == token + 1:
+            self.ranges[at][1] = self.ranges.pop(at + 1)[1]
+        if at and self.ranges[at - 1][1] == token - 1:
+            self.ranges[at - 1][1] = self.ranges.pop(at)[1]
+        self.raise_to(self.up_to)
+        return True
+
+    def raise_to(self, token: int) -> None:
+        """Everything up to `token` counts as marked: no commit below it is left that is not."""
+        self.up_to = max(self.up_to, token)
+        while self.ranges and self.ranges[0][0] <= self.up_to + 1:
+            self.up_to = max(self.up_to, self.ranges.pop(0)[1])
+
+
+class DispatchCheckpoint:
+    """The file of one dispatcher's marks."""
+
+    def __init__(self, disk: Disk, path: str, seed: int, *, write: bool) -> None:
+        self._disk = disk
+        self._path = path
+        self._seed = seed
+        self._mutex = threading.Lock()
+        self._generation = 0
+        self._handle: int | None = None
+        try:
+            self._handle = disk.open(path, write=write, create=write)
+        except FileNotFoundError:
+            if write:
+                raise
+
+    def read(self) -> Dispatched:
+        """What is marked now, by whatever process."""
+        with self._mutex:
+            return self._read()
+
+    def _read(self) -> Dispatched:
+        if self._handle is None:
+            return Dispatched()
+        best, self._generation = Dispatched(), 0
+        for slot in (0, 1):
+            length = self._disk.read(self._handle, 4, slot * SLOT_BYTES)
+            size = int.from_bytes(length, "big")
+            if not 0 < size <= SLOT_BYTES - 8:
+                continue
+            data = self._disk.read(self._handle, size + 4, slot * SLOT_BYTES + 4)
+            if len(data) != size + 4 or format.checksum(data[:-4], self._seed) != int.from_bytes(data[-4:], "big"):
+                continue
+            generation, up_to, ranges = msgpack.unpackb(data[:-4])
+            if generation > self._generation:
+                self._generation, best = generation, Dispatched(up_to, ranges)
+        return best
+
+    def mark(self, token: int) -> None:
+        """Mark one token. Survives the process when this returns, the power with the next flush."""
+        self._change(lambda marks: marks.add(token))
+
+    def raise_to(self, token: int) -> None:
+        """Note that nothing up to `token` is left to dispatch."""
+
+        def change(marks: Dispatched) -> bool:
+            before = marks.up_to
+            marks.raise_to(token)
+            return marks.up_to != before
+
+        self._change(change)
+
+    def _change(self, change: Callable[[Dispatched], bool]) -> None:
+        if self._handle is None:
+            raise StorageError(f"{self._path} was opened read-only; dispatch marks cannot be written")
+        with self._mutex:
+            self._disk.lock(self._handle)
+            try:
+                marks = self._read()
+                if not change(marks):
+                    return
+                data = bytes(msgpack.packb([self._generation + 1, marks.up_to, marks.ranges]))
+                if len(data) > SLOT_BYTES - 8:
+                    raise StorageError(
+                        f"too many commits are marked as dispatched out of order; dispatch from {marks.up_to + 1} on"
+                    )
+                record = len(data).to_bytes(4, "big") + data
+                record += format.checksum(data, self._seed).to_bytes(4, "big")
+                self._disk.write(self._handle, record, (self._generation + 1) % 2 * SLOT_BYTES)
+            finally:
+                self._disk.unlock(self._handle)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._disk.close(self._handle)
+            self._handle = None

@@ -1,0 +1,48 @@
+"""The file engine's limits and sizes, each with its unit, its default and its check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Tuning of one opened store. None of it changes what is on disk for others.
+
+    `journal_bytes`: size of a journal file once the store has grown to it.
+    `fold_bytes`: unfolded journal at which folding starts; at four times as much a commit waits for it.
+    `max_record_bytes`: the largest commit or snapshot; a larger one is a `ValueError`.
+    `max_batch_bytes`: the largest `commit_many`, and the most that one pass writes for all waiting threads.
+    `max_cached_streams`: streams whose heads and commit ids are kept in memory.
+    `max_open_segments`: segment files kept open for reading in checkpoint order.
+    `index_from_bytes`: size at which a segment gets an index beside it.
+    `page_commits`: commits fetched at once when reading in checkpoint order.
+    `background`: fold in a thread; without it folding happens within the commit that makes it due.
+    """
+
+    journal_bytes: int = 16 * MIB
+    fold_bytes: int = 16 * MIB
+    max_record_bytes: int = 64 * MIB
+    max_batch_bytes: int = 256 * MIB
+    max_cached_streams: int = 4096
+    max_open_segments: int = 128
+    index_from_bytes: int = 64 << 10
+    page_commits: int = 2048
+    background: bool = True
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "background":
+                if not isinstance(value, bool):
+                    raise TypeError(f"background must be a bool, not {value!r}")
+            elif isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{field.name} must be an int, not {value!r}")
+            elif value < 1:
+                raise ValueError(f"{field.name} must be at least 1, not {value}")
+        if self.journal_bytes < 4096:
+            raise ValueError(f"journal_bytes must be at least 4096, not {self.journal_bytes}")
+        if self.max_record_bytes > 1 << 31:
+            raise ValueError(f"max_record_bytes must be at most 2 GiB, not {self.max_record_bytes}")

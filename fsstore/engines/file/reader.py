@@ -1,0 +1,461 @@
+"""Reading: a stream from its segment and then its tail, the whole store in checkpoint order, snapshots.
+
+Everything shown is at or below the visible mark as of the call, so nobody sees commit N+1 before N. Where the
+journal was folded and its file used again between looking and reading, the record's own position tells, and
+the look is repeated. Damage is `CorruptionError`, never a shorter answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID, SafeUUID
+
+from fsstore.engines.file import format
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.control import FOLDED, VISIBLE, Control
+from fsstore.engines.file.options import Options
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.tail import Entry
+from fsstore.engines.file.view import View
+from fsstore.errors import CorruptionError, SerializationError
+from fsstore.model import Commit, Snapshot, StreamHead, stored_commit
+from fsstore.serialization import Serializer, decode_payload
+
+_HEADER = format.RECORD_HEADER_BYTES
+_TAIL_PAGE = 256
+_COALESCE_BYTES = 1 << 20
+_MAX_RETRIES = 8
+_put_int = UUID.__dict__["int"].__set__
+_put_safe = UUID.__dict__["is_safe"].__set__
+_unknown = SafeUUID.unknown
+T = TypeVar("T")
+
+
+def _uuid(data: bytes) -> UUID:
+    """What `UUID(bytes=data)` gives, without its checks."""
+    value = object.__new__(UUID)
+    _put_int(value, int.from_bytes(data, "big"))
+    _put_safe(value, _unknown)
+    return value
+
+
+class Moved(Exception):
+    """What was looked up is no longer where it was: look again."""
+
+
+class Reader:
+    """Answers one engine's reads. Takes the engine's mutex for looking, not while the caller walks."""
+
+    def __init__(
+        self,
+        store: str,
+        view: View,
+        control: Callable[[], Control],
+        mutex: threading.RLock,
+        serializer: Serializer,
+        seed: int,
+        options: Options,
+        check_open: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._control = control
+        self._mutex = mutex
+        self._serializer = serializer
+        self._seed = seed
+        self._options = options
+        self._check_open = check_open
+        self._streams: OrderedDict[bytes, tuple[str, str, int]] = OrderedDict()
+
+    # ---- one stream ----
+
+    def stream(self, stream: Stream, min_revision: int, max_revision: int | None) -> Iterator[Commit]:
+        """The stream's commits that touch the revisions, oldest first."""
+        self._check_open()
+        after = 0
+        for _ in range(_MAX_RETRIES):
+            try:
+                for commit in self._stream_once(stream, min_revision, max_revision, after):
+                    after = commit.commit_sequence
+                    yield commit
+                    self._check_open()
+                return
+            except (Moved, FileNotFoundError):
+                continue
+            except CorruptionError:
+                # A fold or delete in another process may have replaced the file under the reader.
+                with self._mutex:
+                    before = self._view.folded
+                    self._refresh()
+                    if self._view.folded == before:
+                        raise
+        raise CorruptionError(
+            f"the files of {stream} do not hold what the store's indexes say",
+            path=self._view.segments.path(stream.key, SEGMENT),
+            repair=f"fsstore repair {self._store}",
+        )
+
+    def _stream_once(self, stream: Stream, min_revision: int, max_revision: int | None, after: int) -> Iterator[Commit]:
+        with self._mutex:
+            visible = self._refresh()
+            tail = self._view.tail_of(stream)
+            entries = [entry for entry in tail.entries if entry.end <= visible] if tail is not None else []
+            folded = self._view.folded_head(stream)
+            end = folded.segment_bytes
+            if end and tail is not None and tail.entries:
+                end = min(end, tail.entries[0].place)
+        if end:
+            last = folded.revision
+            if min_revision <= last:
+                yield from self._folded_stream(stream, end, min_revision, max_revision, after)
+        entries = [entry for entry in entries if entry.sequence > after and entry.revision >= min_revision]
+        yield from self._unfolded_stream(stream, entries, max_revision)
+
+    def _folded_stream(
+        self, stream: Stream, end: int, min_revision: int, max_revision: int | None, after: int
+    ) -> Iterator[Commit]:
+        prefix = len(stream.prefix)
+        records = self._view.segments.records(stream, end, min_revision=min_revision)
+        for header, body in records:
+            if header.kind != format.COMMIT or header.revision < min_revision or header.sequence <= after:
+                continue
+            if body[:prefix] != stream.prefix:
+                raise CorruptionError(
+                    f"a record in the segment of {stream} is another stream's",
+                    path=self._view.segments.path(stream.key, SEGMENT),
+                    offset_bytes=header.place,
+                    repair=f"fsstore repair {self._store}",
+                )
+            commit = self._commit(header, body, stream.bucket_id, stream.stream_id, prefix)
+            if max_revision is not None and header.revision - len(commit.events) >= max_revision:
+                return
+            yield commit
+
+    def _unfolded_stream(self, stream: Stream, entries: list[Entry], max_revision: int | None) -> Iterator[Commit]:
+        prefix = len(stream.prefix)
+        for first in range(0, len(entries), _TAIL_PAGE):
+            for header, body in self._journal_records(entries[first : first + _TAIL_PAGE]):
+                commit = self._commit(header, body, stream.bucket_id, stream.stream_id, prefix)
+                if max_revision is not None and header.revision - len(commit.events) >= max_revision:
+                    return
+                yield commit
+
+    # ---- records ----
+
+    def _refresh(self) -> int:
+        self._check_open()
+        control = self._control()
+        visible = control.get(VISIBLE)
+        self._view.refresh(control, to_tail=False)
+        return visible
+
+    def _journal_bytes(self, position: int, length: int) -> bytes:
+        data = self._view.journal.read(position, length)
+        if data is None:
+            raise Moved
+        return data
+
+    def _journal_records(self, entries: list[Entry]) -> list[tuple[format.RecordHeader, memoryview]]:
+        """The records of the entries, neighbours read together."""
+        found: list[tuple[format.RecordHeader, memoryview]] = []
+        with self._mutex:
+            at = 0
+            while at < len(entries):
+                start, end = entries[at].position, entries[at].end
+                last = at + 1
+                while last < len(entries) and 0 <= entries[last].position - end <= 4096:
+                    if entries[last].end - start > _COALESCE_BYTES:
+                        break
+                    end = entries[last].end
+                    last += 1
+                data = memoryview(self._journal_bytes(start, end - start))
+                for entry in entries[at:last]:
+                    found.append(self._journal_record(entry.position, data, entry.position - start))
+                at = last
+        return found
+
+    def _journal_record(self, position: int, data: memoryview, offset: int) -> tuple[format.RecordHeader, memoryview]:
+        header = format.read_header(data, offset, self._seed)
+        if (
+            header is not None
+            and header.position == position
+            and format.body_is_whole(data, offset, header, self._seed)
+        ):
+            body = offset + _HEADER
+            return header, data[body : body + header.body_bytes]
+        if position < self._control().get(FOLDED):
+            raise Moved
+        raise CorruptionError(
+            "an acknowledged commit in the journal is damaged",
+            path=self._view.journal.directory,
+            offset_bytes=position,
+            expected="a whole record at that journal position",
+            repair=f"fsstore repair {self._store}",
+        )
+
+    def _commit(
+        self, header: format.RecordHeader, body: memoryview, bucket_id: str, stream_id: str, prefix: int
+    ) -> Commit:
+        try:
+            headers, events = decode_payload(self._serializer, bytes(body[prefix:]))
+        except SerializationError as error:
+            raise SerializationError(
+                f"commit {_uuid(header.commit_id)} (sequence {header.sequence}) of stream {stream_id!r} in bucket "
+                f"{bucket_id!r} cannot be read: {error}",
+                error.path,
+            ) from error
+        return stored_commit(
+            stream_id,
+            header.revision,
+            _uuid(header.commit_id),
+            header.sequence,
+            format.stamp_from_us(header.stamp_us),
+            headers,
+            events,
+            bucket_id,
+            header.token,
+        )
+
+    def _names(self, key: bytes, body: memoryview) -> tuple[str, str, int]:
+        """Bucket, stream and prefix length of a record whose stream was not asked for by name."""
+        known = self._streams.get(key)
+        if known is None:
+            known = self._streams[key] = format.split_prefix(body)
+            if len(self._streams) > self._options.max_cached_streams:
+                self._streams.popitem(last=False)
+        return known
+
+    # ---- the whole store ----
+
+    def checkpoints(
+        self,
+        after: int,
+        to_token: int | None,
+        bucket_id: str | None,
+        dates: tuple[int, int | None] | None = None,
+    ) -> Iterator[Commit]:
+        """Commits in checkpoint order, up to what is visible now; also by their stamps in microseconds."""
+        self._check_open()
+        with self._mutex:
+            self._refresh()
+            last = self._last_visible_token()
+        if to_token is not None:
+            last = min(last, to_token)
+        retries = 0
+        while after < last:
+            try:
+                until, page = self._page(after, last, dates)
+            except (Moved, FileNotFoundError):
+                retries += 1
+                if retries > _MAX_RETRIES:
+                    raise CorruptionError(
+                        f"the commits after checkpoint {after} are not where commits.index says",
+                        path=self._view.commits.path,
+                        repair=f"fsstore repair {self._store}",
+                    ) from None
+                continue
+            retries = 0
+            for commit in page:
+                if bucket_id is None or commit.bucket_id == bucket_id:
+                    yield commit
+                    self._check_open()
+            after = until
+
+    def _last_visible_token(self) -> int:
+        view = self._view
+        visible = self._control().get(VISIBLE)
+        for entry in reversed(view.tail.commits):
+            if entry.end <= visible:
+                return entry.token
+        if view.tail.commits:
+            return view.tail.commits[0].token - 1
+        return view.commits.next_token - 1
+
+    def _page(self, after: int, last: int, dates: tuple[int, int | None] | None) -> tuple[int, list[Commit]]:
+        """The commits of the next page of tokens, and the token up to which they go."""
+        until = min(last, after + self._options.page_commits)
+        with self._mutex:
+            visible = self._refresh()
+            view = self._view
+            tail = view.tail.commits
+            first_unfolded = tail[0].token if tail else view.commits.next_token
+            if after + 1 < first_unfolded:
+                until = min(until, first_unfolded - 1)
+                return until, self._folded_page(after + 1, until, dates)
+            entries = view.tail.commits_between(after, until, visible)
+            entries = [
+                entry for entry in entries if not entry.deleted and (dates is None or _within(entry.stamp_us, dates))
+            ]
+            records = self._journal_records(entries)
+        commits = []
+        for header, body in records:
+            bucket_id, stream_id, prefix = self._names(header.key, body)
+            commits.append(self._commit(header, body, bucket_id, stream_id, prefix))
+        return until, commits
+
+    def _folded_page(self, first: int, last: int, dates: tuple[int, int | None] | None) -> list[Commit]:
+        index: CommitsIndex = self._view.commits
+        data = index.read(first, last)
+        width = format.COMMITS_ENTRY_BYTES
+        if len(data) < (last - first + 1) * width:
+            raise Moved
+        wanted: dict[bytes, list[tuple[int, int, int]]] = {}
+        for number, entry in enumerate(format.read_commits_entries(data)):
+            if entry.deleted or dates is not None:
+                if not format.commits_entry_is_whole(data, number * width, first + number, self._seed):
+                    raise self._index_damage(first + number)
+                if entry.deleted or (dates is not None and not _within(entry.stamp_us, dates)):
+                    continue
+            stream = self._view.tail.streams.get(entry.key)
+            if stream is not None and stream.reset_at:
+                continue
+            wanted.setdefault(entry.key, []).append((entry.place, entry.length_bytes, first + number))
+        commits: dict[int, Commit] = {}
+        for key, places in wanted.items():
+            self._read_places(key, places, commits)
+        return [commits[token] for token in sorted(commits)]
+
+    def _read_places(self, key: bytes, places: list[tuple[int, int, int]], commits: dict[int, Commit]) -> None:
+        """The commits at these places of one segment, neighbours read together."""
+        segments = self._view.segments
+        at = 0
+        while at < len(places):
+            start, length, _ = places[at]
+            end = start + length
+            last = at + 1
+            while last < len(places) and places[last][0] == end and end - start < _COALESCE_BYTES:
+                end += places[last][1]
+                last += 1
+            data = memoryview(segments.read_at(key, start, end - start))
+            for place, length, token in places[at:last]:
+                offset = place - start
+                header = format.read_header(data, offset, self._seed)
+                if header is None or header.key != key or header.place != place:
+                    raise self._segment_damage(key, place)
+                if header.token != token or header.length_bytes != length:
+                    raise self._index_damage(token)
+                if not format.body_is_whole(data, offset, header, self._seed):
+                    raise self._segment_damage(key, place)
+                body = data[offset + _HEADER : offset + header.length_bytes]
+                bucket_id, stream_id, prefix = self._names(key, body)
+                if self._view.tail.purged_at(bucket_id):
+                    continue
+                commits[token] = self._commit(header, body, bucket_id, stream_id, prefix)
+            at = last
+
+    def _index_damage(self, token: int) -> CorruptionError:
+        offset = format.INDEX_HEADER_BYTES + (token - 1) * format.COMMITS_ENTRY_BYTES
+        return CorruptionError(
+            "commits.index is damaged",
+            path=self._view.commits.path,
+            offset_bytes=offset,
+            expected=f"the entry of checkpoint {token}",
+            repair=f"delete {self._view.commits.path} while the store is closed; it is rebuilt on opening",
+        )
+
+    def _segment_damage(self, key: bytes, place: int) -> CorruptionError:
+        return CorruptionError(
+            "a segment is damaged",
+            path=self._view.segments.path(key, SEGMENT),
+            offset_bytes=place,
+            expected="a whole record",
+            repair=f"fsstore repair {self._store}",
+        )
+
+    def dates(self, start: datetime, end: datetime | None, bucket_id: str | None) -> Iterator[Commit]:
+        """Commits with `start <= commit_stamp < end`, in checkpoint order."""
+        span = (format.stamp_to_us(start), None if end is None else format.stamp_to_us(end))
+        return self.checkpoints(0, None, bucket_id, span)
+
+    def last_token(self) -> int:
+        """The token of the newest commit that anybody may see."""
+        with self._mutex:
+            self._refresh()
+            return self._last_visible_token()
+
+    # ---- snapshots and heads ----
+
+    def snapshot(self, stream: Stream, max_revision: int | None) -> Snapshot | None:
+        """The newest snapshot at or before `max_revision`."""
+        self._check_open()
+        return self._again(lambda: self._snapshot_once(stream, max_revision), stream)
+
+    def _again(self, look: Callable[[], T], stream: Stream) -> T:
+        for _ in range(_MAX_RETRIES):
+            try:
+                return look()
+            except (Moved, FileNotFoundError):
+                continue
+        raise CorruptionError(
+            f"the files of {stream} are not where the store's indexes say",
+            path=self._view.segments.path(stream.key, SNAPSHOTS),
+            repair=f"fsstore repair {self._store}",
+        )
+
+    def _snapshot_once(self, stream: Stream, max_revision: int | None) -> Snapshot | None:
+        best: tuple[int, bytes] | None = None
+        with self._mutex:
+            visible = self._refresh()
+            tail = self._view.tail_of(stream)
+            folded = self._view.folded_head(stream)
+            for entry in tail.snapshots if tail is not None else ():
+                wanted = max_revision is None or entry.revision <= max_revision
+                if entry.end <= visible and wanted and (best is None or entry.revision > best[0]):
+                    data = memoryview(self._journal_bytes(entry.position, entry.length_bytes))
+                    _, body = self._journal_record(entry.position, data, 0)
+                    best = (entry.revision, bytes(body))
+        if folded.snapshots_bytes:
+            for header, body in self._view.segments.records(stream, folded.snapshots_bytes, kind=SNAPSHOTS):
+                wanted = max_revision is None or header.revision <= max_revision
+                if wanted and (best is None or header.revision > best[0]):
+                    best = (header.revision, bytes(body))
+        if best is None:
+            return None
+        payload = self._serializer.loads(best[1][len(stream.prefix) :])
+        return Snapshot(stream.stream_id, best[0], payload, stream.bucket_id)
+
+    def heads_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
+        """Heads of the bucket's streams whose newest snapshot is at least `max_threshold` revisions behind."""
+        self._check_open()
+        mark = format.bucket_mark(bucket_id)
+        unfolded: list[tuple[Stream, int, int]] = []
+        with self._mutex:
+            self._refresh()
+            view = self._view
+            for tail in view.tail.streams.values():
+                if tail.bucket_id != bucket_id:
+                    continue
+                stream = Stream.of(tail.bucket_id, tail.stream_id)
+                revision = view.head(stream)[1]
+                newest = max((entry.revision for entry in tail.snapshots), default=0)
+                unfolded.append((stream, revision, max(newest, view.folded_head(stream).snapshot_revision)))
+            touched = {stream.key for stream, _, _ in unfolded}
+            folded = (
+                []
+                if view.tail.purged_at(bucket_id)
+                else [
+                    head
+                    for head in view.heads.all()
+                    if head.bucket == mark and head.segment_bytes and head.key not in touched
+                ]
+            )
+        for stream, revision, snapshot_revision in unfolded:
+            if revision and revision >= snapshot_revision + max_threshold:
+                yield StreamHead(bucket_id, stream.stream_id, revision, snapshot_revision)
+        for head in folded:
+            if head.revision >= head.snapshot_revision + max_threshold:
+                self._check_open()
+                try:
+                    found_bucket, stream_id = self._view.segments.names(head.key)
+                except FileNotFoundError:  # deleted and folded since the look
+                    continue
+                if found_bucket == bucket_id:
+                    yield StreamHead(bucket_id, stream_id, head.revision, head.snapshot_revision)
+
+
+def _within(stamp_us: int, dates: tuple[int, int | None]) -> bool:
+    return dates[0] <= stamp_us and (dates[1] is None or stamp_us < dates[1])

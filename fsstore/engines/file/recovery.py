@@ -1,0 +1,184 @@
+"""Recovery: the sole judge of what the journal holds after a stop, clean or not.
+
+`judge` only reads. It walks the journal from the fold mark, finds where the log ends, and tells a torn tail
+(bytes above every durable mark that any valid record or the control page names) from corruption of what was
+acknowledged. `settle` carries a verdict out: torn bytes go to quarantine, the last range is written again and
+flushed. The numbered steps stand in docs/file-format.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fsstore.engines.file import format
+from fsstore.engines.file.control import CLEAN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, Control
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.journal import Journal
+from fsstore.errors import CorruptionError
+
+_REWRITE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where the log starts to matter (`folded`), where it ends (`tail`), and what follows that is torn."""
+
+    folded: int
+    tail: int
+    first_token: int
+    next_token: int
+    torn_end: int
+    clean: bool
+
+
+def judge(journal: Journal, control: Control | None, seed: int, store: str) -> Verdict:
+    """What the journal holds; `CorruptionError` when acknowledged bytes of it are damaged."""
+    bases = journal.bases()
+    if not bases:
+        raise CorruptionError(
+            "the store has no journal file",
+            path=journal.directory,
+            expected="at least one file",
+            repair=f"fsstore repair {store}",
+        )
+    trusted = control is not None and control.whole()
+    if trusted and control is not None and control.get(CLEAN):
+        tail = control.get(TAIL)
+        file = journal.file_at(tail)
+        if file is not None and control.get(FOLDED) == tail and next(journal.walk(tail), None) is None:
+            token = control.get(NEXT_TOKEN)
+            return Verdict(tail, tail, token, token, tail, clean=True)
+    start = journal_start(journal, bases)
+    if trusted and control is not None:
+        mark = control.get(FOLDED)
+        if mark >= start and journal.file_at(mark) is not None:
+            start = mark
+    synced = control.lower_bound(SYNCED) if control is not None else 0
+    tail, first_token, next_token, named = _scan(journal, start)
+    if not next_token:
+        next_token = _token_of_file(journal, tail)
+    torn_end, later = _beyond(journal, tail, seed)
+    bound = max(synced, named, later)
+    if bound > tail:
+        file = journal.file_at(tail)
+        raise CorruptionError(
+            "acknowledged commits in the journal are damaged or missing",
+            path=journal.path(file.base) if file else journal.directory,
+            offset_bytes=tail - file.base if file else None,
+            expected=f"whole records up to position {bound}, found them up to {tail}",
+            repair=f"fsstore repair {store}",
+        )
+    return Verdict(start, tail, first_token or next_token, next_token, max(torn_end, tail), clean=False)
+
+
+def journal_start(journal: Journal, bases: list[int]) -> int:
+    """The first position of the oldest file that leads to the newest without a gap."""
+    first = bases[-1]
+    for base in reversed(bases[:-1]):
+        file = journal.file(base)
+        if file is None or file.end != first:
+            break
+        first = base
+    file = journal.file(first)
+    assert file is not None
+    return file.first
+
+
+def _scan(journal: Journal, start: int) -> tuple[int, int, int, int]:
+    """Where the whole records from `start` end, the first token, the token after them, the highest mark they name.
+
+    A batch that is not complete never happened: the log ends before it.
+    """
+    tail, next_token, named = start, 0, 0
+    first_token = batch_token = 0
+    for header, _ in journal.walk(start):
+        named = max(named, header.position - header.lag_bytes if header.lag_bytes < format.MAX_LAG else 0)
+        if header.kind == format.COMMIT:
+            batch_token = header.token + 1
+            first_token = first_token or header.token
+        elif header.kind == format.ROLL:
+            batch_token = header.token
+            first_token = first_token or header.token
+        if not header.following:
+            tail = header.end
+            next_token = max(next_token, batch_token)
+    return tail, first_token, next_token, named
+
+
+def _token_of_file(journal: Journal, position: int) -> int:
+    """The next token as of `position`, from the beginning of the file that holds it."""
+    file = journal.file_at(position)
+    token = 0
+    if file is not None:
+        for header, _ in journal.walk(file.first, position):
+            if header.kind == format.COMMIT:
+                token = header.token + 1
+            elif header.kind == format.ROLL:
+                token = max(token, header.token)
+    return token
+
+
+def _beyond(journal: Journal, tail: int, seed: int) -> tuple[int, int]:
+    """The end of the last valid record above `tail`, and the highest durable mark that such records name."""
+    end, named = tail, 0
+    for base in journal.bases():
+        file = journal.file(base)
+        if file is None or file.end <= tail:
+            continue
+        data = journal.read(base, file.size_bytes)
+        if data is None:
+            continue
+        view = memoryview(data)
+        at = data.find(format.RECORD_MAGIC, max(0, tail - base))
+        while at >= 0:
+            header = format.read_header(view, at, seed)
+            if header is not None and header.position == base + at:
+                end = max(end, header.position + min(header.length_bytes, file.end - header.position))
+                if header.lag_bytes < format.MAX_LAG:
+                    named = max(named, header.position - header.lag_bytes)
+            at = data.find(format.RECORD_MAGIC, at + 1)
+    return end, named
+
+
+def settle(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) -> None:
+    """Make the journal agree with the verdict, durably.
+
+    Torn bytes are set aside and zeroed. What follows the fold mark is written again before it is served: after
+    a failed flush the system may show pages as clean that never reached the device.
+    """
+    if verdict.clean:
+        return
+    if verdict.torn_end > verdict.tail:
+        _set_aside(disk, journal, verdict, quarantine)
+    for file in _files_between(journal, verdict.folded, verdict.torn_end):
+        start, end = max(verdict.folded, file[0]), min(verdict.tail, file[1])
+        for position in range(start, end, _REWRITE_BYTES):
+            data = journal.read(position, min(_REWRITE_BYTES, end - position))
+            if data:
+                journal.write(position, data)
+        journal.flush(file[0])
+
+
+def _files_between(journal: Journal, start: int, end: int) -> list[tuple[int, int]]:
+    found = []
+    for base in journal.bases():
+        file = journal.file(base)
+        if file is not None and file.end > start and file.base <= end:
+            found.append((file.base, file.end))
+    return found
+
+
+def _set_aside(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) -> None:
+    for base, file_end in _files_between(journal, verdict.tail, verdict.torn_end):
+        start, end = max(verdict.tail, base + format.JOURNAL_HEADER_BYTES), min(verdict.torn_end, file_end)
+        if start >= end:
+            continue
+        data = journal.read(start, end - start) or b""
+        handle = disk.open(f"{quarantine}/{start:016x}.torn", write=True, create=True)
+        try:
+            disk.write(handle, data, 0)
+            disk.flush(handle)
+        finally:
+            disk.close(handle)
+        journal.write(start, bytes(len(data)))
+    disk.flush_directory(quarantine)

@@ -1,0 +1,245 @@
+"""Reading one stream's own files: its segment, its snapshots, and the index beside a long segment.
+
+A segment holds the same record bytes as the journal did, each at the place that it carries; everything read is
+checked against its checksums, its place, its stream and the order of its stream. Damage is `CorruptionError`
+here, never a guess. Writing these files is the fold's work; what is not folded yet is unknown here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fsstore.engines.file import format
+from fsstore.engines.file.disk import Disk
+from fsstore.errors import CorruptionError, StorageError
+
+SEGMENT = "segment"
+SNAPSHOTS = "snapshots"
+INDEX = "index"
+IDS = "ids"
+# Two ids of 1,000 characters of at most four bytes, and what stands around them.
+_NAMES_BYTES = 8_192 + 128
+_FIRST_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 20
+_ENTRY_BYTES = format.STREAM_INDEX_ENTRY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream's names: what the caller calls it, and what its files and records do."""
+
+    bucket_id: str
+    stream_id: str
+    prefix: bytes
+    key: bytes
+
+    @classmethod
+    def of(cls, bucket_id: str, stream_id: str) -> Stream:
+        prefix = format.stream_prefix(bucket_id, stream_id)
+        return cls(bucket_id, stream_id, prefix, format.stream_key(prefix))
+
+    def __str__(self) -> str:
+        return f"stream {self.stream_id!r} in bucket {self.bucket_id!r}"
+
+
+class Segments:
+    """The streams' files of one store. Handles are kept for a while, at most `max_handles` of them."""
+
+    def __init__(self, disk: Disk, store: str, seed: int, *, max_handles: int) -> None:
+        self._disk = disk
+        self._store = store
+        self.seed = seed
+        self._max_handles = max_handles
+        self._handles: OrderedDict[bytes, int] = OrderedDict()
+        self._handles_lock = threading.Lock()
+
+    def directory(self, key: bytes) -> str:
+        return f"{self._store}/streams/{key.hex()[:2]}"
+
+    def path(self, key: bytes, kind: str) -> str:
+        name = key.hex()
+        return f"{self._store}/streams/{name[:2]}/{name}.{kind}"
+
+    def header_bytes(self, stream: Stream, kind: str = SEGMENT) -> int:
+        """Where the first record of the stream's file of that kind stands."""
+        return len(format.segment_header(self.seed, stream.bucket_id, stream.stream_id, kind))
+
+    def exists(self, stream: Stream) -> bool:
+        return self._disk.exists(self.path(stream.key, SEGMENT))
+
+    # ---- a stream's records ----
+
+    def records(
+        self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0
+    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+        """Header and body of the records below `end`, from the one that holds `min_revision` on.
+
+        `FileNotFoundError` when there is no such file. The file is open while the iterator is.
+        """
+        path = self.path(stream.key, kind)
+        handle = self._disk.open(path)
+        try:
+            first = self._check_header(handle, path, stream, kind)
+            size = self._disk.size(handle)
+            if size < end:
+                raise self._damage(path, size, f"{end} bytes of {stream}")
+            place = self._start(stream, handle, first, end, min_revision) if min_revision > 1 else first
+            yield from self._walk(handle, path, stream, place, end, first_place=first)
+        finally:
+            self._disk.close(handle)
+
+    def whole_headers(self, stream: Stream, kind: str = SEGMENT) -> Iterator[format.RecordHeader]:
+        """The headers of the whole records from the start of a file, for as long as they go on; maybe none."""
+        path = self.path(stream.key, kind)
+        if not self._disk.exists(path):
+            return
+        handle = self._disk.open(path)
+        try:
+            place = self._check_header(handle, path, stream, kind)
+            end = self._disk.size(handle)
+            try:
+                for header, _ in self._walk(handle, path, stream, place, end, first_place=place):
+                    yield header
+            except CorruptionError:
+                return
+        finally:
+            self._disk.close(handle)
+
+    def _check_header(self, handle: int, path: str, stream: Stream, kind: str) -> int:
+        expected = format.segment_header(self.seed, stream.bucket_id, stream.stream_id, kind)
+        found = self._disk.read(handle, len(expected), 0)
+        if found != expected:
+            self.read_names(found, path, kind)
+            raise self._damage(path, 0, f"the header of {stream}")
+        return len(expected)
+
+    def names(self, key: bytes) -> tuple[str, str]:
+        """Bucket id and stream id of the stream behind a key, from the header of its segment."""
+        path = self.path(key, SEGMENT)
+        handle = self._disk.open(path)
+        try:
+            bucket_id, stream_id, _ = self.read_names(self._disk.read(handle, _NAMES_BYTES, 0), path, SEGMENT)
+        finally:
+            self._disk.close(handle)
+        return bucket_id, stream_id
+
+    def read_names(self, data: bytes, path: str, kind: str) -> tuple[str, str, int]:
+        """Bucket id, stream id and length of the header in `data`; errors as for any damaged file."""
+        try:
+            fields, length = format.read_file_header(kind, data, self.seed)
+            bucket_id, stream_id = fields
+        except format.NewerFormatError as error:
+            raise StorageError(f"{path} cannot be read: expected {error}") from error
+        except ValueError as error:
+            raise self._damage(path, 0, str(error)) from None
+        if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
+            raise self._damage(path, 0, "the names of a stream")
+        return bucket_id, stream_id, length
+
+    def _walk(
+        self, handle: int, path: str, stream: Stream, place: int, end: int, *, first_place: int
+    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+        seed, key = self.seed, stream.key
+        header_bytes = format.RECORD_HEADER_BYTES
+        read_header, body_is_whole = format.read_header, format.body_is_whole
+        chunk_bytes = _FIRST_CHUNK_BYTES
+        data, start = memoryview(b""), place
+        sequence = 0 if place == first_place else -1
+        while place < end:
+            offset = place - start
+            if offset + header_bytes > len(data):
+                data = memoryview(self._disk.read(handle, min(chunk_bytes, end - place), place))
+                start, offset, chunk_bytes = place, 0, _CHUNK_BYTES
+            header = read_header(data, offset, seed)
+            if header is None or header.place != place or header.key != key or place + header.length_bytes > end:
+                raise self._damage(path, place, f"a record of {stream}")
+            if offset + header.length_bytes > len(data):
+                length = max(header.length_bytes, min(chunk_bytes, end - place))
+                data = memoryview(self._disk.read(handle, length, place))
+                start, offset = place, 0
+            if not body_is_whole(data, offset, header, seed):
+                raise self._damage(path, place, f"the whole body of a record of {stream}")
+            if header.kind == format.COMMIT:
+                if sequence >= 0 and header.sequence != sequence + 1:
+                    raise self._damage(path, place, f"commit {sequence + 1} of {stream}")
+                sequence = header.sequence
+            body = offset + header_bytes
+            yield header, data[body : body + header.body_bytes]
+            place += header.length_bytes
+
+    def _damage(self, path: str, offset: int, expected: str) -> CorruptionError:
+        return CorruptionError(
+            "a stream's file is damaged",
+            path=path,
+            offset_bytes=offset,
+            expected=expected,
+            repair=f"fsstore repair {self._store}",
+        )
+
+    # ---- the index beside a long segment ----
+
+    def _start(self, stream: Stream, segment: int, first: int, end: int, min_revision: int) -> int:
+        """Where to start so that nothing from `min_revision` on is missed: found by the index, then proved.
+
+        The index is believed only as far as the records it points at agree, so a damaged one costs time.
+        """
+        try:
+            handle = self._disk.open(self.path(stream.key, INDEX))
+        except FileNotFoundError:
+            return first
+        try:
+            low, high = 0, max(0, (self._disk.size(handle) - format.INDEX_HEADER_BYTES) // _ENTRY_BYTES)
+            while low < high:
+                middle = (low + high) // 2
+                if self._index_entry(handle, middle)[2] < min_revision:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low == 0:
+                return first
+            # The commit before the one wanted: it must end below min_revision, and its end is the start.
+            place, _, _ = self._index_entry(handle, low - 1)
+        finally:
+            self._disk.close(handle)
+        header = format.read_header(self._disk.read(segment, format.RECORD_HEADER_BYTES, place), 0, self.seed)
+        agrees = (
+            header is not None
+            and header.place == place
+            and header.key == stream.key
+            and header.sequence == low
+            and header.revision < min_revision
+            and place + header.length_bytes <= end
+        )
+        return place + header.length_bytes if agrees and header is not None else first
+
+    def _index_entry(self, handle: int, number: int) -> tuple[int, int, int]:
+        offset = format.INDEX_HEADER_BYTES + number * _ENTRY_BYTES
+        data = self._disk.read(handle, _ENTRY_BYTES, offset)
+        if len(data) < _ENTRY_BYTES:
+            return 0, 0, 0
+        place, length, revision, _ = format.STREAM_INDEX_ENTRY.unpack(data)
+        return place, length, revision
+
+    # ---- single records, for reading in checkpoint order ----
+
+    def read_at(self, key: bytes, place: int, length_bytes: int) -> bytes:
+        """Bytes of a stream's segment; `FileNotFoundError` when there is none."""
+        with self._handles_lock:
+            handle = self._handles.get(key)
+            if handle is None:
+                handle = self._disk.open(self.path(key, SEGMENT))
+                self._handles[key] = handle
+                if len(self._handles) > self._max_handles:
+                    self._disk.close(self._handles.popitem(last=False)[1])
+            else:
+                self._handles.move_to_end(key)
+            return self._disk.read(handle, length_bytes, place)
+
+    def forget_handles(self) -> None:
+        """Close what is kept open: a stream may have been deleted and begun anew."""
+        with self._handles_lock:
+            while self._handles:
+                self._disk.close(self._handles.popitem()[1])

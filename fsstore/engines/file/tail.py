@@ -1,0 +1,198 @@
+"""What the journal says that is not folded yet, by stream and in checkpoint order, in memory.
+
+Every process builds its own by following the journal; nothing here reads a file. Applying the records in
+journal order is all it takes to know each touched stream's head, its commit ids, its snapshots, and what was
+deleted. It is bounded because folding is: what is folded is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fsstore.engines.file import format
+from fsstore.errors import CorruptionError
+
+
+class Entry(NamedTuple):
+    """One commit in the journal."""
+
+    position: int
+    length_bytes: int
+    token: int
+    revision: int
+    sequence: int
+    stamp_us: int
+    commit_id: bytes
+    place: int
+    stream: StreamTail
+
+    @property
+    def end(self) -> int:
+        return self.position + self.length_bytes
+
+    @property
+    def deleted(self) -> bool:
+        return self.position < self.stream.reset_at
+
+
+class SnapshotEntry(NamedTuple):
+    """One snapshot in the journal."""
+
+    revision: int
+    position: int
+    length_bytes: int
+
+    @property
+    def end(self) -> int:
+        return self.position + self.length_bytes
+
+
+@dataclass(slots=True, eq=False)
+class StreamTail:
+    """What is unfolded of one stream. With `reset_at` set, nothing of the stream below it exists."""
+
+    key: bytes
+    bucket_id: str
+    stream_id: str
+    reset_at: int = 0
+    sequence: int = 0
+    revision: int = 0
+    token: int = 0
+    segment_end: int = 0
+    entries: list[Entry] = field(default_factory=list)
+    ids: set[bytes] = field(default_factory=set)
+    snapshots: list[SnapshotEntry] = field(default_factory=list)
+    snapshots_end: int = 0
+    first_position: int = 0
+    last_position: int = 0
+
+    def reset(self, position: int) -> None:
+        self.reset_at = position + 1
+        self.sequence = self.revision = self.token = self.segment_end = self.snapshots_end = 0
+        self.entries, self.ids, self.snapshots = [], set(), []
+
+
+class Tail:
+    """The unfolded records from `start` up to `end`, applied in order. The caller holds the engine's mutex."""
+
+    def __init__(self, position: int) -> None:
+        self.end = position
+        self.streams: dict[bytes, StreamTail] = {}
+        self.commits: list[Entry] = []
+        self._purged_all_at = 0
+        self._purged_at: dict[str, int] = {}
+
+    # ---- growing ----
+
+    def apply(self, header: format.RecordHeader, body: bytes | memoryview) -> None:
+        """Take in the next record of the journal."""
+        if header.kind == format.COMMIT:
+            self._add_commit(self._stream(header, body), header)
+        elif header.kind == format.SNAPSHOT:
+            self._add_snapshot(self._stream(header, body), header)
+        elif header.kind == format.DELETE_STREAM:
+            stream = self._stream(header, body)
+            stream.reset(header.position)
+            stream.last_position = header.position
+        elif header.kind == format.PURGE:
+            self._purge(format.read_purge(bytes(body)), header)
+        self.end = header.end
+
+    def _stream(self, header: format.RecordHeader, body: bytes | memoryview) -> StreamTail:
+        stream = self.streams.get(header.key)
+        if stream is None:
+            bucket_id, stream_id, _ = format.split_prefix(body)
+            stream = StreamTail(header.key, bucket_id, stream_id, reset_at=self.purged_at(bucket_id))
+            stream.first_position = header.position
+            self.streams[header.key] = stream
+        return stream
+
+    def _add_commit(self, stream: StreamTail, header: format.RecordHeader) -> None:
+        if stream.entries and header.sequence != stream.sequence + 1:
+            raise CorruptionError(
+                f"commit {header.sequence} of stream {stream.stream_id!r} in bucket {stream.bucket_id!r} "
+                f"follows commit {stream.sequence} in the journal at position {header.position}"
+            )
+        entry = Entry(
+            header.position,
+            header.length_bytes,
+            header.token,
+            header.revision,
+            header.sequence,
+            header.stamp_us,
+            header.commit_id,
+            header.place,
+            stream,
+        )
+        stream.entries.append(entry)
+        stream.ids.add(header.commit_id)
+        stream.sequence, stream.revision, stream.token = header.sequence, header.revision, header.token
+        stream.segment_end = header.place + header.length_bytes
+        stream.last_position = header.position
+        self.commits.append(entry)
+
+    def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:
+        stream.snapshots.append(SnapshotEntry(header.revision, header.position, header.length_bytes))
+        stream.snapshots_end = header.place + header.length_bytes
+        stream.last_position = header.position
+
+    def _purge(self, bucket_id: str | None, header: format.RecordHeader) -> None:
+        if bucket_id is None:
+            self._purged_all_at = header.position + 1
+        else:
+            self._purged_at[bucket_id] = header.position + 1
+        for stream in self.streams.values():
+            if bucket_id is None or stream.bucket_id == bucket_id:
+                stream.reset(header.position)
+                stream.last_position = header.position
+
+    def purged_at(self, bucket_id: str) -> int:
+        """Where the bucket was last purged; 0 when it was not, since the last fold."""
+        return max(self._purged_all_at, self._purged_at.get(bucket_id, 0))
+
+    @property
+    def has_resets(self) -> bool:
+        """Whether anything was deleted since the last fold."""
+        return bool(self._purged_all_at or self._purged_at or any(stream.reset_at for stream in self.streams.values()))
+
+    # ---- shrinking ----
+
+    def drop_below(self, position: int) -> list[bytes]:
+        """Forget what is folded; gives the keys of the streams that this touched."""
+        first = 0
+        while first < len(self.commits) and self.commits[first].position < position:
+            first += 1
+        del self.commits[:first]
+        touched = []
+        for key, stream in list(self.streams.items()):
+            if stream.first_position >= position:
+                continue
+            touched.append(key)
+            if stream.last_position < position:
+                del self.streams[key]
+                continue
+            stream.entries = [entry for entry in stream.entries if entry.position >= position]
+            stream.ids = {entry.commit_id for entry in stream.entries}
+            stream.snapshots = [entry for entry in stream.snapshots if entry.position >= position]
+            stream.first_position = position
+            if stream.reset_at <= position:
+                stream.reset_at = 0
+        if self._purged_all_at <= position:
+            self._purged_all_at = 0
+        self._purged_at = {bucket: at for bucket, at in self._purged_at.items() if at > position}
+        return touched
+
+    # ---- reading ----
+
+    def commits_between(self, after_token: int, to_token: int, visible: int) -> list[Entry]:
+        """The unfolded commits with those tokens that readers may see, in checkpoint order."""
+        if not self.commits:
+            return []
+        first_token = self.commits[0].token
+        first = max(0, after_token + 1 - first_token)
+        last = to_token + 1 - first_token
+        found = self.commits[first : max(first, last)]
+        while found and found[-1].end > visible:
+            found.pop()
+        return found

@@ -1,0 +1,205 @@
+"""What this process knows of the store now: the folded files and, over them, the unfolded tail.
+
+`refresh` follows the journal as far as other processes have written it and lets go of what was folded.
+Then `head`, `has_commit` and `snapshot_revisions` answer from memory, from the tail, from the indexes, or at
+last from the stream's own files, in that order. The caller holds the engine's mutex throughout.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from fsstore.engines.file import format
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, Control
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.ids import IdIndex, LongIds, runs_of
+from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.options import Options
+from fsstore.engines.file.segments import IDS, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.tail import StreamTail, Tail
+from fsstore.errors import CorruptionError
+
+
+@dataclass(slots=True)
+class FoldedHead:
+    """How far the folded part of a stream goes; all zero when it has none."""
+
+    sequence: int = 0
+    revision: int = 0
+    segment_bytes: int = 0
+    snapshots_bytes: int = 0
+    snapshot_revision: int = 0
+    ids: set[bytes] | LongIds | None = None
+
+
+_NOTHING = FoldedHead()
+
+
+class View:
+    """One process's view of one store."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        store: str,
+        seed: int,
+        journal: Journal,
+        heads: Heads,
+        commits: CommitsIndex,
+        segments: Segments,
+        options: Options,
+        folded: int,
+    ) -> None:
+        self._disk = disk
+        self._store = store
+        self._seed = seed
+        self.journal = journal
+        self.heads = heads
+        self.commits = commits
+        self.segments = segments
+        self._options = options
+        self.folded = folded
+        self.tail = Tail(folded)
+        self._cache: OrderedDict[bytes, FoldedHead] = OrderedDict()
+
+    # ---- keeping up ----
+
+    def refresh(self, control: Control, *, to_tail: bool) -> None:
+        """Follow the journal up to what is visible, or to its very tail; drop what was folded meanwhile."""
+        folded = control.get(FOLDED)
+        if folded != self.folded:
+            self.let_go(folded)
+        target = control.get(TAIL if to_tail else VISIBLE)
+        if self.tail.end < target:
+            self.follow(target)
+            if control.get(FOLDED) != self.folded and self.tail.end < target:
+                # Folding overtook this process: start again where the journal still is.
+                self.let_go(control.get(FOLDED))
+                self.follow(target)
+            if self.tail.end < target:
+                raise CorruptionError(
+                    "the journal ends before its tail mark",
+                    path=self.journal.directory,
+                    expected=f"records up to position {target}, found them up to {self.tail.end}",
+                    repair=f"fsstore repair {self._store}",
+                )
+
+    def follow(self, target: int) -> None:
+        """Apply the journal's records up to `target`."""
+        for header, record in self.journal.walk(self.tail.end, target, check_bodies=False):
+            self.tail.apply(header, record[format.RECORD_HEADER_BYTES :])
+
+    def let_go(self, folded: int) -> None:
+        """Forget what stands in the streams' files now."""
+        if self.tail.end < folded:
+            self.tail = Tail(folded)
+            self._cache.clear()
+        else:
+            for key in self.tail.drop_below(folded):
+                self._cache.pop(key, None)
+        self.folded = folded
+        self.journal.forget_below(folded)
+        self.heads.refresh()
+        self.commits.refresh()
+        self.segments.forget_handles()
+
+    # ---- one stream ----
+
+    def tail_of(self, stream: Stream) -> StreamTail | None:
+        return self.tail.streams.get(stream.key)
+
+    def head(self, stream: Stream) -> tuple[int, int, int]:
+        """The stream's last sequence, its revision, and where its next record goes (0: no file yet)."""
+        tail = self.tail.streams.get(stream.key)
+        if tail is not None and (tail.sequence or tail.reset_at):
+            return tail.sequence, tail.revision, tail.segment_end
+        folded = self.folded_head(stream)
+        return folded.sequence, folded.revision, folded.segment_bytes
+
+    def is_reset(self, stream: Stream) -> bool:
+        """Whether everything that is folded of the stream was deleted since."""
+        tail = self.tail.streams.get(stream.key)
+        if tail is not None:
+            return bool(tail.reset_at)
+        return bool(self.tail.purged_at(stream.bucket_id))
+
+    def folded_head(self, stream: Stream) -> FoldedHead:
+        """How far the stream's own files go."""
+        tail = self.tail.streams.get(stream.key)
+        if tail is not None and tail.entries and tail.entries[0].sequence == 1:
+            return _NOTHING
+        if self.is_reset(stream):
+            return _NOTHING
+        cached = self._cache.get(stream.key)
+        if cached is not None:
+            self._cache.move_to_end(stream.key)
+            return cached
+        found = self._load(stream)
+        self._cache[stream.key] = found
+        if len(self._cache) > self._options.max_cached_streams:
+            self._cache.popitem(last=False)
+        return found
+
+    def _load(self, stream: Stream) -> FoldedHead:
+        slot = self.heads.get(stream.key)
+        if slot is not None:
+            return FoldedHead(
+                slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision
+            )
+        # The table of heads is disposable: a stream that it does not know may have a segment all the same.
+        return self._measure(stream) if self.segments.exists(stream) else FoldedHead(ids=set())
+
+    def _measure(self, stream: Stream) -> FoldedHead:
+        found = FoldedHead()
+        for header in self.segments.whole_headers(stream):
+            found.sequence, found.revision = header.sequence, header.revision
+            found.segment_bytes = header.place + header.length_bytes
+        for header in self.segments.whole_headers(stream, SNAPSHOTS):
+            found.snapshot_revision = max(found.snapshot_revision, header.revision)
+            found.snapshots_bytes = header.place + header.length_bytes
+        return found
+
+    def has_commit(self, stream: Stream, commit_id: bytes) -> bool:
+        """Whether a commit of that id is in the stream, at a cost that does not grow with it."""
+        tail = self.tail.streams.get(stream.key)
+        if tail is not None and commit_id in tail.ids:
+            return True
+        head = self.folded_head(stream)
+        if not head.segment_bytes:
+            return False
+        if head.ids is None:
+            head.ids = self._load_ids(stream, head)
+        return commit_id in head.ids
+
+    def _load_ids(self, stream: Stream, head: FoldedHead) -> set[bytes] | LongIds:
+        if head.segment_bytes < self._options.index_from_bytes:
+            return {header.commit_id for header, _ in self.segments.records(stream, head.segment_bytes)}
+        path = self.segments.path(stream.key, IDS)
+        runs = IdIndex(self._disk, path, self._seed).load(head.sequence)
+        if runs is None:
+            runs = runs_of(header.commit_id for header, _ in self.segments.records(stream, head.segment_bytes))
+        end = head.segment_bytes
+        return LongIds(runs, lambda wanted: self._in_segment(stream, end, wanted))
+
+    def _in_segment(self, stream: Stream, end: int, commit_id: bytes) -> bool:
+        return any(header.commit_id == commit_id for header, _ in self.segments.records(stream, end))
+
+    def snapshot_revisions(self, stream: Stream) -> set[int]:
+        """The revisions that have a snapshot, folded or not."""
+        tail = self.tail.streams.get(stream.key)
+        revisions = {entry.revision for entry in tail.snapshots} if tail is not None else set()
+        folded = self.folded_head(stream)
+        if folded.snapshots_bytes:
+            records = self.segments.records(stream, folded.snapshots_bytes, kind=SNAPSHOTS)
+            revisions.update(header.revision for header, _ in records)
+        return revisions
+
+    def snapshots_end(self, stream: Stream) -> int:
+        """Where the stream's next snapshot goes (0: no file yet)."""
+        tail = self.tail.streams.get(stream.key)
+        if tail is not None and (tail.snapshots_end or tail.reset_at):
+            return tail.snapshots_end
+        return self.folded_head(stream).snapshots_bytes

@@ -1,0 +1,448 @@
+"""One pass over the journal: check what is asked for, give out tokens, append, flush.
+
+A pass serves every request that is queued. Each request is planned against the store's head and against the
+requests before it, and fails alone; then all planned records go out in one write, the tail mark moves, and one
+flush makes them durable. Encoding happened before, delivery happens after; this module sees records only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fsstore.engines.file import format
+from fsstore.engines.file.control import FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.group import Waiting
+from fsstore.engines.file.locks import FileLock
+from fsstore.engines.file.segments import SNAPSHOTS, Stream
+from fsstore.engines.file.view import View
+from fsstore.errors import (
+    ConcurrencyError,
+    DuplicateCommitError,
+    StorageError,
+    StorageUnavailableError,
+)
+
+_HEADER = format.RECORD_HEADER_BYTES
+
+
+@dataclass(slots=True)
+class Planned:
+    """A record that is about to be written; position and token are known only then."""
+
+    kind: int
+    body: bytes
+    body_crc: int
+    stream: Stream | None = None
+    place: int = 0
+    revision: int = 0
+    sequence: int = 0
+    commit_id: bytes = format.NO_ID
+    stamp_us: int = 0
+    token: int = 0
+
+    @property
+    def length_bytes(self) -> int:
+        return _HEADER + len(self.body)
+
+
+@dataclass(slots=True)
+class _PlannedHead:
+    """A stream's head after the requests that were planned before in the same pass."""
+
+    sequence: int
+    revision: int
+    end: int
+    ids: set[bytes] = field(default_factory=set)
+
+    def copy(self) -> _PlannedHead:
+        return _PlannedHead(self.sequence, self.revision, self.end, set(self.ids))
+
+
+class Plan:
+    """What one pass is going to write. Changes of streams other than commits end the planning of a pass."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.records: list[Planned] = []
+        self.batches: list[int] = []
+        self._heads: dict[bytes, _PlannedHead] = {}
+
+    def head(self, stream: Stream) -> _PlannedHead:
+        known = self._heads.get(stream.key)
+        if known is None:
+            known = _PlannedHead(*self.view.head(stream))
+        return known
+
+    def add(self, records: list[Planned], heads: dict[bytes, _PlannedHead] | None = None) -> None:
+        """Accept the records of one request, which are written whole or not at all."""
+        if heads:
+            self._heads.update(heads)
+        self.records.extend(records)
+        self.batches.append(len(records))
+
+
+class Request(Waiting):
+    """One caller's records. `plan` adds them to the pass or raises; afterwards `records` have their tokens."""
+
+    __slots__ = ("alone", "records")
+
+    def __init__(self, size_bytes: int, *, alone: bool) -> None:
+        super().__init__(size_bytes)
+        self.alone = alone
+        self.records: list[Planned] = []
+
+    def plan(self, plan: Plan) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A commit attempt as bytes, made outside of every lock."""
+
+    stream: Stream
+    body: bytes
+    body_crc: int
+    revision: int
+    sequence: int
+    events: int
+    commit_id: bytes
+    stamp_us: int
+
+
+class CommitRequest(Request):
+    """Append commits, all or none."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, encoded: Sequence[Encoded]) -> None:
+        super().__init__(sum(_HEADER + len(one.body) for one in encoded), alone=False)
+        self.encoded = encoded
+
+    def plan(self, plan: Plan) -> None:
+        heads: dict[bytes, _PlannedHead] = {}
+        records = []
+        for one in self.encoded:
+            stream = one.stream
+            head = heads.get(stream.key)
+            if head is None:
+                head = heads[stream.key] = plan.head(stream).copy()
+            if one.commit_id in head.ids or plan.view.has_commit(stream, one.commit_id):
+                raise DuplicateCommitError(
+                    f"commit {_uuid(one.commit_id)} is in {stream} already: it was stored earlier, "
+                    "there is nothing left to do"
+                )
+            if one.sequence != head.sequence + 1 or one.revision != head.revision + one.events:
+                raise ConcurrencyError(_conflict(one, head))
+            place = head.end or len(format.segment_header(plan.view.segments.seed, stream.bucket_id, stream.stream_id))
+            record = Planned(
+                format.COMMIT,
+                one.body,
+                one.body_crc,
+                stream,
+                place,
+                one.revision,
+                one.sequence,
+                one.commit_id,
+                one.stamp_us,
+            )
+            records.append(record)
+            head.sequence, head.revision = one.sequence, one.revision
+            head.end = place + record.length_bytes
+            head.ids.add(one.commit_id)
+        plan.add(records, heads)
+        self.records = records
+
+
+def _conflict(one: Encoded, head: _PlannedHead) -> str:
+    return (
+        f"commit {_uuid(one.commit_id)} of {one.stream} says commit {one.sequence} with {one.events} events up to "
+        f"revision {one.revision}, but the stream is at commit {head.sequence}, revision {head.revision}: "
+        "read what is new, decide again, commit again"
+    )
+
+
+def _uuid(commit_id: bytes) -> str:
+    text = commit_id.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class SnapshotRequest(Request):
+    """Add a snapshot, unless the stream has no commit or its revision has a snapshot."""
+
+    __slots__ = ("body", "body_crc", "revision", "stream")
+
+    def __init__(self, stream: Stream, revision: int, body: bytes, body_crc: int) -> None:
+        super().__init__(_HEADER + len(body), alone=True)
+        self.stream = stream
+        self.revision = revision
+        self.body = body
+        self.body_crc = body_crc
+
+    def plan(self, plan: Plan) -> None:
+        view, stream = plan.view, self.stream
+        if not view.head(stream)[0] or self.revision in view.snapshot_revisions(stream):
+            return
+        place = view.snapshots_end(stream) or view.segments.header_bytes(stream, SNAPSHOTS)
+        record = Planned(format.SNAPSHOT, self.body, self.body_crc, stream, place=place, revision=self.revision)
+        plan.add([record])
+        self.records = [record]
+
+
+class ForgetRequest(Request):
+    """Delete a stream, or purge a bucket, or everything."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: Planned) -> None:
+        super().__init__(record.length_bytes, alone=True)
+        self.record = record
+
+    def plan(self, plan: Plan) -> None:
+        stream = self.record.stream
+        if stream is not None and not plan.view.head(stream)[0]:
+            return
+        plan.add([self.record])
+        self.records = [self.record]
+
+
+class Writer:
+    """Carries out passes for one engine; one at a time."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        store: str,
+        view: View,
+        control: Control,
+        write_lock: FileLock,
+        mutex: threading.RLock,
+        seed: int,
+        *,
+        flush: bool,
+        journal_bytes: int,
+        make_room: Callable[[], None],
+    ) -> None:
+        self._disk = disk
+        self._store = store
+        self._view = view
+        self._control = control
+        self._write_lock = write_lock
+        self._mutex = mutex
+        self._seed = seed
+        self._flush = flush
+        self._journal_bytes = journal_bytes
+        self._make_room = make_room
+
+    def lead(self, requests: list[Request]) -> None:
+        """One pass for all requests; each gets its error or is durable afterwards."""
+        try:
+            waiting = requests
+            while waiting:
+                # What deletes or counts streams is planned by itself, against a view that knows all before it.
+                count = 1
+                while not waiting[0].alone and count < len(waiting) and not waiting[count].alone:
+                    count += 1
+                self._pass(waiting[:count])
+                waiting = waiting[count:]
+        except BaseException as error:  # handed to every caller that still waits, never lost
+            for request in requests:
+                if request.error is None and not request.done:
+                    request.error = error
+
+    def _pass(self, requests: list[Request]) -> None:
+        self._make_room()
+        with self._write_lock:
+            self.check_failed(in_doubt=False)
+            with self._mutex:
+                self._view.refresh(self._control, to_tail=True)
+                plan = Plan(self._view)
+                for request in requests:
+                    try:
+                        request.plan(plan)
+                    except BaseException as error:  # this request fails alone; its caller gets it
+                        request.error = error
+                if plan.records:
+                    try:
+                        end = self._append(plan)
+                    except BaseException as error:
+                        for request in requests:
+                            request.error = request.error or error
+                        return
+        if not plan.records:
+            return
+        try:
+            self._make_durable(end)
+        except BaseException as error:
+            for request in requests:
+                request.error = request.error or error
+        for request in requests:
+            request.done = True
+
+    # ---- appending ----
+
+    def _append(self, plan: Plan) -> int:
+        control, journal = self._control, self._view.journal
+        tail = control.get(TAIL)
+        total = sum(record.length_bytes for record in plan.records)
+        file = journal.file_at(tail)
+        if file is None or tail < file.first or tail + total > file.end:
+            tail = self._roll(tail, total)
+        token = control.get(NEXT_TOKEN)
+        lag = min(tail - control.get(SYNCED), format.MAX_LAG)
+        position = tail
+        parts: list[bytes] = []
+        headers: list[tuple[format.RecordHeader, bytes]] = []
+        numbers = iter(plan.records)
+        for count in plan.batches:
+            for following in range(count - 1, -1, -1):
+                record = next(numbers)
+                if record.kind == format.COMMIT:
+                    record.token = token
+                    token += 1
+                header = self._header(record, position, following, min(lag + position - tail, format.MAX_LAG))
+                parts += (header, record.body)
+                known = format.read_header(header, 0, self._seed)
+                assert known is not None
+                headers.append((known, record.body))
+                position += record.length_bytes
+        try:
+            journal.write(tail, b"".join(parts))
+        except OSError as error:
+            self._roll_back(tail, error)
+        control.set(NEXT_TOKEN, token)
+        control.set(TAIL, position)
+        for known, body in headers:
+            self._view.tail.apply(known, body)
+        return position
+
+    def _header(self, record: Planned, position: int, following: int, lag_bytes: int) -> bytes:
+        return format.pack_record(
+            self._seed,
+            record.kind,
+            position,
+            record.body,
+            record.body_crc,
+            following=following,
+            lag_bytes=lag_bytes,
+            place=record.place,
+            key=record.stream.key if record.stream is not None else format.NO_KEY,
+            token=record.token,
+            revision=record.revision,
+            sequence=record.sequence,
+            commit_id=record.commit_id,
+            stamp_us=record.stamp_us,
+        )
+
+    def _roll_back(self, position: int, error: OSError) -> None:
+        """Nothing of a failed write may be found by a later recovery; if that cannot be had, stop everything."""
+        try:
+            self._view.journal.write(position, bytes(_HEADER))
+        except OSError:
+            self._control.set(FAILED, 1)
+            raise StorageUnavailableError(
+                f"the journal of {self._store} could not be written ({error}) nor put back: "
+                "close the store in every process and open it again",
+                in_doubt=True,
+            ) from error
+        raise StorageUnavailableError(
+            f"the journal of {self._store} could not be written ({error}); nothing was stored"
+        ) from error
+
+    def _roll(self, previous_end: int, needed_bytes: int) -> int:
+        """Go on in the next journal file; gives the position after its ROLL record."""
+        journal, control = self._view.journal, self._control
+        file = journal.file_at(previous_end - 1)
+        if file is None:
+            raise StorageError(f"position {previous_end} is in no journal file of {self._store}")
+        needed = format.JOURNAL_HEADER_BYTES + _HEADER + needed_bytes
+        size = min(file.size_bytes * 2, self._journal_bytes)
+        size = max(size, -(-needed // 4096) * 4096)
+        try:
+            following = journal.create(file.end, size)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"{self._store} has no room for another journal file ({error}); nothing was stored"
+            ) from error
+        self.flush_to(previous_end)
+        header = format.pack_record(
+            self._seed,
+            format.ROLL,
+            following.first,
+            b"",
+            format.checksum(b"", self._seed),
+            lag_bytes=min(following.first - previous_end, format.MAX_LAG),
+            place=previous_end,
+            token=control.get(NEXT_TOKEN),
+        )
+        try:
+            journal.write(following.first, header)
+        except OSError as error:
+            self._roll_back(following.first, error)
+        tail = following.first + len(header)
+        known = format.read_header(header, 0, self._seed)
+        assert known is not None
+        self._view.tail.apply(known, b"")
+        control.set(TAIL, tail)
+        return tail
+
+    def roll_now(self) -> None:
+        """Go on in a new journal file, so that the old ones can be erased whole."""
+        with self._write_lock, self._mutex:
+            self.check_failed(in_doubt=False)
+            self._view.refresh(self._control, to_tail=True)
+            self._view.journal.drop_spare()
+            end = self._roll(self._control.get(TAIL), 0)
+            self.flush_to(end)
+
+    # ---- durability ----
+
+    def _make_durable(self, end: int) -> None:
+        """Return when everything below `end` is as durable as was asked for, and visible."""
+        control = self._control
+        if not self._flush:
+            control.advance({VISIBLE: end})
+            return
+        if control.get(SYNCED) >= end:
+            return
+        self.flush_to(end)
+
+    def flush_to(self, end: int) -> None:
+        """Flush the journal file that ends or goes on at `end`; moves the marks. A failure poisons the store."""
+        control, journal = self._control, self._view.journal
+        tail = control.get(TAIL)
+        with self._mutex:
+            file = journal.pin(end - 1)
+        if file is None:
+            # Another process went on in the next file; it flushed this one first.
+            self.check_failed(in_doubt=True)
+            if control.get(SYNCED) >= end:
+                return
+            raise StorageError(f"position {end} is in no journal file of {self._store}")
+        try:
+            self._disk.flush(file.handle)
+        except OSError as error:
+            control.set(FAILED, 1)
+            raise StorageUnavailableError(
+                f"flushing the journal of {self._store} failed ({error}); whether these commits are stored is "
+                "in doubt: close the store in every process, open it again, then commit the same attempt again",
+                in_doubt=True,
+            ) from error
+        finally:
+            with self._mutex:
+                journal.unpin(file)
+        # What others appended to this file before the flush began is covered as well.
+        covered = max(end, tail) if tail <= file.end else end
+        self.check_failed(in_doubt=True)
+        control.advance({SYNCED: covered, VISIBLE: covered})
+
+    def check_failed(self, *, in_doubt: bool) -> None:
+        """Raise when a flush failed in any process: nothing more is stored until all have closed the store."""
+        if self._control.get(FAILED):
+            raise StorageUnavailableError(
+                f"writing to {self._store} failed in this or another process; close the store in every process "
+                "and open it again" + ("; whether this commit is stored is in doubt" if in_doubt else ""),
+                in_doubt=in_doubt,
+            )
