@@ -7,6 +7,7 @@ in which data passes them: group, writer, journal, fold, segments, reader. docs/
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -384,10 +385,8 @@ class FileEngine:
         if known is None:
             known = self._streams[names] = Stream.of(*names)
             if len(self._streams) > self._options.max_cached_streams:
-                try:
+                with contextlib.suppress(KeyError):  # another thread emptied it
                     self._streams.popitem(last=False)
-                except KeyError:  # another thread emptied it
-                    pass
         return known
 
     # ---- reads ----
@@ -407,7 +406,7 @@ class FileEngine:
         self._check()
         _check_range(checkpoint_token, to_checkpoint, "checkpoint")
         bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
-        return self._reader.checkpoints(checkpoint_token, to_checkpoint, bucket)
+        return self._reader.checkpoints(max(checkpoint_token, 0), to_checkpoint, bucket)
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
@@ -594,10 +593,7 @@ class FileEngine:
 
 
 def _check_range(low: int, high: int | None, what: str) -> None:
+    """A range may begin below the first and end beyond the last, but its ends are numbers."""
     for value in (low, high):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise TypeError(f"a {what} must be an int, not {type(value).__name__}")
-        if value < 0:
-            raise ValueError(f"a {what} must not be negative, not {value}")

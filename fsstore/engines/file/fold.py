@@ -230,6 +230,7 @@ class Fold:
         handle = self._open(path, self._files.directory(key), create=place == 0)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._disk.write(handle, data, place)
+        self._keep(handle, path)
 
     def _open(self, path: str, directory: str, *, create: bool) -> int:
         try:
@@ -246,7 +247,6 @@ class Fold:
                 self._directories.add(f"{self._store}/streams")
                 handle = self._disk.open(path, write=True, create=True)
             self._directories.add(directory)
-        self._keep(handle, path)
         return handle
 
     def _keep(self, handle: int, path: str) -> None:

@@ -43,7 +43,7 @@ def _uuid(data: bytes) -> UUID:
     return value
 
 
-class Moved(Exception):
+class MovedError(Exception):
     """What was looked up is no longer where it was: look again."""
 
 
@@ -84,7 +84,7 @@ class Reader:
                     yield commit
                     self._check_open()
                 return
-            except (Moved, FileNotFoundError):
+            except (MovedError, FileNotFoundError):
                 continue
             except CorruptionError:
                 # A fold or delete in another process may have replaced the file under the reader.
@@ -156,7 +156,7 @@ class Reader:
     def _journal_bytes(self, position: int, length: int) -> bytes:
         data = self._view.journal.read(position, length)
         if data is None:
-            raise Moved
+            raise MovedError
         return data
 
     def _journal_records(self, entries: list[Entry]) -> list[tuple[format.RecordHeader, memoryview]]:
@@ -166,9 +166,13 @@ class Reader:
             at = 0
             while at < len(entries):
                 start, end = entries[at].position, entries[at].end
+                file = self._view.journal.file_at(start)
+                if file is None:
+                    raise MovedError
+                limit = min(file.end, start + _COALESCE_BYTES)
                 last = at + 1
                 while last < len(entries) and 0 <= entries[last].position - end <= 4096:
-                    if entries[last].end - start > _COALESCE_BYTES:
+                    if entries[last].end > limit:
                         break
                     end = entries[last].end
                     last += 1
@@ -188,7 +192,7 @@ class Reader:
             body = offset + _HEADER
             return header, data[body : body + header.body_bytes]
         if position < self._control().get(FOLDED):
-            raise Moved
+            raise MovedError
         raise CorruptionError(
             "an acknowledged commit in the journal is damaged",
             path=self._view.journal.directory,
@@ -249,7 +253,7 @@ class Reader:
         while after < last:
             try:
                 until, page = self._page(after, last, dates)
-            except (Moved, FileNotFoundError):
+            except (MovedError, FileNotFoundError):
                 retries += 1
                 if retries > _MAX_RETRIES:
                     raise CorruptionError(
@@ -302,7 +306,7 @@ class Reader:
         data = index.read(first, last)
         width = format.COMMITS_ENTRY_BYTES
         if len(data) < (last - first + 1) * width:
-            raise Moved
+            raise MovedError
         wanted: dict[bytes, list[tuple[int, int, int]]] = {}
         for number, entry in enumerate(format.read_commits_entries(data)):
             if entry.deleted or dates is not None:
@@ -388,7 +392,7 @@ class Reader:
         for _ in range(_MAX_RETRIES):
             try:
                 return look()
-            except (Moved, FileNotFoundError):
+            except (MovedError, FileNotFoundError):
                 continue
         raise CorruptionError(
             f"the files of {stream} are not where the store's indexes say",
