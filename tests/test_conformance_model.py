@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from model_engine import RECORD_LIMIT_BYTES, ModelEngine, places
+
 from fsstore.engine import PersistenceEngine
 from fsstore.testing import Capabilities, EngineConformance
-from tests.model_engine import RECORD_LIMIT_BYTES, ModelEngine, places
 
 
 class TestModelEngine(EngineConformance):

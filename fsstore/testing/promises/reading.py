@@ -98,7 +98,7 @@ class CheckpointPromises(EngineTests):
                 found = list(engine.get_from_checkpoint(after, to))
                 assert found == stored[after:to], f"after {after} to {to}"
 
-    def test_one_bucket_only(self, engine: PersistenceEngine) -> None:
+    def test_checkpoints_of_one_bucket_only(self, engine: PersistenceEngine) -> None:
         stored = self._interleaved(engine)
         for bucket_id in ("default", "other", "unknown"):
             for after in range(len(stored) + 1):
@@ -113,7 +113,7 @@ class CheckpointPromises(EngineTests):
         more = fill(engine, "later", commits=3)
         assert list(engine.get_from_checkpoint(last)) == more
 
-    def test_the_store_grows_while_it_is_walked(self, engine: PersistenceEngine) -> None:
+    def test_the_store_grows_while_its_checkpoints_are_walked(self, engine: PersistenceEngine) -> None:
         stored = self._interleaved(engine)
         walk = engine.get_from_checkpoint()
         seen = list(islice(walk, 2))
@@ -210,7 +210,7 @@ class DatePromises(EngineTests):
                 ]
                 assert list(engine.get_from_date(start, end)) == wanted, f"{start} to {end}"
 
-    def test_one_bucket_only(self, engine: PersistenceEngine) -> None:
+    def test_dates_of_one_bucket_only(self, engine: PersistenceEngine) -> None:
         stored = self._stamped(engine)
         start, end = EPOCH, EPOCH + timedelta(seconds=20)
         for bucket_id in ("default", "other", "unknown"):
@@ -249,7 +249,7 @@ class DatePromises(EngineTests):
         assert list(engine.get_from_date(beginning, end)) == stored
         assert list(engine.get_from_date(end)) == []
 
-    def test_the_store_grows_while_it_is_walked(self, engine: PersistenceEngine) -> None:
+    def test_the_store_grows_while_its_dates_are_walked(self, engine: PersistenceEngine) -> None:
         stored = fill(engine, "stream", commits=5)
         walk = engine.get_from_date(EPOCH)
         seen = [next(walk)]

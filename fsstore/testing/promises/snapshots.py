@@ -61,7 +61,7 @@ class SnapshotPromises(EngineTests):
             wanted = Snapshot("stream", known[-1], f"at {known[-1]}") if known else None
             assert engine.get_snapshot("default", "stream", limit) == wanted
 
-    def test_streams_and_buckets_have_their_own(self, engine: PersistenceEngine) -> None:
+    def test_streams_and_buckets_have_their_own_snapshots(self, engine: PersistenceEngine) -> None:
         for place in (("default", "stream"), ("default", "other"), ("bucket", "stream")):
             fill(engine, place[1], bucket_id=place[0])
         engine.add_snapshot(Snapshot("stream", 1, "mine"))
@@ -94,7 +94,7 @@ class SnapshotPromises(EngineTests):
         engine.add_snapshot(Snapshot("stream", 2, payload))
         assert engine.get_snapshot("default", "stream") == Snapshot("stream", 2, payload)
 
-    def test_what_cannot_be_written_is_refused(self, engine: PersistenceEngine) -> None:
+    def test_a_payload_that_cannot_be_written_is_refused(self, engine: PersistenceEngine) -> None:
         fill(engine, "stream")
         with nothing_changes(engine), pytest.raises(SerializationError):
             engine.add_snapshot(Snapshot("stream", 2, {"total": object()}))
@@ -141,7 +141,7 @@ class StreamHeadPromises(EngineTests):
         assert heads(engine, "default", 1) == {}
         assert heads(engine, "default", 0) == {"stream": StreamHead("default", "stream", 4, 4)}
 
-    def test_only_of_the_bucket(self, engine: PersistenceEngine) -> None:
+    def test_heads_of_one_bucket_only(self, engine: PersistenceEngine) -> None:
         fill(engine, "stream", commits=2)
         fill(engine, "stream", bucket_id="other", commits=1)
         fill(engine, "elsewhere", bucket_id="other", commits=3)

@@ -1,0 +1,54 @@
+"""The conformance suite notices: every promise is broken on purpose at least once, and its test goes red."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import broken_engines
+import pytest
+from broken_engines import BREAKAGES
+
+from fsstore.testing import EngineConformance
+
+pytest_plugins = ["pytester"]
+
+# A test that fails with one of these found a slip in the breakage, not a broken promise.
+SLIPS = ("NameError", "AttributeError", "UnboundLocalError", "fixture")
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_broken_promise_is_noticed(pytester: pytest.Pytester, name: str) -> None:
+    _, tests = BREAKAGES[name]
+    module = Path(broken_engines.__file__)
+    run = pytester.inline_run(
+        *(f"{module}::Test{name}::{test}" for test in tests),
+        "-q",
+        "--tb=line",
+        "-r",
+        "N",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    )
+    failures = [report for report in run.getreports("pytest_runtest_logreport") if report.failed]
+    for report in failures:
+        message = report.longrepr.reprcrash.message
+        assert not message.startswith(SLIPS), message
+    noticed = {report.nodeid.split("::")[-1].split("[")[0] for report in failures if report.when == "call"}
+    assert noticed == set(tests)
+
+
+def test_every_promise_is_broken_by_somebody() -> None:
+    promises = {name for name in dir(EngineConformance) if name.startswith("test_")}
+    broken = {test for _, tests in BREAKAGES.values() for test in tests}
+    assert promises - broken == set()
+    assert broken - promises == set()
+
+
+def test_no_promise_hides_another_of_its_name() -> None:
+    names = Counter(
+        name for topic in EngineConformance.__mro__ for name in vars(topic) if name.startswith("test_")
+    )
+    assert [name for name, times in names.items() if times > 1] == []
