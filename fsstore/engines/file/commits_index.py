@@ -51,8 +51,7 @@ class CommitsIndex:
     def _read_header(self) -> None:
         assert self._handle is not None
         data = self._disk.read(self._handle, format.INDEX_HEADER_BYTES, 0)
-        fields, _ = format.read_file_header("commits", data, self._seed)
-        self.folded, self.next_token = map(int, fields)  # type: ignore[call-overload]
+        self.folded, self.next_token = format.read_numbers("commits", data, self._seed)
 
     def create(self) -> None:
         """An empty index in place of any other."""

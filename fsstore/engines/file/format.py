@@ -249,6 +249,15 @@ def read_file_header(kind: str, data: bytes, seed: int | None) -> tuple[list[obj
     return fields, unpacker.tell()
 
 
+def read_numbers(kind: str, data: bytes, seed: int) -> list[int]:
+    """The fields of a file header that holds nothing but numbers."""
+    fields, _ = read_file_header(kind, data, seed)
+    numbers = [field for field in fields if isinstance(field, int)]
+    if len(numbers) != len(fields):
+        raise FormatError(f"numbers in a {kind} header")
+    return numbers
+
+
 def segment_header(seed: int, bucket_id: str, stream_id: str, kind: str = "segment") -> bytes:
     """The first bytes of a stream's segment or snapshot file."""
     return pack_file_header(kind, seed, [bucket_id, stream_id])

@@ -45,8 +45,8 @@ class Heads:
         try:
             self._handle = self._disk.open(self._path, write=self._write)
             data = self._disk.read(self._handle, format.INDEX_HEADER_BYTES, 0)
-            fields, _ = format.read_file_header("heads", data, self._seed)
-            self.capacity, self.count, self.folded, self.next_token = map(int, fields)  # type: ignore[call-overload]
+            numbers = format.read_numbers("heads", data, self._seed)
+            self.capacity, self.count, self.folded, self.next_token = numbers
             size = format.INDEX_HEADER_BYTES + self.capacity * format.HEAD_BYTES
             if self.folded < at_least_folded or self._disk.size(self._handle) < size or self.capacity < 1:
                 raise StaleIndexError(self._path)
