@@ -169,8 +169,8 @@ class FileEngine:
             for base in journal.bases():
                 self._disk.unlink(journal.path(base))
             file = journal.create(0, min(_FIRST_JOURNAL_BYTES, self._options.journal_bytes))
-            empty = format.checksum(b"", meta.seed)
-            journal.write(file.first, format.pack_record(meta.seed, format.ROLL, file.first, b"", empty, token=1))
+            roll = Planned(format.ROLL, b"", format.checksum(b"", meta.seed), token=1)
+            journal.write(file.first, format.pack_header(roll.header(file.first, 0, 0), meta.seed))
             journal.flush(file.first)
         finally:
             journal.forget()

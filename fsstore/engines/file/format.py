@@ -83,44 +83,29 @@ def checksum(data: bytes | memoryview, seed: int) -> int:
     return int(crc32c(data, seed))
 
 
-def pack_record(
-    seed: int,
-    kind: int,
-    position: int,
-    body: bytes,
-    body_crc: int,
-    *,
-    following: int = 0,
-    lag_bytes: int = 0,
-    place: int = 0,
-    key: bytes = NO_KEY,
-    token: int = 0,
-    revision: int = 0,
-    sequence: int = 0,
-    commit_id: bytes = NO_ID,
-    stamp_us: int = 0,
-) -> bytes:
-    """The bytes of one record's header; the body follows it."""
-    header = bytearray(
-        _PACK.pack(
-            0x9F, 0xCE, 0,
-            0xCC, kind, 0xCC, 0,
-            0xCE, following,
-            0xCF, position,
-            0xCE, lag_bytes,
-            0xCF, place,
-            0xC4, 16, key,
-            0xCF, token,
-            0xCE, revision,
-            0xCE, sequence,
-            0xC4, 16, commit_id,
-            0xD3, stamp_us,
-            0xCE, body_crc,
-            0xC6, len(body),
-        )
+def pack_header(header: RecordHeader, seed: int) -> bytes:
+    """The header's bytes, with the checksum that belongs there; the record's body follows them."""
+    _, kind, flags, following, position, lag, place, key, token, revision, sequence, commit_id, stamp, crc, size = (
+        header
+    )
+    data = _PACK.pack(
+        0x9F, 0xCE, 0,
+        0xCC, kind, 0xCC, flags,
+        0xCE, following,
+        0xCF, position,
+        0xCE, lag,
+        0xCF, place,
+        0xC4, 16, key,
+        0xCF, token,
+        0xCE, revision,
+        0xCE, sequence,
+        0xC4, 16, commit_id,
+        0xD3, stamp,
+        0xCE, crc,
+        0xC6, size,
     )  # fmt: skip
-    header[2:_CRC_END] = crc32c(header[_CRC_END:], seed).to_bytes(4, "big")
-    return bytes(header)
+    checked = data[_CRC_END:]
+    return RECORD_MAGIC + crc32c(checked, seed).to_bytes(4, "big") + checked
 
 
 def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeader | None:

@@ -47,6 +47,26 @@ class Planned:
     def length_bytes(self) -> int:
         return _HEADER + len(self.body)
 
+    def header(self, position: int, following: int, lag_bytes: int) -> format.RecordHeader:
+        """The header of this record at that place of the journal."""
+        return format.RecordHeader(
+            0,
+            self.kind,
+            0,
+            following,
+            position,
+            lag_bytes,
+            self.place,
+            self.stream.key if self.stream is not None else format.NO_KEY,
+            self.token,
+            self.revision,
+            self.sequence,
+            self.commit_id,
+            self.stamp_us,
+            self.body_crc,
+            len(self.body),
+        )
+
 
 @dataclass(slots=True)
 class _PlannedHead:
@@ -302,11 +322,9 @@ class Writer:
                 if record.kind == format.COMMIT:
                     record.token = token
                     token += 1
-                header = self._header(record, position, following, min(lag + position - tail, format.MAX_LAG))
-                parts += (header, record.body)
-                known = format.read_header(header, 0, self._seed)
-                assert known is not None
-                headers.append((known, record.body))
+                header = record.header(position, following, min(lag + position - tail, format.MAX_LAG))
+                parts += (format.pack_header(header, self._seed), record.body)
+                headers.append((header, record.body))
                 position += record.length_bytes
         try:
             journal.write(tail, b"".join(parts))
@@ -314,27 +332,9 @@ class Writer:
             self._roll_back(tail, error)
         control.set(NEXT_TOKEN, token)
         control.set(TAIL, position)
-        for known, body in headers:
-            self._view.tail.apply(known, body)
+        for header, body in headers:
+            self._view.tail.apply(header, body)
         return position
-
-    def _header(self, record: Planned, position: int, following: int, lag_bytes: int) -> bytes:
-        return format.pack_record(
-            self._seed,
-            record.kind,
-            position,
-            record.body,
-            record.body_crc,
-            following=following,
-            lag_bytes=lag_bytes,
-            place=record.place,
-            key=record.stream.key if record.stream is not None else format.NO_KEY,
-            token=record.token,
-            revision=record.revision,
-            sequence=record.sequence,
-            commit_id=record.commit_id,
-            stamp_us=record.stamp_us,
-        )
 
     def _roll_back(self, position: int, error: OSError) -> None:
         """Nothing of a failed write may be found by a later recovery; if that cannot be had, stop everything."""
@@ -367,24 +367,15 @@ class Writer:
                 f"{self._store} has no room for another journal file ({error}); nothing was stored"
             ) from error
         self.flush_to(previous_end)
-        header = format.pack_record(
-            self._seed,
-            format.ROLL,
-            following.first,
-            b"",
-            format.checksum(b"", self._seed),
-            lag_bytes=min(following.first - previous_end, format.MAX_LAG),
-            place=previous_end,
-            token=control.get(NEXT_TOKEN),
-        )
+        roll = Planned(format.ROLL, b"", format.checksum(b"", self._seed), place=previous_end)
+        roll.token = control.get(NEXT_TOKEN)
+        header = roll.header(following.first, 0, min(following.first - previous_end, format.MAX_LAG))
         try:
-            journal.write(following.first, header)
+            journal.write(following.first, format.pack_header(header, self._seed))
         except OSError as error:
             self._roll_back(following.first, error)
-        tail = following.first + len(header)
-        known = format.read_header(header, 0, self._seed)
-        assert known is not None
-        self._view.tail.apply(known, b"")
+        tail = header.end
+        self._view.tail.apply(header, b"")
         control.set(TAIL, tail)
         return tail
 
