@@ -1,0 +1,102 @@
+"""Payloads encrypted and authenticated before they are stored: AES-GCM, from the `cryptography` package.
+
+Each payload names the key it was made with, so that keys can be rotated: new payloads use the active key, old
+ones are read with the key they name. Stream ids, commit ids and times stay readable; they are not payload.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fsstore.errors import SerializationError
+from fsstore.serialization.msgpack_serializer import WRAPPED
+from fsstore.serialization.payload import Serializer
+
+_MARK = bytes([WRAPPED, 0x45])
+_NONCE_BYTES = 12
+_DEFAULT_KEY_ID = "default"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of 16, 24 or 32 bytes by their ids; `active` is the one that writes."""
+
+    active: str
+    keys: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        if self.active not in self.keys:
+            raise ValueError(f"the active key {self.active!r} is not among the keys")
+        for key_id, key in self.keys.items():
+            if not key_id or len(key_id.encode()) > 255:
+                raise ValueError("a key id must have 1 to 255 bytes in UTF-8")
+            if not isinstance(key, bytes | bytearray) or len(key) not in (16, 24, 32):
+                raise ValueError(f"key {key_id!r} must be 16, 24 or 32 bytes")
+
+    def __repr__(self) -> str:
+        return f"Keys(active={self.active!r}, ids={sorted(self.keys)})"
+
+
+class EncryptedSerializer:
+    """Encrypts what `inner` makes: the mark `C1 45`, the key's id with its length, the nonce, the ciphertext.
+
+    `keys` is one key, a mapping of ids to keys whose last entry writes, or `Keys`. The mark and the key id are
+    authenticated with the content. A payload that is not encrypted is refused unless `allow_plain` is true,
+    for the time in which an older store is being moved over.
+    """
+
+    def __init__(
+        self, inner: Serializer, keys: bytes | Mapping[str, bytes] | Keys, *, allow_plain: bool = False
+    ) -> None:
+        try:
+            from cryptography.exceptions import InvalidTag
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        except ImportError as error:
+            raise ImportError("encryption needs the package cryptography: pip install 'fsstore[encryption]'") from error
+        keys = _checked_keys(keys)
+        self._inner = inner
+        self._allow_plain = allow_plain
+        self._not_authentic = InvalidTag
+        self._ciphers = {key_id: AESGCM(bytes(key)) for key_id, key in keys.keys.items()}
+        self._active = self._ciphers[keys.active]
+        key_id = keys.active.encode()
+        self._prefix = _MARK + bytes([len(key_id)]) + key_id
+
+    def dumps(self, value: Any, /) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._prefix + nonce + self._active.encrypt(nonce, self._inner.dumps(value), self._prefix)
+
+    def loads(self, data: bytes, /) -> Any:
+        if data[:2] != _MARK:
+            if self._allow_plain:
+                return self._inner.loads(data)
+            raise SerializationError(
+                "what is stored is not encrypted, but this store is opened with keys: allow_plain=True reads it"
+            )
+        end = 3 + (data[2] if len(data) > 2 else 0)
+        prefix, nonce, content = data[:end], data[end : end + _NONCE_BYTES], data[end + _NONCE_BYTES :]
+        key_id = prefix[3:].decode("utf-8", "replace")
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise SerializationError(f"what is stored is encrypted with the key {key_id!r}, which is not given")
+        try:
+            plain = cipher.decrypt(nonce, content, prefix)
+        except (self._not_authentic, ValueError):
+            # Said in one way for every cause, so that nobody learns from trying.
+            raise SerializationError(f"what is stored does not authenticate with the key {key_id!r}") from None
+        return self._inner.loads(plain)
+
+
+def _checked_keys(keys: bytes | Mapping[str, bytes] | Keys) -> Keys:
+    if isinstance(keys, Keys):
+        return keys
+    if isinstance(keys, bytes | bytearray):
+        return Keys(_DEFAULT_KEY_ID, {_DEFAULT_KEY_ID: bytes(keys)})
+    if not isinstance(keys, Mapping):
+        raise TypeError(f"keys must be bytes, a mapping or Keys, not {type(keys).__name__}")
+    if not keys:
+        raise ValueError("at least one key is needed")
+    return Keys(list(keys)[-1], dict(keys))

@@ -1,0 +1,172 @@
+"""The stored form of values: msgpack, with extension types for what msgpack does not have.
+
+| extension | type | content |
+|---|---|---|
+| 1 | datetime (aware) | microseconds since 1970 (int64), offset from UTC in microseconds (int64), big-endian |
+| 2 | date | proleptic ordinal (uint32), big-endian |
+| 3 | UUID | its 16 bytes |
+| 4 | Decimal | its text |
+| 5 | int beyond 64 bits | two's complement, big-endian |
+| 6 | tuple | msgpack array |
+| 7 | registered type | msgpack name, msgpack map of members |
+
+Anything else is refused with the path to it. Reading trusts nothing: sizes are bounded by the data itself,
+and no type is made that was not registered.
+"""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import msgpack
+
+from fsstore.errors import SerializationError
+from fsstore.serialization.types import TypeRegistry
+
+DATETIME, DATE, UUID_, DECIMAL, BIG_INT, TUPLE, REGISTERED = range(1, 8)
+_MAX_DEPTH = 200
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_DATETIME = struct.Struct(">qq")
+_DATE = struct.Struct(">I")
+# msgpack never uses this byte: what wraps a payload (compression, encryption) starts with it.
+WRAPPED = 0xC1
+_WRAPPINGS = {0x5A: "compressed; open the store with compress()", 0x45: "encrypted; open the store with its key"}
+
+
+class _RefusedError(TypeError):
+    """A value that cannot be written; where it stands is found out afterwards."""
+
+
+@lru_cache(maxsize=256)
+def _zone(offset_us: int) -> timezone:
+    return UTC if not offset_us else timezone(timedelta(microseconds=offset_us))
+
+
+class MsgpackSerializer:
+    """Plain data, `bytes`, aware `datetime`, `date`, `UUID`, `Decimal`, tuples, integers of any size, and
+    instances of registered types; all come back equal and of the same type."""
+
+    def __init__(self, types: TypeRegistry | None = None) -> None:
+        self.types = types if types is not None else TypeRegistry()
+
+    def dumps(self, value: Any, /) -> bytes:
+        try:
+            return bytes(msgpack.packb(value, default=self._extension, strict_types=True))
+        except (TypeError, ValueError, OverflowError, UnicodeError, RecursionError) as error:
+            self._explain(value, ())
+            raise SerializationError(f"the value cannot be written: {error}") from error
+
+    def loads(self, data: bytes, /) -> Any:
+        if data and data[0] == WRAPPED:
+            raise SerializationError(
+                "what is stored is " + _WRAPPINGS.get(data[1] if len(data) > 1 else 0, "wrapped in an unknown form")
+            )
+        try:
+            return msgpack.unpackb(data, ext_hook=self._value, strict_map_key=False)
+        except SerializationError:
+            raise
+        except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
+            raise SerializationError(
+                f"the stored bytes are not a msgpack value: {str(error) or type(error).__name__}"
+            ) from error
+
+    # ---- writing ----
+
+    def _extension(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is datetime:
+            offset = value.utcoffset()
+            if offset is None:
+                raise _RefusedError("a naive datetime says no moment: give it a time zone")
+            return msgpack.ExtType(DATETIME, _DATETIME.pack((value - _EPOCH) // _MICROSECOND, offset // _MICROSECOND))
+        if kind is UUID:
+            return msgpack.ExtType(UUID_, value.bytes)
+        if kind is Decimal:
+            return msgpack.ExtType(DECIMAL, str(value).encode())
+        if kind is date:
+            return msgpack.ExtType(DATE, _DATE.pack(value.toordinal()))
+        if kind is tuple:
+            return msgpack.ExtType(TUPLE, self._nested(list(value)))
+        if kind is int:
+            return msgpack.ExtType(BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+        registered = self.types.of(kind)
+        if registered is not None:
+            members = registered.members(value)
+            return msgpack.ExtType(REGISTERED, self._nested(registered.name) + self._nested(members))
+        raise _RefusedError(
+            f"{kind.__module__}.{kind.__qualname__} is not a type that is stored: register it, or store plain data"
+        )
+
+    def _nested(self, value: Any) -> bytes:
+        return bytes(msgpack.packb(value, default=self._extension, strict_types=True))
+
+    def _explain(self, value: Any, path: tuple[str | int, ...]) -> None:
+        """Find the first place that cannot be written and raise with its path."""
+        if len(path) > _MAX_DEPTH:
+            raise SerializationError(f"the value is nested more than {_MAX_DEPTH} deep, or contains itself", path)
+        kind = type(value)
+        if kind is dict:
+            for key, member in value.items():
+                step: str | int = key if type(key) in (str, int) else repr(key)
+                self._try(key, (*path, step), what="a key that cannot be written")
+                self._explain(member, (*path, step))
+        elif kind is list or kind is tuple:
+            for number, member in enumerate(value):
+                self._explain(member, (*path, number))
+        else:
+            registered = self.types.of(kind)
+            if registered is not None:
+                self._explain(registered.members(value), path)
+            else:
+                self._try(value, path)
+
+    def _try(self, value: Any, path: tuple[str | int, ...], what: str = "") -> None:
+        try:
+            self._nested(value)
+        except (TypeError, ValueError, OverflowError, UnicodeError) as error:
+            raise SerializationError(f"{what}: {error}" if what else str(error), path) from error
+
+    # ---- reading ----
+
+    def _value(self, code: int, data: bytes) -> Any:
+        try:
+            if code == DATETIME:
+                moment_us, offset_us = _DATETIME.unpack(data)
+                moment = _EPOCH + timedelta(microseconds=moment_us)
+                return moment.astimezone(_zone(offset_us)) if offset_us else moment
+            if code == UUID_:
+                return UUID(bytes=bytes(data))
+            if code == DECIMAL:
+                return Decimal(bytes(data).decode("ascii"))
+            if code == DATE:
+                return date.fromordinal(_DATE.unpack(data)[0])
+            if code == BIG_INT:
+                return int.from_bytes(data, "big", signed=True)
+            if code == TUPLE:
+                return tuple(self.loads(data))
+            if code == REGISTERED:
+                return self._registered(data)
+        except SerializationError:
+            raise
+        except (ValueError, TypeError, OverflowError, struct.error, InvalidOperation) as error:
+            raise SerializationError(f"a stored value of extension type {code} is damaged: {error}") from error
+        raise SerializationError(f"extension type {code} is unknown: a newer fsstore, or another program, wrote this")
+
+    def _registered(self, data: bytes) -> Any:
+        unpacker = msgpack.Unpacker(ext_hook=self._value, strict_map_key=False, max_buffer_size=max(len(data), 1))
+        unpacker.feed(data)
+        try:
+            name, members = unpacker.unpack(), unpacker.unpack()
+        except SerializationError:
+            raise
+        except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+            raise SerializationError(f"a stored object is damaged: {str(error) or type(error).__name__}") from error
+        if not isinstance(name, str) or not isinstance(members, dict) or unpacker.tell() != len(data):
+            raise SerializationError("a stored object is damaged: it is not a name and members")
+        return self.types.build(name, members)
