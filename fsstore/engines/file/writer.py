@@ -284,6 +284,7 @@ class Writer:
                         request.plan(plan)
                     except BaseException as error:  # this request fails alone; its caller gets it
                         request.error = error
+                end = self._control.get(TAIL)
                 if plan.records:
                     try:
                         end = self._append(plan)
@@ -291,8 +292,8 @@ class Writer:
                         for request in requests:
                             request.error = request.error or error
                         return
-        if not plan.records:
-            return
+        # Also when nothing was appended: what a request lost against, or is a duplicate of, must be durable
+        # and visible before its caller hears of it.
         try:
             self._make_durable(end)
         except BaseException as error:
@@ -395,10 +396,8 @@ class Writer:
         control = self._control
         if not self._flush:
             control.advance({VISIBLE: end})
-            return
-        if control.get(SYNCED) >= end:
-            return
-        self.flush_to(end)
+        elif control.get(SYNCED) < end:
+            self.flush_to(end)
 
     def flush_to(self, end: int) -> None:
         """Flush the journal file that ends or goes on at `end`; moves the marks. A failure poisons the store."""
