@@ -1,9 +1,12 @@
 """fsstore: an event store for applications that live on one machine, and the way up. Public names only."""
 
+from fsstore.dispatch import DelegateMessageDispatcher, Dispatcher, NullDispatcher
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import (
+    AfterCommitError,
     ConcurrencyError,
     CorruptionError,
+    DispatchError,
     DuplicateCommitError,
     EventStoreError,
     SerializationError,
@@ -12,25 +15,45 @@ from fsstore.errors import (
     StoreClosedError,
     StreamNotFoundError,
 )
+from fsstore.hooks import PipelineHook
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot, StreamHead
+from fsstore.serialization import Keys, MsgpackSerializer, Serializer, TypeName, event_type
+from fsstore.store import EventStore
+from fsstore.stream import EventStream
+from fsstore.wireup import Wireup, open
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AfterCommitError",
     "Commit",
     "CommitAttempt",
     "ConcurrencyError",
     "CorruptionError",
+    "DelegateMessageDispatcher",
+    "DispatchError",
+    "Dispatcher",
     "DuplicateCommitError",
     "EventMessage",
+    "EventStore",
     "EventStoreError",
+    "EventStream",
+    "Keys",
+    "MsgpackSerializer",
+    "NullDispatcher",
     "PersistenceEngine",
+    "PipelineHook",
     "SerializationError",
+    "Serializer",
     "Snapshot",
     "StorageError",
     "StorageUnavailableError",
     "StoreClosedError",
     "StreamHead",
     "StreamNotFoundError",
+    "TypeName",
+    "Wireup",
     "__version__",
+    "event_type",
+    "open",
 ]

@@ -68,9 +68,7 @@ class PersistenceEngine(Protocol):
         """Commits with `start <= commit_stamp < end`, in checkpoint order. Both times must be aware."""
         ...
 
-    def get_snapshot(
-        self, bucket_id: str, stream_id: str, max_revision: int | None = None
-    ) -> Snapshot | None:
+    def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The stream's newest snapshot at or before `max_revision`."""
         ...
 

@@ -85,3 +85,18 @@ class CorruptionError(StorageError):
         self.offset_bytes = offset_bytes
         self.expected = expected
         self.repair = repair
+
+
+class AfterCommitError(EventStoreError):
+    """The commit is stored; a hook or the dispatch that followed it failed. Do not commit again.
+
+    `commit` is what was stored.
+    """
+
+    def __init__(self, message: str, commit: object = None) -> None:
+        super().__init__(message)
+        self.commit = commit
+
+
+class DispatchError(AfterCommitError):
+    """The commit is stored, but a dispatcher kept failing; delivery goes on from the commit it failed at."""

@@ -15,7 +15,7 @@ __all__ = ["FileEngine", "open_engine"]
 def open_engine(url: str | os.PathLike[str], *, serializer: Serializer | None = None, **options: Any) -> FileEngine:
     """The engine for a path or a `file:` URL, not yet initialized."""
     text = os.fspath(url)
-    if text.startswith("file:"):
+    if isinstance(url, str) and text.startswith("file:"):
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise ValueError(f"{text} names the host {parts.netloc}; a file store is on this machine")

@@ -1,0 +1,43 @@
+"""What receives commits. A dispatcher knows where they go; when and how often it is called is a scheduler's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from fsstore.model import Commit
+
+
+@runtime_checkable
+class Dispatcher(Protocol):
+    """Receives commits, at least once each, in checkpoint order."""
+
+    def dispatch(self, commit: Commit) -> None:
+        """Hand `commit` on; when this returns, the commit counts as delivered. Any exception means: try again."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+class NullDispatcher:
+    """Delivers to nobody."""
+
+    def dispatch(self, commit: Commit) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class DelegateMessageDispatcher:
+    """Calls a function with every commit."""
+
+    def __init__(self, deliver: Callable[[Commit], object]) -> None:
+        if not callable(deliver):
+            raise TypeError(f"a function is needed, not {type(deliver).__name__}")
+        self._deliver = deliver
+
+    def dispatch(self, commit: Commit) -> None:
+        self._deliver(commit)
+
+    def close(self) -> None: ...

@@ -1,0 +1,57 @@
+"""Which engine a path or URL means.
+
+The engines of this package stand in a table and are imported when they are asked for; those of other packages
+register a factory under the entry-point group `fsstore.engines`, with the URL scheme as its name. A factory is
+`open_engine(url, *, serializer=None, **options)` and gives an engine that is not yet initialized.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from fsstore.engine import PersistenceEngine
+from fsstore.serialization import Serializer
+
+GROUP = "fsstore.engines"
+_BUILT_IN = {"file": "fsstore.engines.file", "memory": "fsstore.engines.memory"}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.+-]+):")
+
+
+def engine_for(
+    target: str | os.PathLike[str], *, serializer: Serializer | None = None, **options: Any
+) -> PersistenceEngine:
+    """The engine for a path (the file engine) or URL, not yet initialized.
+
+    `ValueError` for a scheme that nobody registered; `ImportError` that names the extra when the engine's
+    client library is not installed.
+    """
+    text = os.fspath(target)
+    if not isinstance(text, str):
+        raise TypeError(f"a store is named by a path or URL as str, not {type(text).__name__}")
+    found = _SCHEME.match(text) if isinstance(target, str) else None
+    scheme = found[1].lower() if found else "file"
+    # "postgresql+psycopg://" is the engine "postgresql" unless somebody registered the long form.
+    for name in (scheme, scheme.partition("+")[0]):
+        factory = _factory(name)
+        if factory is not None:
+            engine: PersistenceEngine = factory(target, serializer=serializer, **options)
+            return engine
+    raise ValueError(f"no engine is registered for {scheme!r}: of {text!r}; known are {', '.join(known_schemes())}")
+
+
+def _factory(scheme: str) -> Any:
+    module = _BUILT_IN.get(scheme)
+    if module is not None:
+        return import_module(module).open_engine
+    for entry in entry_points(group=GROUP, name=scheme):
+        return entry.load()
+    return None
+
+
+def known_schemes() -> list[str]:
+    """The schemes that `engine_for` understands here."""
+    return sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})

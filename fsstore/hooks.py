@@ -1,0 +1,136 @@
+"""Hooks into the pipeline between the store and its callers, and the one that converts old events.
+
+A hook sees commits going in and coming out; it never touches storage. The words are NEventStore's
+(`IPipelineHook`); every method is optional.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from fsstore.errors import EventStoreError
+from fsstore.model import Commit, CommitAttempt, EventMessage, stored_commit, stored_event
+
+_log = logging.getLogger("fsstore.hooks")
+_MAX_CONVERSIONS = 100
+
+
+class PipelineHook:
+    """A base class whose methods change nothing. Any object that has some of these methods is a hook."""
+
+    def select_commit(self, commit: Commit) -> Commit | None:
+        """What a reader gets in place of `commit`; `None` hides it."""
+        return commit
+
+    def pre_commit(self, attempt: CommitAttempt) -> bool:
+        """Whether `attempt` may be stored."""
+        return True
+
+    def post_commit(self, commit: Commit) -> None:
+        """Called once `commit` is stored."""
+
+    def on_purge(self, bucket_id: str | None) -> None:
+        """Called once a bucket, or with `None` the whole store, was purged."""
+
+    def on_delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        """Called once a stream was deleted."""
+
+    def close(self) -> None:
+        """Called once, when the store is closed."""
+
+
+class Hooks:
+    """All hooks of a store, in the order in which they were given."""
+
+    def __init__(self, hooks: Iterable[Any] = ()) -> None:
+        self._all = tuple(hooks)
+        self._select = self._methods("select_commit")
+        self._pre = self._methods("pre_commit")
+        self._post = self._methods("post_commit")
+        self._purge = self._methods("on_purge")
+        self._delete = self._methods("on_delete_stream")
+
+    def _methods(self, name: str) -> Sequence[Callable[..., Any]]:
+        """That method of every hook that has it and does not merely inherit it."""
+        base = getattr(PipelineHook, name)
+        found = [getattr(hook, name, None) for hook in self._all]
+        return [method for method in found if method is not None and getattr(method, "__func__", None) is not base]
+
+    @property
+    def watch_deletion(self) -> bool:
+        """Whether any hook wants to hear of purges and deletions."""
+        return bool(self._purge or self._delete)
+
+    def select(self, commit: Commit) -> Commit | None:
+        selected: Commit | None = commit
+        for method in self._select:
+            selected = method(selected)
+            if selected is None:
+                _log.info("a hook hid commit %s of stream %r", commit.commit_id, commit.stream_id)
+                return None
+        return selected
+
+    def allow(self, attempt: CommitAttempt) -> bool:
+        for method in self._pre:
+            if not method(attempt):
+                _log.info("a hook refused commit %s of stream %r", attempt.commit_id, attempt.stream_id)
+                return False
+        return True
+
+    def committed(self, commit: Commit) -> None:
+        for method in self._post:
+            method(commit)
+
+    def purged(self, bucket_id: str | None) -> None:
+        for method in self._purge:
+            method(bucket_id)
+
+    def deleted(self, bucket_id: str, stream_id: str) -> None:
+        for method in self._delete:
+            method(bucket_id, stream_id)
+
+    def close(self) -> None:
+        for method in self._methods("close"):
+            method()
+
+
+class EventUpconverter(PipelineHook):
+    """Turns bodies of old types into their newest form as they are read; what is stored stays as it is."""
+
+    def __init__(self, converters: dict[type, Callable[[Any], Any]]) -> None:
+        self._converters = dict(converters)
+
+    def select_commit(self, commit: Commit) -> Commit | None:
+        """The commit with every event in its newest form."""
+        if not any(type(event.body) in self._converters for event in commit.events):
+            return commit
+        return stored_commit(
+            commit.stream_id,
+            commit.stream_revision,
+            commit.commit_id,
+            commit.commit_sequence,
+            commit.commit_stamp,
+            commit.headers,
+            tuple(self._convert(event, commit) for event in commit.events),
+            commit.bucket_id,
+            commit.checkpoint_token,
+        )
+
+    def _convert(self, event: EventMessage, commit: Commit) -> EventMessage:
+        body = event.body
+        for _ in range(_MAX_CONVERSIONS):
+            convert = self._converters.get(type(body))
+            if convert is None:
+                return event if body is event.body else stored_event(body, event.headers)
+            body = convert(body)
+            if body is None:
+                raise EventStoreError(
+                    f"the converter of {type(event.body).__qualname__} gave None for an event of commit "
+                    f"{commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"
+                )
+        raise EventStoreError(
+            f"the converters turn {type(event.body).__qualname__} in a circle: commit {commit.commit_id} of "
+            f"stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"
+        )

@@ -1,0 +1,199 @@
+"""One stream in the hands of one thread: what is committed, what is not yet, and how it becomes so.
+
+The rules are those of NEventStore's `OptimisticEventStream`. A stream reads and commits through its store and
+knows no engine.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Protocol
+
+from fsstore.errors import AfterCommitError, ConcurrencyError, StoreClosedError, StreamNotFoundError
+from fsstore.model import Commit, CommitAttempt, EventMessage
+
+
+class StreamSource(Protocol):
+    """What a stream needs of its store."""
+
+    def commit(self, attempt: CommitAttempt) -> Commit | None: ...
+
+    def read_stream(
+        self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None
+    ) -> Iterator[tuple[Commit, Commit | None]]:
+        """Commits as stored, each with what the hooks leave of it for a reader."""
+        ...
+
+
+class EventStream:
+    """The events of one stream, and a place to gather new ones. Used by one thread; a context manager.
+
+    Leaving the `with` block closes the stream; what was not committed is gone with it.
+    """
+
+    def __init__(self, store: StreamSource, bucket_id: str, stream_id: str) -> None:
+        self._store = store
+        self._bucket_id = bucket_id
+        self._stream_id = stream_id
+        self._closed = False
+        self._uncommitted: list[EventMessage] = []
+        self._uncommitted_headers: dict[str, Any] = {}
+        self._forget_committed()
+
+    def _forget_committed(self) -> None:
+        self._revision = 0
+        self._sequence = 0
+        self._committed: list[EventMessage] = []
+        self._committed_headers: dict[str, Any] = {}
+
+    # ---- what is there ----
+
+    @property
+    def bucket_id(self) -> str:
+        return self._bucket_id
+
+    @property
+    def stream_id(self) -> str:
+        return self._stream_id
+
+    @property
+    def stream_revision(self) -> int:
+        """The revision of the last committed event that was read; 0 for an empty stream."""
+        return self._revision
+
+    @property
+    def commit_sequence(self) -> int:
+        """The number of the last commit that was read; 0 for an empty stream."""
+        return self._sequence
+
+    @property
+    def committed_events(self) -> tuple[EventMessage, ...]:
+        return tuple(self._committed)
+
+    @property
+    def committed_headers(self) -> dict[str, Any]:
+        """The headers of all commits that were read, later ones over earlier ones."""
+        return dict(self._committed_headers)
+
+    @property
+    def uncommitted_events(self) -> tuple[EventMessage, ...]:
+        return tuple(self._uncommitted)
+
+    @property
+    def uncommitted_headers(self) -> dict[str, Any]:
+        """The headers that the next commit will have; change them in place."""
+        return self._uncommitted_headers
+
+    # ---- reading ----
+
+    def read(self, min_revision: int = 0, max_revision: int | None = None) -> None:
+        """Take in the events of that range; `StreamNotFoundError` when there are none and `min_revision > 0`."""
+        self._populate(min_revision, max_revision)
+        if min_revision > 0 and not self._sequence:
+            raise StreamNotFoundError(
+                f"stream {self._stream_id!r} in bucket {self._bucket_id!r} has no event from revision {min_revision} on"
+            )
+
+    def read_after_snapshot(self, revision: int, max_revision: int | None = None) -> None:
+        """Take in the events after a snapshot of that revision."""
+        # From the snapshot's own revision, so that the commit it was made at tells the sequence.
+        self._populate(revision, max_revision, events_from=revision + 1)
+        self._revision = max(self._revision, revision)
+
+    def _populate(self, min_revision: int, max_revision: int | None, events_from: int | None = None) -> int:
+        first_wanted = min_revision if events_from is None else events_from
+        count = 0
+        for stored, selected in self._store.read_stream(self._bucket_id, self._stream_id, min_revision, max_revision):
+            self._take(stored, selected, first_wanted, max_revision)
+            count += 1
+        return count
+
+    def _take(self, stored: Commit, selected: Commit | None, first: int, last: int | None) -> None:
+        before = stored.stream_revision - len(stored.events)
+        self._sequence = stored.commit_sequence
+        self._revision = stored.stream_revision if last is None else min(stored.stream_revision, last)
+        if selected is None:
+            return
+        self._committed_headers.update(selected.headers)
+        if first <= before + 1 and (last is None or stored.stream_revision <= last):
+            self._committed += selected.events
+            return
+        for revision, event in enumerate(selected.events, before + 1):
+            if revision >= first and (last is None or revision <= last):
+                self._committed.append(event)
+
+    # ---- changing ----
+
+    def add(self, event: Any) -> None:
+        """Add an event to the next commit; a bare body is wrapped. `ValueError` for `None`."""
+        self._check()
+        self._uncommitted.append(event if isinstance(event, EventMessage) else EventMessage(event))
+
+    def commit_changes(self, commit_id: uuid.UUID | None = None) -> Commit | None:
+        """Store what was added as one commit; `None` when there was nothing, or a hook refused it.
+
+        Give a `commit_id` to make trying again harmless: `DuplicateCommitError` says that it was stored.
+        `ConcurrencyError`: others were first; what they committed has been read, what was added is kept.
+        """
+        self._check()
+        if not self._uncommitted:
+            return None
+        attempt = CommitAttempt(
+            self._stream_id,
+            self._revision + len(self._uncommitted),
+            uuid.uuid4() if commit_id is None else commit_id,
+            self._sequence + 1,
+            datetime.now(UTC),
+            self._uncommitted_headers,
+            tuple(self._uncommitted),
+            self._bucket_id,
+        )
+        try:
+            commit = self._store.commit(attempt)
+        except ConcurrencyError:
+            self._refresh()
+            raise
+        except AfterCommitError as error:
+            if isinstance(error.commit, Commit):
+                self._accept(error.commit)
+            raise
+        if commit is not None:
+            self._accept(commit)
+        return commit
+
+    def _accept(self, commit: Commit) -> None:
+        self._take(commit, commit, 0, None)
+        self.clear_changes()
+
+    def _refresh(self) -> None:
+        if self._populate(self._revision + 1, None):
+            return
+        if next(self._store.read_stream(self._bucket_id, self._stream_id, max(self._revision, 1), None), None) is None:
+            # The stream was deleted under this one: begin where it begins now.
+            self._forget_committed()
+            self._populate(0, None)
+
+    def clear_changes(self) -> None:
+        """Forget what was added and is not committed."""
+        self._check()
+        self._uncommitted = []
+        self._uncommitted_headers = {}
+
+    def close(self) -> None:
+        """No more calls; harmless when repeated."""
+        self._closed = True
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"stream {self._stream_id!r} in bucket {self._bucket_id!r} is closed; open it again")
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,210 @@
+"""The fluent builder: picks an engine, a serializer, hooks and a scheduler, and gives a store.
+
+The only module, with the command line, that knows both the store and the engines.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from fsstore.dispatch import (
+    AsynchronousDispatchScheduler,
+    DelegateMessageDispatcher,
+    Dispatcher,
+    NullDispatcher,
+    Retry,
+    SynchronousDispatchScheduler,
+)
+from fsstore.engine import PersistenceEngine
+from fsstore.engines import engine_for
+from fsstore.hooks import EventUpconverter, Hooks
+from fsstore.serialization import (
+    CompressedSerializer,
+    EncryptedSerializer,
+    Keys,
+    MsgpackSerializer,
+    Serializer,
+    TypeName,
+    TypeRegistry,
+)
+from fsstore.store import EventStore
+
+_Scheduler = type[SynchronousDispatchScheduler] | type[AsynchronousDispatchScheduler]
+
+
+class Wireup:
+    """Says step by step what a store is made of; `build()` makes it. Every step gives the builder back."""
+
+    def __init__(self) -> None:
+        self._target: str | os.PathLike[str] = "memory:"
+        self._options: dict[str, Any] = {}
+        self._engine: PersistenceEngine | None = None
+        self._serializer: Serializer | None = None
+        self._types: list[type | TypeName | tuple[type, str]] = []
+        self._compression: dict[str, Any] | None = None
+        self._keys: bytes | Mapping[str, bytes] | Keys | None = None
+        self._hooks: list[Any] = []
+        self._converters: dict[type, Callable[[Any], Any]] = {}
+        self._scheduler: _Scheduler | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._retry: Retry | None = None
+
+    @classmethod
+    def init(cls) -> Self:
+        """A new builder; without further steps it builds a store in memory."""
+        return cls()
+
+    # ---- engine ----
+
+    def using(self, url: str | os.PathLike[str], **options: Any) -> Self:
+        """The engine that a path or URL means."""
+        self._target, self._options, self._engine = url, options, None
+        return self
+
+    def using_in_memory_persistence(self) -> Self:
+        """A store that lives as long as the process."""
+        return self.using("memory:")
+
+    def using_file_persistence(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        durability: str = "commit",
+        **tuning: Any,
+    ) -> Self:
+        """The file engine; `tuning` are the options of `fsstore.engines.file.options.Options`."""
+        # A Path is never taken for a URL, whatever it looks like.
+        return self.using(Path(path), create=create, read_only=read_only, durability=durability, **tuning)
+
+    def using_engine(self, engine: PersistenceEngine) -> Self:
+        """An engine that is made already; it brings its own serializer."""
+        if not isinstance(engine, PersistenceEngine):
+            raise TypeError(f"{type(engine).__name__} does not have the methods of a PersistenceEngine")
+        self._engine = engine
+        return self
+
+    # ---- serialization ----
+
+    def using_serializer(self, serializer: Serializer) -> Self:
+        """Another stored form than msgpack."""
+        self._serializer = serializer
+        return self
+
+    def register_types(self, *types: type | TypeName | tuple[type, str]) -> Self:
+        """Classes whose instances may be event bodies and come back as themselves."""
+        self._types += types
+        return self
+
+    def compress(self, algorithm: str = "zlib", **options: Any) -> Self:
+        """Compress payloads; see `CompressedSerializer`."""
+        self._compression = {"algorithm": algorithm, **options}
+        return self
+
+    def encrypt_with(self, keys: bytes | Mapping[str, bytes] | Keys) -> Self:
+        """Encrypt payloads; see `EncryptedSerializer`."""
+        self._keys = keys
+        return self
+
+    # ---- hooks ----
+
+    def hook_into_pipeline_using(self, *hooks: Any) -> Self:
+        """Hooks, called in the order in which they are given."""
+        self._hooks += hooks
+        return self
+
+    def using_event_upconversion(self) -> Self:
+        """Say that old events are converted as they are read; `add_converter` says how."""
+        return self
+
+    def add_converter(self, old_type: type, convert: Callable[[Any], Any]) -> Self:
+        """Bodies of exactly `old_type` are read as what `convert` makes of them, until no converter fits."""
+        if not isinstance(old_type, type):
+            raise TypeError(f"a class is needed, not {old_type!r}")
+        if old_type in self._converters:
+            raise ValueError(f"{old_type.__qualname__} has a converter already")
+        self._converters[old_type] = convert
+        return self
+
+    # ---- dispatch ----
+
+    def using_synchronous_dispatch_scheduler(
+        self, dispatcher: Dispatcher | Callable[..., Any] | None = None, *, retry: Retry | None = None
+    ) -> Self:
+        """Deliver each commit before the committing call returns."""
+        return self._schedule(SynchronousDispatchScheduler, dispatcher, retry)
+
+    def using_asynchronous_dispatch_scheduler(
+        self, dispatcher: Dispatcher | Callable[..., Any] | None = None, *, retry: Retry | None = None
+    ) -> Self:
+        """Deliver commits in a thread of the store's own."""
+        return self._schedule(AsynchronousDispatchScheduler, dispatcher, retry)
+
+    def _schedule(
+        self, scheduler: _Scheduler, dispatcher: Dispatcher | Callable[..., Any] | None, retry: Retry | None
+    ) -> Self:
+        self._scheduler = scheduler
+        self._retry = retry
+        return self if dispatcher is None else self.dispatch_to(dispatcher)
+
+    def dispatch_to(self, dispatcher: Dispatcher | Callable[..., Any]) -> Self:
+        """Who gets the commits; a plain function is wrapped. Without a scheduler, synchronously."""
+        if not isinstance(dispatcher, Dispatcher):
+            dispatcher = DelegateMessageDispatcher(dispatcher)
+        self._dispatcher = dispatcher
+        self._scheduler = self._scheduler or SynchronousDispatchScheduler
+        return self
+
+    # ---- building ----
+
+    def build(self) -> EventStore:
+        """The store, open; what an earlier process left undispatched is delivered from here on."""
+        engine = self._make_engine()
+        try:
+            engine.initialize()
+            converters = [EventUpconverter(self._converters)] if self._converters else []
+            hooks = Hooks([*converters, *self._hooks])
+            if self._scheduler is None:
+                return EventStore(engine, hooks)
+            dispatcher = self._dispatcher or NullDispatcher()
+            scheduler = self._scheduler(engine, dispatcher, select=hooks.select, retry=self._retry)
+            store = EventStore(engine, hooks, scheduler)
+            scheduler.start()
+            return store
+        except BaseException:
+            engine.close()
+            raise
+
+    def _make_engine(self) -> PersistenceEngine:
+        if self._engine is None:
+            return engine_for(self._target, serializer=self._make_serializer(), **self._options)
+        for given, what in (
+            (self._serializer, "a serializer"),
+            (self._types, "registered types"),
+            (self._compression, "compression"),
+            (self._keys, "encryption"),
+        ):
+            if given:
+                raise ValueError(f"an engine that is made already brings its own serializer; give it {what} there")
+        return self._engine
+
+    def _make_serializer(self) -> Serializer:
+        serializer = self._serializer
+        if serializer is None:
+            serializer = MsgpackSerializer(TypeRegistry(*self._types))
+        elif self._types:
+            raise ValueError("types are registered with the serializer that is given, not beside it")
+        if self._compression is not None:
+            serializer = CompressedSerializer(serializer, **self._compression)
+        if self._keys is not None:
+            serializer = EncryptedSerializer(serializer, self._keys)
+        return serializer
+
+
+def open(target: str | os.PathLike[str], **options: Any) -> EventStore:
+    """The store at a path (the file engine) or URL, with that engine's options."""
+    return Wireup.init().using(target, **options).build()
