@@ -9,6 +9,8 @@ are objects with one key that starts with `$`:
     {"$int": "18446744073709551616"}      beyond 64 bits
     {"$float": "nan"}                     also "inf" and "-inf"
     {"$map": [[1, "one"]]}                a mapping whose keys are not all text
+    {"$tuple": [1, 2]}
+    {"$object": ["OrderPlaced", {"total": 1}]}   an object of a registered type, by its stored name
     {"$$bytes": 1}                        the caller's own {"$bytes": 1}: the one key of an object, when it
                                           starts with `$`, gets one `$` more
 
@@ -22,17 +24,17 @@ import gzip
 import json
 import math
 import re
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from fsstore.errors import EventStoreError, SerializationError
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, EventMessage
+from fsstore.objects import StoredObject, stored_object
+from fsstore.serialization.payload import path_text
 
 ValuePath = tuple[str | int, ...]
 
@@ -100,7 +102,7 @@ def _stamp_text(stamp: datetime) -> str:
     return stamp.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-def _out(value: Any, path: ValuePath) -> Any:  # noqa: PLR0911 - one return for each kind of value
+def _out(value: Any, path: ValuePath) -> Any:
     kind = type(value)
     if value is None or kind is str or kind is bool:
         return value
@@ -112,9 +114,13 @@ def _out(value: Any, path: ValuePath) -> Any:  # noqa: PLR0911 - one return for 
         return value if _MIN_PLAIN_INT <= value <= _MAX_PLAIN_INT else {"$int": _int_text(value)}
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
+    if kind is tuple:
+        return {"$tuple": _out(list(value), path)}
+    if isinstance(value, StoredObject):
+        return {"$object": [value.stored_name, _mapping_out(value.members, path)]}
     write = _WRITERS.get(kind)
     if write is None:
-        raise SerializationError(f"{_path_text(path)}: a {kind.__qualname__} has no form in the interchange", path)
+        raise SerializationError(f"{path_text(path)}: a {kind.__qualname__} has no form in the interchange", path)
     return write(value)
 
 
@@ -140,13 +146,6 @@ _WRITERS: dict[type, Callable[[Any], dict[str, Any]]] = {
     UUID: lambda value: {"$uuid": str(value)},
     Decimal: lambda value: {"$decimal": str(value)},
 }
-
-
-def _path_text(path: ValuePath) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 # ---- reading ----
@@ -300,6 +299,19 @@ def _map(value: Any, what: str) -> dict[Any, Any]:
     return out
 
 
+def _tuple(value: Any, what: str) -> tuple[Any, ...]:
+    if type(value) is not list:
+        raise ValueError(f"{what} must hold an array, not {value!r:.80}")
+    return tuple(value)
+
+
+def _stored_object(value: Any, what: str) -> StoredObject:
+    match value:
+        case [str(name), dict(members)]:
+            return stored_object(name, members)
+    raise ValueError(f"{what} must hold an array of a name and an object, not {value!r:.80}")
+
+
 _READERS: dict[str, Callable[[Any, str], Any]] = {
     "$bytes": lambda value, what: base64.b64decode(_text(value, what), validate=True),
     "$datetime": _datetime,
@@ -309,6 +321,8 @@ _READERS: dict[str, Callable[[Any, str], Any]] = {
     "$int": _int,
     "$float": _special_float,
     "$map": _map,
+    "$tuple": _tuple,
+    "$object": _stored_object,
 }
 
 
@@ -326,19 +340,11 @@ def _float(text: str) -> float:
 # ---- files ----
 
 
-def open_to_read(name: str) -> IO[bytes]:
-    """The lines of the file `name`, of standard input for `-`; unzipped when the name ends with `.gz`."""
-    if name == "-":
-        return sys.stdin.buffer
-    if name.endswith(".gz"):
-        return gzip.open(name, "rb")
-    return Path(name).open("rb")
+def unzipped(file: BinaryIO, name: str) -> BinaryIO | gzip.GzipFile:
+    """The lines in `file`, which was opened under `name`: unzipped when the name ends with `.gz`."""
+    return gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
 
 
-def open_to_write(name: str) -> IO[bytes]:
-    """A new file `name` for lines, or standard output for `-`; zipped when the name ends with `.gz`."""
-    if name == "-":
-        return sys.stdout.buffer
-    if name.endswith(".gz"):
-        return gzip.open(name, "wb", compresslevel=6)
-    return Path(name).open("wb")
+def zipped(file: BinaryIO, name: str) -> BinaryIO | gzip.GzipFile:
+    """Where to write lines so that they arrive in `file`: zipped when `name` ends with `.gz`. Close it first."""
+    return gzip.GzipFile("", "wb", 6, file) if name.endswith(".gz") else file

@@ -155,7 +155,7 @@ def test_what_came_before_an_unreadable_line_is_stored(engine: ModelEngine) -> N
         yield from numbered(attempts)
         raise InterchangeError("this is not JSON", 7)
 
-    with pytest.raises(InterchangeError, match="^line 7: "):
+    with pytest.raises(InterchangeError, match=r"^line 7: "):
         list(import_commits(engine, reading(), batch_commits=4))
     assert stored(engine) == as_stored(attempts)
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,14 +21,16 @@ from fsstore.errors import SerializationError
 from fsstore.interchange import (
     InterchangeError,
     differing_fields,
-    open_to_read,
-    open_to_write,
     read_line,
     read_lines,
+    unzipped,
     write_line,
     write_value,
+    zipped,
 )
 from fsstore.model import Commit, CommitAttempt, EventMessage
+from fsstore.objects import AnyTypes, stored_object
+from fsstore.serialization import MsgpackSerializer, TypeRegistry
 from fsstore.testing import strategies
 from fsstore.testing.attempts import first_attempt, next_attempt
 
@@ -81,6 +84,8 @@ def test_keys_that_look_like_ours_come_back_as_they_were(body: Any) -> None:
         (-(2**63) - 1, '{"$int":"-9223372036854775809"}'),
         (float("-inf"), '{"$float":"-inf"}'),
         ({1: "one"}, '{"$map":[[1,"one"]]}'),
+        ((1, [2]), '{"$tuple":[1,[2]]}'),
+        (stored_object("Placed", {"total": Decimal(1)}), '{"$object":["Placed",{"total":{"$decimal":"1"}}]}'),
         ({"$bytes": 1}, '{"$$bytes":1}'),
         ({"$type": "x", "a": 1}, '{"$type":"x","a":1}'),
         ("\u2028", '"\\u2028"'),
@@ -105,6 +110,19 @@ def test_a_value_without_a_form_is_refused_by_its_path() -> None:
     with pytest.raises(SerializationError, match=r"events\[0\]\.body\.items\[1\]") as caught:
         write_line(first_attempt("s", events=[EventMessage({"items": [1, object()]})]))
     assert caught.value.path == ("events", 0, "body", "items", 1)
+
+
+def test_an_object_of_a_type_unknown_here_goes_from_store_to_line_to_store_unchanged() -> None:
+    @dataclass
+    class Placed:
+        total: Decimal
+        lines: list[object]
+
+    known = MsgpackSerializer(TypeRegistry((Placed, "orders.Placed")))
+    any_types = MsgpackSerializer(AnyTypes())
+    stored = known.dumps([Placed(Decimal("1.50"), [Placed(Decimal(0), [])])])
+    carried = there_and_back(any_types.loads(stored))
+    assert any_types.dumps(carried) == stored
 
 
 def test_a_commit_is_written_with_its_token_and_read_without() -> None:
@@ -154,6 +172,8 @@ def test_bucket_and_headers_may_be_left_out() -> None:
         (line_with(events=[{"body": {"$decimal": "1,5"}}]), "ConversionSyntax"),
         (line_with(events=[{"body": {"$map": [[1, 2], [1, 3]]}}]), r"\$map holds a key twice"),
         (line_with(events=[{"body": {"$map": [[[], 2]]}}]), "unhashable"),
+        (line_with(events=[{"body": {"$tuple": 1}}]), r"\$tuple must hold an array"),
+        (line_with(events=[{"body": {"$object": ["a"]}}]), r"\$object must hold an array of a name"),
         (line_with().replace('"headers": {', '"headers": {"a": 1, "a": 2, ', 1), "key 'a' is there twice"),
         (line_with(events=[{"body": "x"}]).replace('"x"', "1e999"), "too large for a float"),
         (line_with(events=[{"body": "x"}]).replace('"x"', "[" * 100_000), "nested too deeply|not JSON"),
@@ -174,24 +194,27 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         next(read_lines([b"\xff\xfe\n"]))
 
 
-def test_a_zipped_file_that_was_cut_is_refused_where_it_ends(tmp_path: Path) -> None:
+def test_a_zipped_file_that_was_cut_is_refused_where_it_ends() -> None:
     whole = gzip.compress((write_line(first_attempt("s")) + "\n").encode() * 2)
-    (tmp_path / "cut.gz").write_bytes(whole[:-12])
-    with (
-        pytest.raises(InterchangeError, match="cannot be read on from here"),
-        open_to_read(str(tmp_path / "cut.gz")) as file,
-    ):
-        list(read_lines(file))
+    with pytest.raises(InterchangeError, match="cannot be read on from here"):
+        list(read_lines(unzipped(io.BytesIO(whole[:-12]), "cut.gz")))
+
+
+def test_text_under_a_zipped_name_is_refused() -> None:
+    with pytest.raises(InterchangeError, match=r"line 1: .*cannot be read on from here: Not a gzipped file"):
+        list(read_lines(unzipped(io.BytesIO(b"{}"), "text.gz")))
 
 
 @pytest.mark.parametrize(("name", "unpack"), [("a.ndjson", bytes), ("a.ndjson.gz", gzip.decompress)])
-def test_files_are_zipped_by_their_names(tmp_path: Path, name: str, unpack: Callable[[bytes], bytes]) -> None:
-    path = str(tmp_path / name)
-    with open_to_write(path) as file:
-        file.write(b"text\n")
-    assert unpack(Path(path).read_bytes()) == b"text\n"
-    with open_to_read(path) as file:
-        assert file.read() == b"text\n"
+def test_files_are_zipped_by_their_names(name: str, unpack: Callable[[bytes], bytes]) -> None:
+    file = io.BytesIO()
+    writing = zipped(file, name)
+    writing.write(b"text\n")
+    if writing is not file:
+        writing.close()
+    assert unpack(file.getvalue()) == b"text\n"
+    file.seek(0)
+    assert unzipped(file, name).read() == b"text\n"
 
 
 def test_the_sample_history_is_written_as_it_was_read() -> None:

@@ -1,0 +1,68 @@
+"""The verbs together, and what an error becomes: one clear line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+import fsstore
+from fsstore.cli import demo, export, import_, ls, show, stat, tail, verify
+from fsstore.errors import EventStoreError
+
+app = typer.Typer(
+    name="fsstore",
+    help="Look into event stores, and carry commits in and out of them. STORE is a path or a URL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("import")(import_.import_)
+app.command("export")(export.export)
+app.command("ls")(ls.ls)
+app.command("show")(show.show)
+app.command("tail")(tail.tail)
+app.command("stat")(stat.stat)
+app.command("verify")(verify.verify)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"fsstore {fsstore.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> int:
+    """The command line of this process; gives the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+    except EventStoreError as error:
+        return _say(str(error))
+    except OSError as error:
+        return _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _say(message: str) -> int:
+    print("fsstore:", " ".join(message.splitlines()), file=sys.stderr)
+    return 1

@@ -1,0 +1,68 @@
+"""How the verbs open the STORE they are given, and the options that several of them share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from fsstore.engine import PersistenceEngine
+from fsstore.engines import engine_for
+from fsstore.model import checked_id
+from fsstore.objects import AnyTypes
+from fsstore.serialization import CompressedSerializer, MsgpackSerializer, Serializer
+
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of the store.", show_default=False)]
+BucketOption = Annotated[
+    str | None, typer.Option("--bucket", "-b", metavar="BUCKET", help="Only this bucket.", show_default="all")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs to read.")]
+
+
+@contextmanager
+def reading(store: str) -> Iterator[PersistenceEngine]:
+    """The store's engine, open to read: a file store is not created, not written and not locked."""
+    options: dict[str, Any] = {"read_only": True, "create": False} if is_file_store(store) else {}
+    with _opened(store, options) as engine:
+        yield engine
+
+
+@contextmanager
+def writing(store: str) -> Iterator[PersistenceEngine]:
+    """The store's engine, open to write; the store is created when it is not there."""
+    with _opened(store, {}) as engine:
+        yield engine
+
+
+def is_file_store(store: str) -> bool:
+    """Whether STORE is a path or a `file:` URL."""
+    return store.startswith("file:") or ("://" not in store and not store.startswith("memory:"))
+
+
+@contextmanager
+def _opened(store: str, options: dict[str, Any]) -> Iterator[PersistenceEngine]:
+    try:
+        engine = engine_for(store, serializer=_serializer(), **options)
+    except (ValueError, ImportError) as error:
+        raise typer.BadParameter(str(error), param_hint="STORE") from error
+    try:
+        engine.initialize()
+        yield engine
+    finally:
+        engine.close()
+
+
+def _serializer() -> Serializer:
+    """Reads objects of any type, compressed or not, and writes what every store reads: uncompressed."""
+    return CompressedSerializer(MsgpackSerializer(AnyTypes()), min_bytes=sys.maxsize)
+
+
+def checked_name(value: str | None, what: str) -> str | None:
+    """A bucket or stream id from the command line; wrong usage when no store could have it."""
+    try:
+        return None if value is None else checked_id(value, what)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=what.upper()) from error

@@ -1,0 +1,45 @@
+"""`fsstore stat`: a store in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fsstore.cli.opening import JsonOption, StoreArgument, reading
+from fsstore.cli.output import print_json
+from fsstore.cli.walk import totals
+from fsstore.model import Commit
+
+
+def stat(store: StoreArgument, as_json: JsonOption = False) -> None:
+    """Count commits, events, streams and buckets, and what waits to be dispatched; sizes in bytes."""
+    with reading(store) as engine:
+        counts: Counter[str] = Counter()
+        streams = totals(_counted(engine.get_from_checkpoint(), counts))
+        numbers: dict[str, Any] = {
+            "store": store,
+            "commits": counts["commits"],
+            "events": counts["events"],
+            "streams": len(streams),
+            "buckets": len({bucket_id for bucket_id, _ in streams}),
+            "head_checkpoint_token": max((stream.checkpoint_token for stream in streams.values()), default=0),
+            "undispatched_commits": sum(1 for _ in engine.get_undispatched_commits()),
+        }
+        own = getattr(engine, "stat", None)
+        if own is not None:
+            numbers["engine"] = own()
+    if as_json:
+        print_json(numbers)
+        return
+    own_numbers = numbers.pop("engine", {})
+    for name, value in (numbers | own_numbers).items():
+        text = f"{value:,}" if type(value) is int else str(value)
+        print(f"{name.replace('_', ' '):<22} {text}")
+
+
+def _counted(commits: Iterable[Commit], counts: Counter[str]) -> Iterator[Commit]:
+    for commit in commits:
+        counts["commits"] += 1
+        counts["events"] += len(commit.events)
+        yield commit

@@ -1,0 +1,121 @@
+"""`fsstore verify`: read everything, and see that the two ways of reading agree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import typer
+
+from fsstore.cli.opening import JsonOption, StoreArgument, reading
+from fsstore.cli.output import print_json, progress
+from fsstore.cli.walk import head_token
+from fsstore.engine import PersistenceEngine
+from fsstore.errors import EventStoreError
+from fsstore.interchange import write_line
+from fsstore.model import Commit
+
+
+def verify(store: StoreArgument, as_json: JsonOption = False) -> None:
+    """Read every commit by checkpoint and again by stream, and check that both give the same.
+
+    Also that checkpoint tokens ascend, that sequences and revisions have no holes, and whatever the engine can
+    check of itself. Exits with 1 when something is wrong. Nothing is repaired.
+    """
+    with reading(store) as engine:
+        check = _Check(engine)
+        findings = []
+        for finding in check.findings():
+            findings.append(finding)
+            if not as_json:
+                print(f"fsstore: {finding}", file=sys.stderr)
+    if as_json:
+        print_json({"commits": check.commits, "streams": len(check.streams), "findings": findings})
+    elif not findings:
+        print(f"{check.commits:,} commits in {len(check.streams):,} streams: nothing wrong")
+    else:
+        print(f"{check.commits:,} commits in {len(check.streams):,} streams: {len(findings):,} things wrong")
+    if findings:
+        raise typer.Exit(1)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A stream as one way of reading gives it: its head, and a digest over every commit."""
+
+    sequence: int = 0
+    revision: int = 0
+    digest: bytes = field(default=b"", repr=False)
+
+    def add(self, commit: Commit) -> None:
+        self.sequence, self.revision = commit.commit_sequence, commit.stream_revision
+        self.digest = blake2b(write_line(commit).encode(), key=self.digest, digest_size=32).digest()
+
+
+class _Check:
+    def __init__(self, engine: PersistenceEngine) -> None:
+        self._engine = engine
+        self.commits = 0
+        self.streams: dict[tuple[str, str], _Seen] = {}
+
+    def findings(self) -> Iterator[str]:
+        """What is wrong, one line each; the counts are right when this is exhausted."""
+        own = getattr(self._engine, "verify", None)
+        if own is not None:
+            try:
+                yield from map(str, own())
+            except EventStoreError as error:
+                yield str(error)
+        head = head_token(self._engine)
+        with progress("by checkpoint", head) as advance:
+            try:
+                for commit in self._engine.get_from_checkpoint(0, head):
+                    yield from self._next(commit)
+                    if self.commits % 512 == 0:
+                        advance(commit.checkpoint_token, f"{self.commits:,} commits")
+            except EventStoreError as error:
+                yield f"reading by checkpoint stopped after {self.commits:,} commits: {error}"
+        with progress("by stream", len(self.streams)) as advance:
+            for number, key in enumerate(self.streams, 1):
+                yield from self._compare(*key, head)
+                advance(number, f"{number:,} streams")
+
+    _token = 0
+
+    def _next(self, commit: Commit) -> Iterator[str]:
+        where = _where(commit.bucket_id, commit.stream_id)
+        seen = self.streams.setdefault((commit.bucket_id, commit.stream_id), _Seen())
+        if commit.checkpoint_token <= self._token:
+            yield f"checkpoint token {commit.checkpoint_token} of {where} comes after {self._token}"
+        if commit.commit_sequence != seen.sequence + 1:
+            yield f"commit {commit.commit_sequence} of {where} comes after commit {seen.sequence}"
+        if commit.stream_revision != seen.revision + len(commit.events):
+            yield (
+                f"revision {commit.stream_revision} of {where} with {len(commit.events)} events "
+                f"comes after revision {seen.revision}"
+            )
+        self._token = commit.checkpoint_token
+        seen.add(commit)
+        self.commits += 1
+
+    def _compare(self, bucket_id: str, stream_id: str, head: int) -> Iterator[str]:
+        expected, found = self.streams[bucket_id, stream_id], _Seen()
+        try:
+            for commit in self._engine.get_from(bucket_id, stream_id):
+                if commit.checkpoint_token <= head:
+                    found.add(commit)
+        except EventStoreError as error:
+            yield f"{_where(bucket_id, stream_id)} cannot be read: {error}"
+            return
+        if found != expected:
+            yield (
+                f"{_where(bucket_id, stream_id)} read by itself ends at commit {found.sequence}, revision "
+                f"{found.revision}; read by checkpoint at commit {expected.sequence}, revision {expected.revision}"
+                + ("; the contents differ" if found.sequence == expected.sequence else "")
+            )
+
+
+def _where(bucket_id: str, stream_id: str) -> str:
+    return f"stream {stream_id!r} of bucket {bucket_id!r}"
