@@ -111,7 +111,7 @@ def pack_header(header: RecordHeader, seed: int) -> bytes:
 def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeader | None:
     """The record header at `offset`, or `None` where there is none that its checksum vouches for."""
     end = offset + RECORD_HEADER_BYTES
-    if end > len(data) or data[offset] != 0x9F:
+    if end > len(data) or data[offset] != 0x9F or data[offset + 1] != 0xCE:
         return None
     fields = _UNPACK.unpack_from(data, offset)
     if crc32c(data[offset + _CRC_END : end], seed) != fields[0]:
