@@ -107,7 +107,7 @@ def test_the_documented_fields_of_a_record_stand_at_their_offsets() -> None:
         assert int.from_bytes(changed[offset : offset + size], "big") == 0x5A, field
 
 
-@pytest.mark.parametrize("at", range(0, 112))
+@pytest.mark.parametrize("at", range(112))
 def test_every_damaged_byte_of_a_header_is_seen(at: int) -> None:
     record = bytearray(written_record())
     record[at] ^= 0x10
