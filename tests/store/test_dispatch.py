@@ -1,0 +1,160 @@
+"""Commits are handed on at least once, in checkpoint order, without gaps, within one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fsstore import Commit, DelegateMessageDispatcher, Dispatcher, DispatchError, NullDispatcher, Wireup
+from fsstore.dispatch import Retry
+from fsstore.testing import fill, first_attempt, next_attempt
+
+QUICK = Retry(initial_backoff_seconds=0.001, max_backoff_seconds=0.002, max_attempts=3)
+
+
+class Receiver:
+    """Keeps what it gets; fails at a commit as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.failures: dict[int, int] = {}
+        self.closed = False
+
+    def dispatch(self, commit: Commit) -> None:
+        left = self.failures.get(commit.checkpoint_token, 0)
+        if left:
+            self.failures[commit.checkpoint_token] = left - 1
+            raise RuntimeError(f"cannot take {commit.checkpoint_token}")
+        self.tokens.append(commit.checkpoint_token)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def wait_for(condition: object, seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.002)
+
+
+def test_dispatchers_are_dispatchers() -> None:
+    for dispatcher in (Receiver(), NullDispatcher(), DelegateMessageDispatcher(print)):
+        assert isinstance(dispatcher, Dispatcher)
+    with pytest.raises(TypeError):
+        DelegateMessageDispatcher("no function")  # type: ignore[arg-type]
+
+
+class TestSynchronous:
+    def test_a_commit_is_delivered_before_the_call_returns(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        with wireup.using_synchronous_dispatch_scheduler(receiver).build() as store:
+            for number in range(3):
+                store.commit(first_attempt(f"s{number}"))
+                assert receiver.tokens == list(range(1, number + 2))
+            assert list(store.advanced.get_undispatched_commits()) == []
+        assert receiver.closed
+
+    def test_a_dispatcher_that_recovers_is_tried_again(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        receiver.failures = {1: 2}
+        with wireup.using_synchronous_dispatch_scheduler(retry=QUICK).dispatch_to(receiver).build() as store:
+            store.commit(first_attempt("s"))
+            assert receiver.tokens == [1]
+
+    def test_one_that_does_not_says_that_the_commit_is_stored(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        receiver.failures = {1: 3 + 3}
+        with wireup.dispatch_to(receiver).using_synchronous_dispatch_scheduler(retry=QUICK).build() as store:
+            stream = store.create_stream("s")
+            stream.add("a")
+            with pytest.raises(DispatchError, match=r"is stored.*checkpoint 1.*cannot take 1") as caught:
+                stream.commit_changes()
+            assert isinstance(caught.value.commit, Commit)
+            assert (stream.stream_revision, stream.uncommitted_events) == (1, ())
+            stream.add("b")
+            with pytest.raises(DispatchError, match="checkpoint 1"):
+                stream.commit_changes()
+            assert receiver.tokens == []
+            stream.add("c")
+            stream.commit_changes()
+            assert receiver.tokens == [1, 2, 3]
+
+    def test_many_threads_see_one_order(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        with wireup.using_synchronous_dispatch_scheduler(receiver).build() as store:
+
+            def write(number: int) -> None:
+                commit = store.commit(first_attempt(f"s{number}"))
+                for _ in range(9):
+                    assert commit is not None
+                    assert commit.checkpoint_token in receiver.tokens
+                    commit = store.commit(next_attempt(commit))
+
+            threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert receiver.tokens == list(range(1, 61))
+
+
+class TestAsynchronous:
+    def test_commits_are_delivered_in_order(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        with wireup.using_asynchronous_dispatch_scheduler().dispatch_to(receiver).build() as store:
+            fill_through = [store.commit(first_attempt(f"s{number}")) for number in range(50)]
+            wait_for(lambda: len(receiver.tokens) == len(fill_through))
+        assert receiver.tokens == list(range(1, 51))
+        assert receiver.closed
+
+    def test_a_commit_that_fails_is_tried_until_it_goes_and_none_passes_it(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        receiver.failures = {2: 10}
+        with wireup.using_asynchronous_dispatch_scheduler(receiver, retry=QUICK).build() as store:
+            for number in range(4):
+                store.commit(first_attempt(f"s{number}"))
+            wait_for(lambda: len(receiver.tokens) == 4)
+        assert receiver.tokens == [1, 2, 3, 4]
+
+    def test_closing_does_not_wait_for_a_commit_that_never_goes(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        receiver.failures = {1: 1_000_000}
+        slow = Retry(initial_backoff_seconds=600.0, max_backoff_seconds=600.0)
+        with wireup.using_asynchronous_dispatch_scheduler(receiver, retry=slow).build() as store:
+            store.commit(first_attempt("s"))
+            wait_for(lambda: receiver.failures[1] < 1_000_000)
+        assert receiver.tokens == []
+
+
+@pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
+class TestStartingUp:
+    def wireup(self, path: Path, receiver: Receiver, synchronous: bool) -> Wireup:
+        wireup = Wireup.init().using_file_persistence(path)
+        if synchronous:
+            return wireup.using_synchronous_dispatch_scheduler(receiver, retry=QUICK)
+        return wireup.using_asynchronous_dispatch_scheduler(receiver, retry=QUICK)
+
+    def test_what_an_earlier_process_left_is_delivered(self, tmp_path: Path, synchronous: bool) -> None:
+        with Wireup.init().using_file_persistence(tmp_path / "s").build() as store:
+            commits = fill(store.advanced, "s", commits=3)
+            store.advanced.mark_commit_as_dispatched(commits[0])
+        receiver = Receiver()
+        with self.wireup(tmp_path / "s", receiver, synchronous).build():
+            wait_for(lambda: receiver.tokens == [2, 3])
+        again = Receiver()
+        with self.wireup(tmp_path / "s", again, synchronous).build() as store:
+            store.commit(next_attempt(commits[-1]))
+            wait_for(lambda: again.tokens == [4])
+
+    def test_a_poisoned_commit_does_not_keep_the_store_from_opening(self, tmp_path: Path, synchronous: bool) -> None:
+        with Wireup.init().using_file_persistence(tmp_path / "s").build() as store:
+            fill(store.advanced, "s", commits=2)
+        receiver = Receiver()
+        receiver.failures = {1: 1_000_000}
+        with self.wireup(tmp_path / "s", receiver, synchronous).build() as store:
+            assert len(list(store.get_from("s"))) == 2
+        assert receiver.tokens == []

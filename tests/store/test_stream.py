@@ -1,0 +1,256 @@
+"""One stream in one thread's hands: NEventStore's OptimisticEventStream, and what a careful user expects."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from fsstore import (
+    ConcurrencyError,
+    DuplicateCommitError,
+    EventMessage,
+    EventStore,
+    EventStream,
+    Snapshot,
+    StoreClosedError,
+    StreamNotFoundError,
+)
+
+
+def bodies(stream: EventStream) -> list[Any]:
+    return [event.body for event in stream.committed_events]
+
+
+def committed(store: EventStore, stream_id: str, *commits: list[Any]) -> EventStream:
+    stream = store.create_stream(stream_id)
+    for bodies_of_one in commits:
+        for body in bodies_of_one:
+            stream.add(body)
+        stream.commit_changes()
+    return stream
+
+
+class TestANewStream:
+    def test_it_is_empty(self, store: EventStore) -> None:
+        stream = store.create_stream("new", bucket_id="bucket")
+        assert (stream.bucket_id, stream.stream_id) == ("bucket", "new")
+        assert (stream.stream_revision, stream.commit_sequence) == (0, 0)
+        assert stream.committed_events == () == stream.uncommitted_events
+        assert stream.committed_headers == {} == stream.uncommitted_headers
+
+    def test_opening_a_stream_that_is_not_there_gives_an_empty_one(self, store: EventStore) -> None:
+        assert store.open_stream("new").stream_revision == 0
+
+    def test_opening_it_from_a_revision_is_an_error_that_names_it(self, store: EventStore) -> None:
+        with pytest.raises(StreamNotFoundError, match=r"'new'.*'bucket'"):
+            store.open_stream("new", 1, bucket_id="bucket")
+
+    def test_a_uuid_is_its_text(self, store: EventStore) -> None:
+        name = uuid.uuid4()
+        assert store.create_stream(name).stream_id == str(name)
+
+    @pytest.mark.parametrize("stream_id", ["", "x" * 1001])
+    def test_a_wrong_id_is_a_value_error(self, store: EventStore, stream_id: str) -> None:
+        with pytest.raises(ValueError, match="stream_id"):
+            store.open_stream(stream_id)
+
+
+class TestAdding:
+    def test_a_bare_body_is_wrapped_and_a_message_kept(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        message = EventMessage("b", {"header": 1})
+        stream.add("a")
+        stream.add(message)
+        assert stream.uncommitted_events == (EventMessage("a"), message)
+        assert stream.uncommitted_events[1] is message
+
+    def test_none_is_refused(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        with pytest.raises(ValueError, match="None"):
+            stream.add(None)
+        assert stream.uncommitted_events == ()
+
+    def test_it_moves_no_revision(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        stream.add("a")
+        assert (stream.stream_revision, stream.commit_sequence) == (0, 0)
+
+    def test_clearing_forgets_events_and_headers(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        stream.add("a")
+        stream.uncommitted_headers["h"] = 1
+        stream.clear_changes()
+        assert stream.uncommitted_events == ()
+        assert stream.uncommitted_headers == {}
+
+
+class TestCommitting:
+    def test_nothing_added_stores_nothing(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        stream.uncommitted_headers["h"] = 1
+        assert stream.commit_changes() is None
+        assert list(store.advanced.get_from_checkpoint()) == []
+
+    def test_the_events_become_one_commit(self, store: EventStore) -> None:
+        stream = store.create_stream("s", bucket_id="b")
+        stream.add("a")
+        stream.add(EventMessage("b", {"x": 1}))
+        stream.uncommitted_headers["who"] = "me"
+        commit_id = uuid.uuid4()
+        commit = stream.commit_changes(commit_id)
+        assert commit is not None
+        assert (commit.bucket_id, commit.stream_id, commit.commit_id) == ("b", "s", commit_id)
+        assert (commit.stream_revision, commit.commit_sequence, commit.checkpoint_token) == (2, 1, 1)
+        assert commit.headers == {"who": "me"}
+        assert list(store.get_from("s", bucket_id="b")) == [commit]
+
+    def test_the_stream_then_shows_them_as_committed(self, store: EventStore) -> None:
+        stream = committed(store, "s", ["a", "b"], ["c"])
+        assert bodies(stream) == ["a", "b", "c"]
+        assert (stream.stream_revision, stream.commit_sequence) == (3, 2)
+        assert stream.uncommitted_events == ()
+        assert bodies(store.open_stream("s")) == ["a", "b", "c"]
+
+    def test_headers_of_all_commits_are_joined(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        for number, headers in enumerate([{"a": 1, "b": 1}, {"b": 2}]):
+            stream.add(number)
+            stream.uncommitted_headers.update(headers)
+            stream.commit_changes()
+            assert stream.uncommitted_headers == {}
+        assert stream.committed_headers == {"a": 1, "b": 2}
+        assert store.open_stream("s").committed_headers == {"a": 1, "b": 2}
+
+    def test_a_commit_id_used_before_is_a_duplicate(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        commit_id = uuid.uuid4()
+        stream.add("a")
+        stream.commit_changes(commit_id)
+        stream.add("b")
+        with pytest.raises(DuplicateCommitError, match=str(commit_id)):
+            stream.commit_changes(commit_id)
+        assert bodies(store.open_stream("s")) == ["a"]
+
+    def test_the_same_commit_id_in_another_stream_is_fine(self, store: EventStore) -> None:
+        commit_id = uuid.uuid4()
+        for name in ("s", "t"):
+            stream = store.create_stream(name)
+            stream.add("a")
+            assert stream.commit_changes(commit_id) is not None
+
+
+class TestConflicts:
+    def test_the_loser_has_read_what_the_winner_committed_and_kept_its_own(self, store: EventStore) -> None:
+        committed(store, "s", ["a"])
+        winner, loser = store.open_stream("s"), store.open_stream("s")
+        winner.add("won 1")
+        winner.add("won 2")
+        winner.commit_changes()
+        loser.add("lost")
+        loser.uncommitted_headers["h"] = 1
+        with pytest.raises(ConcurrencyError):
+            loser.commit_changes()
+        assert bodies(loser) == ["a", "won 1", "won 2"]
+        assert (loser.stream_revision, loser.commit_sequence) == (3, 2)
+        assert [event.body for event in loser.uncommitted_events] == ["lost"]
+        assert loser.uncommitted_headers == {"h": 1}
+        commit = loser.commit_changes()
+        assert commit is not None
+        assert (commit.stream_revision, commit.commit_sequence) == (4, 3)
+
+    def test_creating_a_stream_that_exists_is_found_when_committing(self, store: EventStore) -> None:
+        committed(store, "s", ["a"])
+        stream = store.create_stream("s")
+        stream.add("b")
+        with pytest.raises(ConcurrencyError):
+            stream.commit_changes()
+        stream.commit_changes()
+        assert bodies(store.open_stream("s")) == ["a", "b"]
+
+    @pytest.mark.parametrize("max_revision", [1, 2, 3, 4])
+    def test_a_stream_opened_below_its_head_refuses_and_refreshes(self, store: EventStore, max_revision: int) -> None:
+        committed(store, "s", ["a", "b"], ["c", "d", "e"])
+        stream = store.open_stream("s", 0, max_revision)
+        stream.add("f")
+        with pytest.raises(ConcurrencyError):
+            stream.commit_changes()
+        assert bodies(stream) == ["a", "b", "c", "d", "e"]
+        assert (stream.stream_revision, stream.commit_sequence) == (5, 2)
+        stream.commit_changes()
+        assert bodies(store.open_stream("s")) == ["a", "b", "c", "d", "e", "f"]
+
+    def test_a_stream_deleted_under_the_writer_can_be_begun_again(self, store: EventStore) -> None:
+        stream = committed(store, "s", ["a"], ["b"])
+        store.advanced.delete_stream("default", "s")
+        stream.add("c")
+        with pytest.raises(ConcurrencyError):
+            stream.commit_changes()
+        assert (stream.stream_revision, stream.commit_sequence) == (0, 0)
+        stream.commit_changes()
+        assert bodies(store.open_stream("s")) == ["c"]
+
+
+class TestRanges:
+    @pytest.mark.parametrize("low", range(8))
+    @pytest.mark.parametrize("high", [*range(1, 8), None])
+    def test_only_events_of_the_range_are_shown(self, store: EventStore, low: int, high: int | None) -> None:
+        committed(store, "s", [1, 2], [3, 4, 5], [6])
+        wanted = [n for n in range(1, 7) if low <= n and (high is None or n <= high)]
+        if not wanted and low > 0:
+            if low > 6 or (high is not None and high < low and not _touched(low, high)):
+                with pytest.raises(StreamNotFoundError):
+                    store.open_stream("s", low, high)
+            return
+        stream = store.open_stream("s", low, high)
+        assert bodies(stream) == wanted
+        assert stream.stream_revision == wanted[-1]
+
+    def test_from_a_snapshot_only_what_follows_is_read(self, store: EventStore) -> None:
+        committed(store, "s", ["a", "b"], ["c", "d"])
+        stream = store.open_stream(Snapshot("s", 3, "state"))
+        assert bodies(stream) == ["d"]
+        assert (stream.stream_revision, stream.commit_sequence) == (4, 2)
+        stream.add("e")
+        stream.commit_changes()
+        assert bodies(store.open_stream("s")) == ["a", "b", "c", "d", "e"]
+
+    def test_from_a_snapshot_at_the_head_nothing_is_read_and_committing_works(self, store: EventStore) -> None:
+        committed(store, "s", ["a", "b"], ["c"])
+        stream = store.open_stream(Snapshot("s", 3, "state"))
+        assert (bodies(stream), stream.stream_revision, stream.commit_sequence) == ([], 3, 2)
+        stream.add("d")
+        stream.commit_changes()
+        assert bodies(store.open_stream("s")) == ["a", "b", "c", "d"]
+
+    def test_from_a_snapshot_up_to_a_revision(self, store: EventStore) -> None:
+        committed(store, "s", ["a"], ["b"], ["c"], ["d"])
+        assert bodies(store.open_stream(Snapshot("s", 1, "state"), 3)) == ["b", "c"]
+        assert bodies(store.open_stream(Snapshot("s", 1, "state"), max_revision=2)) == ["b"]
+
+    def test_a_snapshot_brings_its_bucket(self, store: EventStore) -> None:
+        stream = store.create_stream("s", bucket_id="b")
+        stream.add("a")
+        stream.commit_changes()
+        assert store.open_stream(Snapshot("s", 1, "state", "b")).bucket_id == "b"
+
+
+def _touched(low: int, high: int) -> bool:
+    """Whether a commit of [1, 2], [3, 4, 5], [6] touches both sides of an upside-down range."""
+    return any(first <= high and last >= low for first, last in ((1, 2), (3, 5), (6, 6)))
+
+
+class TestClosing:
+    def test_a_closed_stream_refuses(self, store: EventStore) -> None:
+        with store.create_stream("s") as stream:
+            stream.add("a")
+        for call in (lambda: stream.add("b"), stream.commit_changes, stream.clear_changes):
+            with pytest.raises(StoreClosedError):
+                call()
+        stream.close()
+
+    def test_what_was_not_committed_is_gone(self, store: EventStore) -> None:
+        with store.create_stream("s") as stream:
+            stream.add("a")
+        assert list(store.get_from("s")) == []

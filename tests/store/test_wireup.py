@@ -1,0 +1,192 @@
+"""The builder picks parts and gives a store; what does not fit together is said when it is built."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fsstore
+from fsstore import SerializationError, StoreClosedError, Wireup
+from fsstore.engines import known_schemes
+from fsstore.engines.file import FileEngine
+from fsstore.engines.memory import MemoryEngine
+from fsstore.testing import first_attempt
+
+
+def test_a_path_means_the_file_engine(tmp_path: Path) -> None:
+    for name in (
+        tmp_path / "a.store",
+        str(tmp_path / "b.store"),
+        f"file:{tmp_path}/c.store",
+        f"file://{tmp_path}/d%20e",
+    ):
+        with fsstore.open(name) as store:
+            assert isinstance(store.advanced, FileEngine)
+    assert (tmp_path / "d e").is_dir()
+
+
+def test_a_relative_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with fsstore.open("orders.store"):
+        pass
+    assert (tmp_path / "orders.store" / "store.meta").is_file()
+
+
+def test_a_path_given_as_such_is_never_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Wireup.init().using_file_persistence("memory:").build() as store:
+        assert isinstance(store.advanced, FileEngine)
+    assert (tmp_path / "memory:").is_dir()
+
+
+def test_a_url_means_the_engine_of_its_scheme() -> None:
+    with fsstore.open("memory:") as store:
+        assert isinstance(store.advanced, MemoryEngine)
+    assert {"file", "memory"} <= set(known_schemes())
+
+
+def test_without_a_word_the_store_is_in_memory() -> None:
+    with Wireup.init().build() as store:
+        assert isinstance(store.advanced, MemoryEngine)
+
+
+def test_an_unknown_scheme_lists_the_known() -> None:
+    with pytest.raises(ValueError, match=r"'nosuch'.*file, memory"):
+        fsstore.open("nosuch://host/db")
+
+
+def test_a_host_in_a_file_url_is_refused() -> None:
+    with pytest.raises(ValueError, match="on this machine"):
+        fsstore.open("file://elsewhere/orders.store")
+
+
+def test_another_package_can_add_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def factory(url: str, *, serializer: Any = None, **options: Any) -> MemoryEngine:
+        made.append((url, options))
+        return MemoryEngine(serializer)
+
+    point = EntryPoint("outside", "nowhere:factory", "fsstore.engines")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: factory)
+    monkeypatch.setattr(
+        "fsstore.engines.entry_points", lambda group, name=None: [point] if name in (None, "outside") else []
+    )
+    with fsstore.open("outside+driver://host/name", colour="blue") as store:
+        store.commit(first_attempt("s"))
+    assert made == [("outside+driver://host/name", {"colour": "blue"})]
+
+
+def test_an_engine_that_is_made_already_is_used_and_initialized() -> None:
+    engine = MemoryEngine()
+    with Wireup.init().using_engine(engine).build() as store:
+        assert store.advanced is engine
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("s"))
+
+
+def test_an_engine_brings_its_own_serializer() -> None:
+    with pytest.raises(ValueError, match="brings its own serializer"):
+        Wireup.init().using_engine(MemoryEngine()).compress().build()
+    with pytest.raises(TypeError):
+        Wireup.init().using_engine("no engine")  # type: ignore[arg-type]
+
+
+def test_an_unknown_option_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        fsstore.open("memory:", colour="blue")
+
+
+@pytest.mark.parametrize("durability", ["commit", "os"])
+def test_the_file_engine_takes_its_options(tmp_path: Path, durability: str) -> None:
+    wireup = Wireup.init().using_file_persistence(tmp_path / "s", durability=durability, fold_bytes=4096)
+    with wireup.build() as store:
+        store.commit(first_attempt("s"))
+    with Wireup.init().using_file_persistence(tmp_path / "s", read_only=True).build() as store:
+        assert len(list(store.get_from("s"))) == 1
+        with pytest.raises(fsstore.StorageError, match="read-only"):
+            store.commit(first_attempt("t"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("durability", "maybe", ValueError),
+        ("journal_bytes", 1, ValueError),
+        ("fold_bytes", "1 MiB", TypeError),
+        ("no_such_option", 1, TypeError),
+    ],
+)
+def test_a_wrong_option_is_refused_and_nothing_made(
+    tmp_path: Path, option: str, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        fsstore.open(tmp_path / "s", **{option: value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_create_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(fsstore.StorageError, match="no store at"):
+        Wireup.init().using_file_persistence(tmp_path / "s", create=False).build()
+    with pytest.raises(fsstore.StorageError, match="no store at"):
+        fsstore.open(tmp_path / "s", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestSerialization:
+    def write(self, path: Path, wireup: Wireup) -> None:
+        with wireup.using_file_persistence(path).build() as store:
+            stream = store.create_stream("s")
+            stream.add({"text": "again and again " * 50})
+            stream.commit_changes()
+
+    def read(self, path: Path, wireup: Wireup) -> str:
+        with wireup.using_file_persistence(path, create=False).build() as store:
+            return str(store.open_stream("s").committed_events[0].body["text"])
+
+    @pytest.mark.parametrize("algorithm", ["zlib", "zstd"])
+    def test_compressed(self, tmp_path: Path, algorithm: str) -> None:
+        self.write(tmp_path / "s", Wireup.init().compress(algorithm))
+        assert self.read(tmp_path / "s", Wireup.init().compress()).startswith("again")
+        with pytest.raises(SerializationError, match=r"compressed.*compress\(\)"):
+            self.read(tmp_path / "s", Wireup.init())
+
+    def test_encrypted(self, tmp_path: Path) -> None:
+        key = bytes(range(32))
+        self.write(tmp_path / "s", Wireup.init().compress().encrypt_with(key))
+        assert self.read(tmp_path / "s", Wireup.init().compress().encrypt_with(key)).startswith("again")
+        with pytest.raises(SerializationError, match="key"):
+            self.read(tmp_path / "s", Wireup.init())
+        with pytest.raises(SerializationError, match="authenticate"):
+            self.read(tmp_path / "s", Wireup.init().compress().encrypt_with(bytes(32)))
+        for path in (tmp_path / "s").rglob("*"):
+            assert not path.is_file() or b"again and" not in path.read_bytes()
+
+    def test_a_serializer_of_ones_own(self, tmp_path: Path) -> None:
+        class Text:
+            def dumps(self, value: Any, /) -> bytes:
+                return repr(value).encode()
+
+            def loads(self, data: bytes, /) -> Any:
+                import ast
+
+                return ast.literal_eval(data.decode())
+
+        self.write(tmp_path / "s", Wireup.init().using_serializer(Text()))
+        assert self.read(tmp_path / "s", Wireup.init().using_serializer(Text())).startswith("again")
+
+
+def test_a_store_that_fails_to_build_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no store today")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fsstore.wireup.EventStore", fail)
+        with pytest.raises(RuntimeError, match="no store today"):
+            fsstore.open(tmp_path / "s")
+    with fsstore.open(tmp_path / "s") as store:
+        store.advanced.drop()  # refused while anybody else has the store open
+    assert not (tmp_path / "s").exists()
