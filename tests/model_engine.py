@@ -111,9 +111,7 @@ class ModelEngine:
         end = None if end is None else checked_stamp(end, "end")
         return iter(self.read("get_from_date", start, end, bucket_id=bucket_id))
 
-    def get_snapshot(
-        self, bucket_id: str, stream_id: str, max_revision: int | None = None
-    ) -> Snapshot | None:
+    def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         return self.read("get_snapshot", bucket_id, stream_id, max_revision)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:

@@ -21,17 +21,11 @@ SLIPS = ("NameError", "AttributeError", "UnboundLocalError", "fixture")
 def test_a_broken_promise_is_noticed(pytester: pytest.Pytester, name: str) -> None:
     _, tests = BREAKAGES[name]
     module = Path(broken_engines.__file__)
-    run = pytester.inline_run(
-        *(f"{module}::Test{name}::{test}" for test in tests),
-        "-q",
-        "--tb=line",
-        "-r",
-        "N",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-    )
+    # Without the settings of this project, so that its time limit stays in the hands of this test.
+    options = ["-c", pytester.makeini("[pytest]"), "-q", "--tb=line", "-r", "N"]
+    for plugin in ("cacheprovider", "xdist", "timeout"):
+        options += ["-p", f"no:{plugin}"]
+    run = pytester.inline_run(*options, *(f"{module}::Test{name}::{test}" for test in tests))
     failures = [report for report in run.getreports("pytest_runtest_logreport") if report.failed]
     for report in failures:
         message = report.longrepr.reprcrash.message
@@ -48,7 +42,5 @@ def test_every_promise_is_broken_by_somebody() -> None:
 
 
 def test_no_promise_hides_another_of_its_name() -> None:
-    names = Counter(
-        name for topic in EngineConformance.__mro__ for name in vars(topic) if name.startswith("test_")
-    )
+    names = Counter(name for topic in EngineConformance.__mro__ for name in vars(topic) if name.startswith("test_"))
     assert [name for name, times in names.items() if times > 1] == []

@@ -81,9 +81,7 @@ class EngineModel:
             and bucket_id in (None, commit.bucket_id)
         ]
 
-    def get_snapshot(
-        self, bucket_id: str, stream_id: str, max_revision: int | None = None
-    ) -> Snapshot | None:
+    def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         found = [
             snapshot
             for snapshot in self.snapshots
@@ -122,11 +120,7 @@ class EngineModel:
 
     def purge(self, bucket_id: str | None = None) -> None:
         self._forget(
-            {
-                (commit.bucket_id, commit.stream_id)
-                for commit in self.commits
-                if bucket_id in (None, commit.bucket_id)
-            }
+            {(commit.bucket_id, commit.stream_id) for commit in self.commits if bucket_id in (None, commit.bucket_id)}
         )
 
     def _forget(self, streams: set[tuple[str, str]]) -> None:

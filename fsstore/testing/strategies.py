@@ -60,7 +60,7 @@ def ids() -> st.SearchStrategy[str]:
 
 def commit_ids() -> st.SearchStrategy[UUID]:
     """Any UUID but the empty one."""
-    return st.integers(min_value=1, max_value=2**128 - 1).map(lambda number: UUID(int=number))
+    return st.one_of(st.uuids(), st.sampled_from([UUID(int=1), UUID(int=2**127), UUID(int=2**128 - 1)]))
 
 
 def stamps() -> st.SearchStrategy[datetime]:
@@ -130,9 +130,7 @@ def first_attempts(
         commit_headers: dict[str, Any],
         messages: list[EventMessage],
     ) -> CommitAttempt:
-        return CommitAttempt(
-            stream_id, len(messages), commit_id, 1, stamp, commit_headers, tuple(messages), bucket_id
-        )
+        return CommitAttempt(stream_id, len(messages), commit_id, 1, stamp, commit_headers, tuple(messages), bucket_id)
 
     return st.builds(
         attempt,

@@ -216,8 +216,7 @@ class BatchPromises(EngineTests):
     def test_attempts_of_several_streams_are_stored_in_order(self, engine: PersistenceEngine) -> None:
         fill(engine, "before")
         attempts = [
-            first_attempt(f"stream {number}", bucket_id=f"bucket {number % 2}", events=2)
-            for number in range(20)
+            first_attempt(f"stream {number}", bucket_id=f"bucket {number % 2}", events=2) for number in range(20)
         ]
         stored = engine.commit_many(attempts)
         assert stored == [Commit.of(attempt, 2 + place) for place, attempt in enumerate(attempts)]
@@ -249,9 +248,7 @@ class BatchPromises(EngineTests):
 
     @pytest.mark.parametrize("position", [1, 2, 3])
     @pytest.mark.parametrize("kind", REFUSALS)
-    def test_all_or_nothing_within_one_new_stream(
-        self, engine: PersistenceEngine, kind: str, position: int
-    ) -> None:
+    def test_all_or_nothing_within_one_new_stream(self, engine: PersistenceEngine, kind: str, position: int) -> None:
         attempts = [first_attempt("stream", events=2)]
         for _ in range(3):
             attempts.append(next_attempt(attempts[-1]))

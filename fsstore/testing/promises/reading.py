@@ -123,10 +123,11 @@ class CheckpointPromises(EngineTests):
         assert len(seen) >= len(stored) - 20
         assert seen == stored[: len(seen)]
 
-    def test_deleting_one_stream_hides_no_other_from_a_walk(self, engine: PersistenceEngine) -> None:
+    @pytest.mark.parametrize("walked", [1, 4])
+    def test_deleting_one_stream_hides_no_other_from_a_walk(self, engine: PersistenceEngine, walked: int) -> None:
         stored = self._interleaved(engine)
         walk = engine.get_from_checkpoint()
-        seen = [next(walk)]
+        seen = list(islice(walk, walked))
         doomed = stored[2]
         engine.delete_stream(doomed.bucket_id, doomed.stream_id)
         seen.extend(walk)
@@ -171,9 +172,7 @@ class CheckpointPromises(EngineTests):
             ("default", "b"),
         ):
             attempt = (
-                next_attempt(heads[place])
-                if place in heads
-                else first_attempt(place[1], bucket_id=place[0], events=2)
+                next_attempt(heads[place]) if place in heads else first_attempt(place[1], bucket_id=place[0], events=2)
             )
             heads[place] = engine.commit(attempt)
             stored.append(heads[place])
@@ -204,9 +203,7 @@ class DatePromises(EngineTests):
         for start in moments:
             for end in (*moments, None):
                 wanted = [
-                    each
-                    for each in stored
-                    if start <= each.commit_stamp and (end is None or each.commit_stamp < end)
+                    each for each in stored if start <= each.commit_stamp and (end is None or each.commit_stamp < end)
                 ]
                 assert list(engine.get_from_date(start, end)) == wanted, f"{start} to {end}"
 
@@ -220,9 +217,7 @@ class DatePromises(EngineTests):
 
     def test_to_the_microsecond(self, engine: PersistenceEngine) -> None:
         microsecond = timedelta(microseconds=1)
-        stored = [
-            engine.commit(first_attempt(f"stream {n}", stamp=EPOCH + n * microsecond)) for n in range(4)
-        ]
+        stored = [engine.commit(first_attempt(f"stream {n}", stamp=EPOCH + n * microsecond)) for n in range(4)]
         assert list(engine.get_from_date(EPOCH + microsecond)) == stored[1:]
         assert list(engine.get_from_date(EPOCH, EPOCH + 2 * microsecond)) == stored[:2]
 

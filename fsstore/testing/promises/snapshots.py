@@ -50,9 +50,7 @@ class SnapshotPromises(EngineTests):
         assert engine.get_snapshot("default", "stream", 2) == Snapshot("stream", 2, "first")
 
     @pytest.mark.parametrize("order", [(2, 5, 9), (9, 5, 2), (5, 9, 2)])
-    def test_the_newest_at_or_before_a_revision(
-        self, engine: PersistenceEngine, order: tuple[int, ...]
-    ) -> None:
+    def test_the_newest_at_or_before_a_revision(self, engine: PersistenceEngine, order: tuple[int, ...]) -> None:
         fill(engine, "stream", commits=5)
         for revision in order:
             assert engine.add_snapshot(Snapshot("stream", revision, f"at {revision}")) is True

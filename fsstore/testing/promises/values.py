@@ -53,8 +53,7 @@ class ValuePromises(EngineTests):
     def test_every_plain_type_in_bodies_and_headers(self, stores: Stores) -> None:
         engine = stores.open()
         messages = [
-            EventMessage(value, {"value": value, "number": place})
-            for place, value in enumerate(EXAMPLE_VALUES)
+            EventMessage(value, {"value": value, "number": place}) for place, value in enumerate(EXAMPLE_VALUES)
         ]
         attempt = first_attempt("stream", events=messages, headers={"values": list(EXAMPLE_VALUES)})
         engine.commit(attempt)
@@ -119,9 +118,7 @@ class ValuePromises(EngineTests):
 
     @given(stream_id=ids(), bucket_id=ids())
     @example_settings
-    def test_any_stream_id_in_any_bucket(
-        self, engine: PersistenceEngine, stream_id: str, bucket_id: str
-    ) -> None:
+    def test_any_stream_id_in_any_bucket(self, engine: PersistenceEngine, stream_id: str, bucket_id: str) -> None:
         engine.delete_stream(bucket_id, stream_id)
         [first, second] = fill(engine, stream_id, bucket_id=bucket_id, commits=2)
         assert (first.stream_id, first.bucket_id) == (stream_id, bucket_id)
@@ -193,9 +190,7 @@ class ValuePromises(EngineTests):
             assert same(one(engine, attempt).events, attempt.events)
         assert list(engine.get_from_checkpoint(stored[0].checkpoint_token - 1)) == stored
 
-    def test_changing_an_attempt_after_the_commit_does_not_change_the_store(
-        self, engine: PersistenceEngine
-    ) -> None:
+    def test_changing_an_attempt_after_the_commit_does_not_change_the_store(self, engine: PersistenceEngine) -> None:
         body = {"items": [1]}
         tags = ["a"]
         attempt = first_attempt("stream", events=[EventMessage(body, {"tags": tags})], headers={"tags": tags})
@@ -209,9 +204,7 @@ class ValuePromises(EngineTests):
             assert commit.events[0].headers == {"tags": ["a"]}
             assert commit.headers == {"tags": ["a"]}
 
-    def test_changing_a_commit_that_was_read_does_not_change_the_store(
-        self, engine: PersistenceEngine
-    ) -> None:
+    def test_changing_a_commit_that_was_read_does_not_change_the_store(self, engine: PersistenceEngine) -> None:
         attempt = first_attempt(
             "stream", events=[EventMessage({"items": [1]}, {"tags": ["a"]})], headers={"tags": ["a"]}
         )
