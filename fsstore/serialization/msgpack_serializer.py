@@ -19,7 +19,7 @@ from __future__ import annotations
 import struct
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,8 @@ from fsstore.serialization.types import TypeRegistry
 
 DATETIME, DATE, UUID_, DECIMAL, BIG_INT, TUPLE, REGISTERED = range(1, 8)
 _MAX_DEPTH = 200
+# Tuples and registered types within one another: each level is a nested msgpack, which takes C stack to read.
+_MAX_EXTENSIONS = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DATETIME = struct.Struct(">qq")
@@ -54,10 +56,12 @@ class MsgpackSerializer:
 
     def __init__(self, types: TypeRegistry | None = None) -> None:
         self.types = types if types is not None else TypeRegistry()
+        self._write_hooks = [partial(self._extension, depth) for depth in range(_MAX_EXTENSIONS + 1)]
+        self._read_hooks = [partial(self._value, depth) for depth in range(_MAX_EXTENSIONS + 1)]
 
     def dumps(self, value: Any, /) -> bytes:
         try:
-            return bytes(msgpack.packb(value, default=self._extension, strict_types=True))
+            return self._pack(value, 0)
         except (TypeError, ValueError, OverflowError, UnicodeError, RecursionError) as error:
             self._explain(value, ())
             raise SerializationError(f"the value cannot be written: {error}") from error
@@ -67,8 +71,11 @@ class MsgpackSerializer:
             raise SerializationError(
                 "what is stored is " + _WRAPPINGS.get(data[1] if len(data) > 1 else 0, "wrapped in an unknown form")
             )
+        return self._unpack(data, 0)
+
+    def _unpack(self, data: bytes, depth: int) -> Any:
         try:
-            return msgpack.unpackb(data, ext_hook=self._value, strict_map_key=False)
+            return msgpack.unpackb(data, ext_hook=self._read_hooks[depth], strict_map_key=False)
         except SerializationError:
             raise
         except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
@@ -78,7 +85,7 @@ class MsgpackSerializer:
 
     # ---- writing ----
 
-    def _extension(self, value: Any) -> Any:
+    def _extension(self, depth: int, value: Any) -> Any:
         kind = type(value)
         if kind is datetime:
             offset = value.utcoffset()
@@ -92,19 +99,24 @@ class MsgpackSerializer:
         if kind is date:
             return msgpack.ExtType(DATE, _DATE.pack(value.toordinal()))
         if kind is tuple:
-            return msgpack.ExtType(TUPLE, self._nested(list(value)))
+            return msgpack.ExtType(TUPLE, self._nested(list(value), depth))
         if kind is int:
             return msgpack.ExtType(BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
         registered = self.types.of(kind)
         if registered is not None:
             members = registered.members(value)
-            return msgpack.ExtType(REGISTERED, self._nested(registered.name) + self._nested(members))
+            return msgpack.ExtType(REGISTERED, self._nested(registered.name, depth) + self._nested(members, depth))
         raise _RefusedError(
             f"{kind.__module__}.{kind.__qualname__} is not a type that is stored: register it, or store plain data"
         )
 
-    def _nested(self, value: Any) -> bytes:
-        return bytes(msgpack.packb(value, default=self._extension, strict_types=True))
+    def _pack(self, value: Any, depth: int) -> bytes:
+        return bytes(msgpack.packb(value, default=self._write_hooks[depth], strict_types=True))
+
+    def _nested(self, value: Any, depth: int) -> bytes:
+        if depth >= _MAX_EXTENSIONS:
+            raise _RefusedError(f"more than {_MAX_EXTENSIONS} tuples or objects within one another")
+        return self._pack(value, depth + 1)
 
     def _explain(self, value: Any, path: tuple[str | int, ...]) -> None:
         """Find the first place that cannot be written and raise with its path."""
@@ -128,13 +140,13 @@ class MsgpackSerializer:
 
     def _try(self, value: Any, path: tuple[str | int, ...], what: str = "") -> None:
         try:
-            self._nested(value)
+            self._pack(value, 0)
         except (TypeError, ValueError, OverflowError, UnicodeError) as error:
             raise SerializationError(f"{what}: {error}" if what else str(error), path) from error
 
     # ---- reading ----
 
-    def _value(self, code: int, data: bytes) -> Any:
+    def _value(self, depth: int, code: int, data: bytes) -> Any:
         try:
             if code == DATETIME:
                 moment_us, offset_us = _DATETIME.unpack(data)
@@ -149,17 +161,25 @@ class MsgpackSerializer:
             if code == BIG_INT:
                 return int.from_bytes(data, "big", signed=True)
             if code == TUPLE:
-                return tuple(self.loads(data))
+                return tuple(self._unpack(data, self._deeper(depth)))
             if code == REGISTERED:
-                return self._registered(data)
+                return self._registered(data, self._deeper(depth))
         except SerializationError:
             raise
         except (ValueError, TypeError, OverflowError, struct.error, InvalidOperation) as error:
             raise SerializationError(f"a stored value of extension type {code} is damaged: {error}") from error
         raise SerializationError(f"extension type {code} is unknown: a newer fsstore, or another program, wrote this")
 
-    def _registered(self, data: bytes) -> Any:
-        unpacker = msgpack.Unpacker(ext_hook=self._value, strict_map_key=False, max_buffer_size=max(len(data), 1))
+    @staticmethod
+    def _deeper(depth: int) -> int:
+        if depth >= _MAX_EXTENSIONS:
+            raise SerializationError(f"more than {_MAX_EXTENSIONS} stored tuples or objects within one another")
+        return depth + 1
+
+    def _registered(self, data: bytes, depth: int) -> Any:
+        unpacker = msgpack.Unpacker(
+            ext_hook=self._read_hooks[depth], strict_map_key=False, max_buffer_size=max(len(data), 1)
+        )
         unpacker.feed(data)
         try:
             name, members = unpacker.unpack(), unpacker.unpack()

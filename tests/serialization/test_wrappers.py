@@ -1,0 +1,139 @@
+"""Compression and encryption around the stored form."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import pytest
+import zstandard
+
+from fsstore import Keys, MsgpackSerializer, SerializationError
+from fsstore.serialization import CompressedSerializer, EncryptedSerializer
+
+plain = MsgpackSerializer()
+LONG = {"text": "again and again " * 100}
+OLD, NEW = bytes(16), bytes(range(32))
+
+
+@pytest.mark.parametrize("algorithm", ["zlib", "zstd"])
+def test_compressed_values_come_back_and_are_smaller(algorithm: str) -> None:
+    serializer = CompressedSerializer(plain, algorithm=algorithm)
+    stored = serializer.dumps(LONG)
+    assert len(stored) < len(plain.dumps(LONG)) / 5
+    assert serializer.loads(stored) == LONG
+
+
+def test_either_algorithm_reads_the_other() -> None:
+    one, other = CompressedSerializer(plain, algorithm="zlib"), CompressedSerializer(plain, algorithm="zstd")
+    assert one.loads(other.dumps(LONG)) == other.loads(one.dumps(LONG)) == LONG
+
+
+def test_what_gains_nothing_stays_plain_and_plain_is_read() -> None:
+    serializer = CompressedSerializer(plain)
+    assert serializer.dumps({"a": 1}) == plain.dumps({"a": 1})
+    assert serializer.loads(plain.dumps(LONG)) == LONG
+
+
+def test_without_compress_the_error_says_so() -> None:
+    with pytest.raises(SerializationError, match=r"compress\(\)"):
+        plain.loads(CompressedSerializer(plain).dumps(LONG))
+
+
+@pytest.mark.parametrize("algorithm", ["zlib", "zstd"])
+def test_a_bomb_is_refused(algorithm: str) -> None:
+    small = CompressedSerializer(plain, algorithm=algorithm, max_bytes=10_000)
+    bomb = CompressedSerializer(plain, algorithm=algorithm).dumps("x" * 10_000_000)
+    with pytest.raises(SerializationError, match="grows"):
+        small.loads(bomb)
+
+
+def damaged() -> list[bytes]:
+    whole = CompressedSerializer(plain).dumps(LONG)
+    other = CompressedSerializer(plain, algorithm="zstd").dumps(LONG)
+    unknown_size = zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 500)
+    return [
+        whole[:-3],
+        whole + b"x",
+        whole[:3],
+        whole[:2],
+        b"\xc1\x5a\x09",
+        other[:-3],
+        other[:5],
+        b"\xc1Z\x02" + unknown_size,
+    ]
+
+
+@pytest.mark.parametrize("data", damaged())
+def test_damaged_compression_is_a_serialization_error(data: bytes) -> None:
+    with pytest.raises(SerializationError):
+        CompressedSerializer(plain).loads(data)
+
+
+def test_an_unknown_algorithm_is_refused() -> None:
+    with pytest.raises(ValueError, match="zlib"):
+        CompressedSerializer(plain, algorithm="lzma")
+    assert zlib.ZLIB_VERSION
+
+
+def test_encrypted_values_come_back_and_show_nothing() -> None:
+    serializer = EncryptedSerializer(plain, NEW)
+    stored = serializer.dumps(LONG)
+    assert b"again" not in stored
+    assert serializer.loads(stored) == LONG
+    assert serializer.dumps(LONG) != stored
+
+
+def test_keys_are_rotated() -> None:
+    before = EncryptedSerializer(plain, {"2023": OLD})
+    after = EncryptedSerializer(plain, Keys("2024", {"2023": OLD, "2024": NEW}))
+    assert after.loads(before.dumps(LONG)) == LONG
+    with pytest.raises(SerializationError, match="'2024', which is not given"):
+        before.loads(after.dumps(LONG))
+    last_writes = EncryptedSerializer(plain, {"2023": OLD, "2024": NEW})
+    assert b"2024" in last_writes.dumps(1)[:10]
+
+
+def test_every_changed_bit_is_noticed() -> None:
+    serializer = EncryptedSerializer(plain, NEW)
+    stored = serializer.dumps({"a": 1})
+    for bit in range(len(stored) * 8):
+        changed = bytearray(stored)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(SerializationError):
+            serializer.loads(bytes(changed))
+
+
+def test_a_wrong_key_says_only_that() -> None:
+    stored = EncryptedSerializer(plain, OLD).dumps(LONG)
+    with pytest.raises(SerializationError, match="does not authenticate"):
+        EncryptedSerializer(plain, NEW).loads(stored)
+
+
+def test_plain_is_refused_unless_allowed() -> None:
+    stored = plain.dumps(LONG)
+    with pytest.raises(SerializationError, match="not encrypted"):
+        EncryptedSerializer(plain, NEW).loads(stored)
+    assert EncryptedSerializer(plain, NEW, allow_plain=True).loads(stored) == LONG
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        (b"short", ValueError),
+        ({}, ValueError),
+        ({"a": b"short"}, ValueError),
+        ({"": NEW}, ValueError),
+        ("text", TypeError),
+        (7, TypeError),
+    ],
+)
+def test_wrong_keys_are_refused(keys: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        EncryptedSerializer(plain, keys)
+    with pytest.raises(ValueError, match="active"):
+        Keys("b", {"a": NEW})
+
+
+def test_keys_do_not_show_in_their_repr() -> None:
+    assert "\\x" not in repr(Keys("a", {"a": NEW}))
