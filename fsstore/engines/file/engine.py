@@ -44,6 +44,7 @@ from fsstore.engines.file.options import Options
 from fsstore.engines.file.reader import Reader
 from fsstore.engines.file.rebuild import rebuild_indexes
 from fsstore.engines.file.segments import Segments, Stream
+from fsstore.engines.file.verify import Finding, Progress, verify
 from fsstore.engines.file.view import View
 from fsstore.engines.file.writer import (
     CommitRequest,
@@ -571,6 +572,14 @@ class FileEngine:
             self._fold_lock.release()
 
     # ---- looking ----
+
+    def verify(self, *, progress: Progress | None = None) -> Iterator[Finding]:
+        """Read everything, also beside writers, and say what is damaged; nothing is changed.
+
+        `progress` is called with the bytes that were read and those that there are.
+        """
+        self._check()
+        return verify(self._disk, self.path, progress=progress)
 
     def stat(self) -> dict[str, Any]:
         """Numbers about the store as it is now; sizes in bytes."""
