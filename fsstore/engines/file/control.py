@@ -50,7 +50,12 @@ class Control:
         words = self._words
         if (words[0], words[1], words[2]) != (_MAGIC, *self._store):
             return False
-        return all(words[pair] == _MASK - words[pair + 1] for pair in _PAIRS)
+        # A mark that another process is just moving disagrees with its complement for a moment.
+        self._disk.lock(self._handle)
+        try:
+            return all(words[pair] == _MASK - words[pair + 1] for pair in _PAIRS)
+        finally:
+            self._disk.unlock(self._handle)
 
     def lower_bound(self, mark: int) -> int:
         """The smaller of a mark's two copies: never beyond the truth. 0 when this is no page of this store."""
