@@ -347,17 +347,17 @@ class _Verification:
             last = min(first + _BATCH_TOKENS, check.limit) - 1
             with self._folding_stopped():
                 data = self._commits.read(first, last)
-                unfolded_token = self._unfolded.first_token
+                unfolded = self._unfolded
             found = []
             for number, entry in enumerate(format.read_commits_entries(data)):
                 token = first + number
-                if unfolded_token and token >= unfolded_token:
+                if unfolded.first_token and token >= unfolded.first_token:
                     break
                 offset = format.INDEX_HEADER_BYTES + (token - 1) * width
                 if not format.commits_entry_is_whole(data, number * width, token, self._seed):
                     expected = f"the entry of checkpoint {token}"
                     found.append(Finding(path, offset, "an entry is damaged", expected, NOTHING_LOST, True))
-                elif not entry.deleted and not check.has_seen(token, entry.key):
+                elif not (entry.deleted or check.has_seen(token, entry.key) or unfolded.deletes(entry.key, None)):
                     found.append(
                         Finding(
                             path,
