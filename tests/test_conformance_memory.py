@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fsstore.engines.memory import open_engine
-
 from fsstore.engine import PersistenceEngine
+from fsstore.engines.memory import open_engine
 from fsstore.testing import Capabilities, EngineConformance
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,8 @@ def writing(store: str) -> Iterator[PersistenceEngine]:
 
 def is_file_store(store: str) -> bool:
     """Whether STORE is a path or a `file:` URL."""
-    return store.startswith("file:") or ("://" not in store and not store.startswith("memory:"))
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9.+-]+):", store)
+    return scheme is None or scheme[1].lower() == "file"
 
 
 @contextmanager

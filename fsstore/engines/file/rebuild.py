@@ -6,11 +6,16 @@ segment once. It trusts records, never indexes.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
+
 from fsstore.engines.file import format
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.scan import Whole, scan
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments
+from fsstore.errors import CorruptionError
 
 _FILL_TOKENS = 65_536
 
@@ -30,19 +35,30 @@ def stream_keys(disk: Disk, store: str) -> list[bytes]:
 
 
 def rebuild_indexes(
-    disk: Disk, store: str, seed: int, heads: Heads, commits: CommitsIndex, folded: int, first_token: int
+    disk: Disk,
+    store: str,
+    seed: int,
+    heads: Heads,
+    commits: CommitsIndex,
+    folded: int,
+    first_token: int,
+    unfolded: Iterable[format.RecordHeader],
 ) -> None:
-    """Make both indexes anew, for a journal that goes on at `folded` with `first_token`; durable on return."""
+    """Make both indexes anew, for a journal that goes on at `folded` with `first_token`; durable on return.
+
+    `unfolded` are the journal's records from there on: what they will write again may be half written now.
+    Anything else that is not whole in a segment stays a part of it, so that reading that stream says so and
+    nothing is ever written over it; every other stream is as usable as before.
+    """
+    begun = _first_unfolded(unfolded)
     heads.create()
     commits.create()
     segments = Segments(disk, store, seed, max_handles=1)
     last_token = 0
     for key in stream_keys(disk, store):
         head = format.Head(key, 0, 0, 0, 0, 0, 0, 0)
-        bucket_id, stream_id = segments.names(key)
-        stream = Stream.of(bucket_id, stream_id)
-        head.bucket = format.bucket_mark(bucket_id)
-        for record in segments.whole_headers(stream):
+        end = 0
+        for record in _whole_records(disk, segments.path(key, SEGMENT), seed, key, format.COMMIT):
             entry = format.pack_commits_entry(
                 seed,
                 record.token,
@@ -54,12 +70,19 @@ def rebuild_indexes(
                 record.stamp_us,
             )
             commits.write(record.token, entry)
-            head.segment_bytes = record.place + record.length_bytes
+            end = record.place + record.length_bytes
             head.token, head.revision, head.sequence = record.token, record.revision, record.sequence
             last_token = max(last_token, record.token)
-        for record in segments.whole_headers(stream, SNAPSHOTS):
-            head.snapshots_bytes = record.place + record.length_bytes
+        head.segment_bytes = _end(disk, segments.path(key, SEGMENT), end, begun.get((key, format.COMMIT)))
+        if not head.segment_bytes:
+            continue
+        with contextlib.suppress(CorruptionError):  # said when the stream is read
+            head.bucket = format.bucket_mark(segments.names(key)[0])
+        end = 0
+        for record in _whole_records(disk, segments.path(key, SNAPSHOTS), seed, key, format.SNAPSHOT):
+            end = record.place + record.length_bytes
             head.snapshot_revision = max(head.snapshot_revision, record.revision)
+        head.snapshots_bytes = _end(disk, segments.path(key, SNAPSHOTS), end, begun.get((key, format.SNAPSHOT)))
         heads.put(head)
     next_token = max(last_token + 1, first_token)
     _fill_holes(commits, seed, next_token - 1)
@@ -68,6 +91,49 @@ def rebuild_indexes(
     heads.flush()
     commits.flush()
     disk.flush_directory(store)
+
+
+def _first_unfolded(headers: Iterable[format.RecordHeader]) -> dict[tuple[bytes, int], int]:
+    """Where in each stream's file the journal goes on; 0 where it begins the file anew, or cannot tell."""
+    begun: dict[tuple[bytes, int], int] = {}
+    for header in headers:
+        if header.kind == format.COMMIT:
+            begun.setdefault((header.key, format.COMMIT), header.place if header.sequence > 1 else 0)
+        elif header.kind == format.SNAPSHOT:
+            begun.setdefault((header.key, format.SNAPSHOT), 0)
+        elif header.kind == format.DELETE_STREAM:
+            begun.setdefault((header.key, format.COMMIT), 0)
+            begun.setdefault((header.key, format.SNAPSHOT), 0)
+    return begun
+
+
+def _whole_records(disk: Disk, path: str, seed: int, key: bytes, kind: int) -> Iterator[format.RecordHeader]:
+    if not disk.exists(path):
+        return
+
+    def address(header: format.RecordHeader) -> int:
+        return header.place if header.key == key and header.kind == kind else -1
+
+    handle = disk.open(path)
+    try:
+        for item in scan(disk, handle, seed, 0, disk.size(handle), address):
+            if isinstance(item, Whole):
+                yield item.header
+    finally:
+        disk.close(handle)
+
+
+def _end(disk: Disk, path: str, whole: int, begun: int | None) -> int:
+    """How far a stream's file goes: up to where the journal goes on, or else to its last byte, whole or not."""
+    if begun is not None:
+        return max(whole, begun)
+    if not disk.exists(path):
+        return 0
+    handle = disk.open(path)
+    try:
+        return disk.size(handle)
+    finally:
+        disk.close(handle)
 
 
 def _fill_holes(commits: CommitsIndex, seed: int, last_token: int) -> None:

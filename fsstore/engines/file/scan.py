@@ -67,11 +67,12 @@ class _Window:
 
 
 def scan(
-    disk: Disk, handle: int, seed: int, start: int, end: int, address: Callable[[format.RecordHeader], int]
+    disk: Disk, handle: int, seed: int, start: int, end: int, address: Callable[[format.RecordHeader], int] | None
 ) -> Iterator[Whole | Gap]:
     """The whole records of a file from `start` to `end` and the gaps between them, by offset in the file.
 
-    `address` gives the offset at which a record says it stands; one that stands elsewhere is part of a gap.
+    `address` gives the offset at which a record says it stands; one that stands elsewhere is part of a gap. Without
+    it, whole records are found wherever they are.
     """
     end = min(end, disk.size(handle))
     window = _Window(disk, handle, end)
@@ -79,7 +80,7 @@ def scan(
     broken: list[format.RecordHeader] = []
     while at < end:
         header = format.read_header(window.at(at, format.RECORD_HEADER_BYTES), 0, seed)
-        if header is not None and address(header) == at:
+        if header is not None and (address is None or address(header) == at):
             record = window.at(at, header.length_bytes)
             if format.body_is_whole(record, 0, header, seed):
                 if gap >= 0:

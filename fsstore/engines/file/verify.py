@@ -24,7 +24,7 @@ from fsstore.engines.file.scan import Gap, survey
 from fsstore.engines.file.verify_streams import Finding, StreamCheck, Unfolded
 from fsstore.errors import CorruptionError, StorageError
 
-__all__ = ["Finding", "Progress", "verify"]
+__all__ = ["Finding", "Progress", "Verification", "verify"]
 
 _BATCH_SLOTS = 16_384
 _BATCH_TOKENS = 65_536
@@ -34,10 +34,10 @@ NOTHING_LOST = "nothing"
 Progress = Callable[[int, int], None]
 
 
-def verify(disk: Disk, path: str, *, progress: Progress | None = None, locked: bool = False) -> Iterator[Finding]:
+def verify(disk: Disk, path: str, *, progress: Progress | None = None, alone: bool = False) -> Iterator[Finding]:
     """What is damaged in the store at `path`; nothing on a healthy one, also while others write to it.
 
-    `progress` is called with the bytes that were read and those that there are. With `locked` the caller has the
+    `progress` is called with the bytes that were read and those that there are. With `alone` the caller has the
     store to itself. `StorageError` when no store is there, or when a later version of fsstore wrote it.
     """
     if not layout.look(disk, path):
@@ -54,36 +54,39 @@ def verify(disk: Disk, path: str, *, progress: Progress | None = None, locked: b
             False,
         )
         return
-    with _Verification(disk, path, meta, progress, locked=locked) as verification:
+    with Verification(disk, path, meta, progress, alone=alone) as verification:
         yield from verification.findings()
 
 
-class _Verification:
-    def __init__(self, disk: Disk, path: str, meta: layout.Meta, progress: Progress | None, *, locked: bool) -> None:
+class Verification:
+    """One verification. While it is open, `journal`, `folded`, `heads` and `commits` are what it found them to be."""
+
+    def __init__(self, disk: Disk, path: str, meta: layout.Meta, progress: Progress | None, *, alone: bool) -> None:
         self._disk = disk
         self._path = path
         self._meta = meta
         self._seed = meta.seed
         self._progress = progress
-        self._locked = locked
+        self._alone = alone
         self._done_bytes = self._total_bytes = 0
         self._surveyed_at = -1
-        self._heads: Heads | None = None
-        self._commits: CommitsIndex | None = None
+        self.dispatched = 0
+        self.heads: Heads | None = None
+        self.commits: CommitsIndex | None = None
 
-    def __enter__(self) -> _Verification:
-        self._fold_lock = None if self._locked else _open_if_there(self._disk, f"{self._path}/{layout.FOLD_LOCK}")
-        self._page: Control | None = None
+    def __enter__(self) -> Verification:
+        self._fold_lock = None if self._alone else _open_if_there(self._disk, f"{self._path}/{layout.FOLD_LOCK}")
+        self.page: Control | None = None
         with self._writing_stopped():
             with contextlib.suppress(FileNotFoundError):
-                self._page = Control(self._disk, f"{self._path}/{layout.CONTROL}", self._meta.store_id, write=False)
-            self._trusted = self._page is not None and self._page.whole()
-            self._live = self._trusted and not self._locked and not self._at_rest()
-            self._epoch = self._page.get(EPOCH) if self._page is not None else 0
+                self.page = Control(self._disk, f"{self._path}/{layout.CONTROL}", self._meta.store_id, write=False)
+            self._trusted = self.page is not None and self.page.whole()
+            self._live = self._trusted and not self._alone and not self._at_rest()
+            self._epoch = self.page.get(EPOCH) if self.page is not None else 0
         return self
 
     def __exit__(self, *_: object) -> None:
-        for part in (self._heads, self._commits, self._page):
+        for part in (self.heads, self.commits, self.page):
             if part is not None:
                 part.close()
         if self._fold_lock is not None:
@@ -91,7 +94,7 @@ class _Verification:
 
     @contextlib.contextmanager
     def _writing_stopped(self) -> Iterator[None]:
-        lock = None if self._locked else _open_if_there(self._disk, f"{self._path}/{layout.WRITE_LOCK}")
+        lock = None if self._alone else _open_if_there(self._disk, f"{self._path}/{layout.WRITE_LOCK}")
         try:
             if lock is not None:
                 self._disk.lock(lock)
@@ -126,29 +129,29 @@ class _Verification:
 
     def _look(self) -> None:
         """See how far folding came since the last look, and what is unfolded now."""
-        page = self._page
+        page = self.page
         if page is not None and not self._live and page.get(EPOCH) != self._epoch and page.whole():
             self._live = self._trusted = True
         # Marks are moved while they are read here; the lower bound of one is where it stands or just stood.
         folded = page.lower_bound(FOLDED) if page is not None and self._trusted else 0
         if folded != self._surveyed_at:
             self._visible = page.lower_bound(VISIBLE) if page is not None else 0
-            self._survey = survey(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed)
+            self.journal = survey(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed)
             self._surveyed_at = folded
-            known = self._survey.file_at(folded) is not None or folded == self._survey.end
-            self.folded = folded if known and folded >= self._survey.start else self._survey.start
-            self._unfolded = Unfolded(self._survey, self.folded)
-        if self._heads is not None:
-            self._heads.refresh()
-        if self._commits is not None:
-            self._commits.refresh()
+            known = self.journal.file_at(folded) is not None or folded == self.journal.end
+            self.folded = folded if known and folded >= self.journal.start else self.journal.start
+            self._unfolded = Unfolded(self.journal, self.folded)
+        if self.heads is not None:
+            self.heads.refresh()
+        if self.commits is not None:
+            self.commits.refresh()
 
-    def _acknowledged(self) -> int:
+    def acknowledged(self) -> int:
         """Up to where the journal was surely acknowledged."""
         if self._live:
             return self._visible
-        synced = self._page.lower_bound(SYNCED) if self._page is not None else 0
-        return max(synced, self._survey.named)
+        synced = self.page.lower_bound(SYNCED) if self.page is not None else 0
+        return max(synced, self.journal.named)
 
     # ---- the parts ----
 
@@ -159,11 +162,11 @@ class _Verification:
             found += self._open_indexes()
             self._total_bytes = self._sizes()
         yield from found
-        limit = self._commits.next_token if self._commits is not None else 1
+        limit = self.commits.next_token if self.commits is not None else 1
         check = StreamCheck(self._disk, self._path, self._seed, limit)
         for name in self._directories():
             with self._folding_stopped():
-                found = list(check.directory(name, self._heads, self._commits, self._unfolded))
+                found = list(check.directory(name, self.heads, self.commits, self._unfolded))
             yield from found
             self._advance(check.take_read_bytes())
         yield from self._head_slots(check)
@@ -182,16 +185,16 @@ class _Verification:
 
     def _control(self) -> Iterator[Finding]:
         path = f"{self._path}/{layout.CONTROL}"
-        if self._page is None:
+        if self.page is None:
             yield Finding(path, None, "the control page is missing", "4096 bytes", NOTHING_LOST, True)
         elif not self._trusted:
             expected = "marks that agree with their complements"
             yield Finding(path, 0, "the control page is damaged", expected, NOTHING_LOST, True)
 
     def _journal(self) -> Iterator[Finding]:
-        seen = self._survey
+        seen = self.journal
         directory = f"{self._path}/{layout.JOURNAL}"
-        acknowledged = self._acknowledged()
+        acknowledged = self.acknowledged()
         if not seen.files:
             lost = f"every commit from journal position {self.folded} on"
             yield Finding(directory, None, "the store has no journal file", "at least one", lost, False)
@@ -230,7 +233,7 @@ class _Verification:
             return f"{NOTHING_LOST}: all of it is folded"
         parts = [self._describe(header) for header in gap.headers]
         before, after = 0, 0
-        for item in self._survey.items:
+        for item in self.journal.items:
             if isinstance(item, Gap):
                 continue
             if item.kind in (format.COMMIT, format.ROLL):
@@ -240,7 +243,7 @@ class _Verification:
                 elif not after:
                     after = item.token
         if not after:
-            after = self._next_token()
+            after = self.next_token()
         if before and after > before:
             last = after - 1
             parts.append(f"checkpoint {before}" if before == last else f"checkpoints {before} to {last}")
@@ -249,7 +252,7 @@ class _Verification:
         return ", ".join(parts)
 
     def _describe(self, header: format.RecordHeader) -> str:
-        names = self._survey.names.get(header.key)
+        names = self.journal.names.get(header.key)
         stream = f"stream {names[1]!r} in bucket {names[0]!r}" if names else f"the stream with key {header.key.hex()}"
         if header.kind == format.COMMIT:
             return f"commit {header.sequence} of {stream} (checkpoint {header.token})"
@@ -260,12 +263,12 @@ class _Verification:
     def _token_order(self) -> Iterator[Finding]:
         """Tokens in the journal follow one another, where no gap stands between them."""
         expected = 0
-        for item in self._survey.items:
+        for item in self.journal.items:
             if isinstance(item, Gap):
                 expected = 0
             elif item.kind in (format.COMMIT, format.ROLL):
                 if expected and item.token != expected:
-                    file = self._survey.file_at(item.position)
+                    file = self.journal.file_at(item.position)
                     yield Finding(
                         file.path if file is not None else self._path,
                         item.position - file.base if file is not None else None,
@@ -292,27 +295,27 @@ class _Verification:
                 found.append(Finding(path, 0, f"an index is {what}", expected, NOTHING_LOST, True))
             else:
                 if isinstance(index, Heads):
-                    self._heads = index
+                    self.heads = index
                 else:
-                    self._commits = index
+                    self.commits = index
         return found
 
     def _sizes(self) -> int:
-        total = sum(file.size_bytes for file in self._survey.files)
-        if self._heads is not None:
-            total += self._heads.capacity * format.HEAD_BYTES
-            total += sum(head.segment_bytes + head.snapshots_bytes for head in self._heads.all())
-        if self._commits is not None:
-            total += self._commits.next_token * format.COMMITS_ENTRY_BYTES
+        total = sum(file.size_bytes for file in self.journal.files)
+        if self.heads is not None:
+            total += self.heads.capacity * format.HEAD_BYTES
+            total += sum(head.segment_bytes + head.snapshots_bytes for head in self.heads.all())
+        if self.commits is not None:
+            total += self.commits.next_token * format.COMMITS_ENTRY_BYTES
         return total
 
     def _head_slots(self, check: StreamCheck) -> Iterator[Finding]:
         first, capacity = 0, 0
-        while self._heads is not None:
+        while self.heads is not None:
             with self._folding_stopped():
-                if capacity != self._heads.capacity:
-                    first, capacity = 0, self._heads.capacity
-                found = list(self._slots(check, self._heads, first, min(_BATCH_SLOTS, capacity - first)))
+                if capacity != self.heads.capacity:
+                    first, capacity = 0, self.heads.capacity
+                found = list(self._slots(check, self.heads, first, min(_BATCH_SLOTS, capacity - first)))
             yield from found
             self._advance(_BATCH_SLOTS * format.HEAD_BYTES)
             first += _BATCH_SLOTS
@@ -343,10 +346,10 @@ class _Verification:
         path = f"{self._path}/{COMMITS_INDEX}"
         width = format.COMMITS_ENTRY_BYTES
         first = 1
-        while self._commits is not None and first < check.limit:
+        while self.commits is not None and first < check.limit:
             last = min(first + _BATCH_TOKENS, check.limit) - 1
             with self._folding_stopped():
-                data = self._commits.read(first, last)
+                data = self.commits.read(first, last)
                 unfolded = self._unfolded
             found = []
             for number, entry in enumerate(format.read_commits_entries(data)):
@@ -400,7 +403,8 @@ class _Verification:
                 continue
             generation, up_to, ranges = msgpack.unpackb(content)
             newest = max(newest, (generation, max([up_to, *(last for _, last in ranges)])))
-        last_token = self._next_token() - 1
+        self.dispatched = max(self.dispatched, newest[1])
+        last_token = self.next_token() - 1
         if 0 <= last_token < newest[1]:
             yield Finding(
                 path,
@@ -411,9 +415,18 @@ class _Verification:
                 True,
             )
 
-    def _next_token(self) -> int:
+    def in_journal(self, position: int) -> bool:
+        """Whether the log still has a whole record at that position, to be folded."""
+        return position >= self.folded and self._unfolded.has(position)
+
+    def unfolded_sequence(self, key: bytes) -> int:
+        """The sequence of the stream's first unfolded commit; 0 when there is none."""
+        first = self._unfolded.first(key, format.COMMIT)
+        return first.sequence if first is not None else 0
+
+    def next_token(self) -> int:
         """The next checkpoint token; 0 when only the control page would know."""
-        return self._page.lower_bound(NEXT_TOKEN) if self._page is not None and self._trusted else 0
+        return self.page.lower_bound(NEXT_TOKEN) if self.page is not None and self._trusted else 0
 
 
 def _open_if_there(disk: Disk, path: str) -> int | None:

@@ -57,16 +57,21 @@ class Unfolded:
         self.first_token = 0
         self._first: dict[tuple[bytes, int], _First] = {}
         self._reset: set[bytes] = set()
+        self._positions: set[int] = set()
         self._purged = {bucket_id for position, bucket_id in journal.purged if position >= folded}
         for item in journal.items:
             if isinstance(item, Gap) or item.position < folded:
                 continue
+            self._positions.add(item.position)
             if item.kind == format.DELETE_STREAM:
                 self._reset.add(item.key)
             elif item.kind in (format.COMMIT, format.SNAPSHOT):
                 self._first.setdefault((item.key, item.kind), _First(item.place, item.sequence))
                 if item.kind == format.COMMIT:
                     self.first_token = self.first_token or item.token
+
+    def has(self, position: int) -> bool:
+        return position in self._positions
 
     def first(self, key: bytes, kind: int) -> _First | None:
         return self._first.get((key, kind))

@@ -1,0 +1,95 @@
+"""`fsstore ls`, `show`, `stat`: what is there, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fsstore as package
+from fsstore import Commit
+from fsstore.interchange import write_line
+from fsstore.testing.attempts import first_attempt
+
+from .conftest import Run
+
+
+def test_ls_lists_every_stream_with_its_head(fsstore: Run, store: Path, commits: list[Commit]) -> None:
+    outcome = fsstore("ls", store, "--json")
+    assert outcome.code == 0
+    assert outcome.json == [
+        {
+            "bucket_id": bucket_id,
+            "stream_id": stream_id,
+            "stream_revision": 5,
+            "commits": 3,
+            "checkpoint_token": token,
+            "commit_stamp": "2024-02-29T12:00:02.123456Z",
+        }
+        for bucket_id, stream_id, token in [("default", "order-0", 7), ("default", "order-1", 8), ("eu", "order-2", 9)]
+    ]
+    assert fsstore("ls", store).out == (
+        "REVISION   COMMITS  LAST COMMIT           BUCKET   STREAM\n"
+        "       5         3  2024-02-29T12:00:02Z  default  order-0\n"
+        "       5         3  2024-02-29T12:00:02Z  default  order-1\n"
+        "       5         3  2024-02-29T12:00:02Z  eu       order-2\n"
+    )
+
+
+def test_ls_of_one_bucket(fsstore: Run, store: Path) -> None:
+    assert [row["stream_id"] for row in fsstore("ls", store, "--bucket", "eu", "--json").json] == ["order-2"]
+    assert fsstore("ls", store, "--bucket", "nosuch", "--json").out == ""
+
+
+def test_ids_cannot_drive_the_terminal(fsstore: Run, tmp_path: Path) -> None:
+    with package.open(tmp_path / "a.store") as store:
+        store.commit(first_attempt("red\x1b[31m\nline\x00é"))
+    for outcome in (fsstore("ls", tmp_path / "a.store"), fsstore("tail", tmp_path / "a.store")):
+        assert "red\\x1b[31m\\nline\\x00é" in outcome.out
+        assert "\x1b" not in outcome.out
+
+
+def test_show_prints_the_commits_of_a_stream(fsstore: Run, store: Path, commits: list[Commit]) -> None:
+    of_stream = [commit for commit in commits if commit.stream_id == "order-1"]
+    outcome = fsstore("show", store, "order-1", "--json")
+    assert outcome.code == 0
+    assert outcome.out.splitlines() == [write_line(commit) for commit in of_stream]
+    text = fsstore("show", store, "order-1").out
+    assert text.startswith(f"2  default  order-1  commit 1  2024-02-29T12:00:00Z  {of_stream[0].commit_id}\n")
+    assert '\n     5  {"stream":"order-1","revision":5}  {"number":2}\n' in text
+
+
+def test_show_a_range_and_another_bucket(fsstore: Run, store: Path) -> None:
+    rows = fsstore("show", store, "order-2", "-b", "eu", "--from", 2, "--to", 3, "--json").json
+    assert [row["commit_sequence"] for row in rows] == [2]
+
+
+def test_show_of_a_stream_that_is_not_there(fsstore: Run, store: Path) -> None:
+    outcome = fsstore("show", store, "order-2")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "stream 'order-2' of bucket 'default' has no commits" in outcome.err
+    assert "from revision 9 to its end" in fsstore("show", store, "order-1", "--from", 9).err
+
+
+def test_stat_counts(fsstore: Run, store: Path) -> None:
+    (numbers,) = fsstore("stat", store, "--json").json
+    own = numbers.pop("engine")
+    assert numbers == {
+        "store": str(store),
+        "commits": 9,
+        "events": 15,
+        "streams": 3,
+        "buckets": 2,
+        "head_checkpoint_token": 9,
+        "undispatched_commits": 9,
+    }
+    assert own["path"] == str(store)
+    text = fsstore("stat", store).out
+    assert "commits                9\n" in text
+    assert "undispatched commits   9\n" in text
+
+
+def test_an_empty_store_is_no_error(fsstore: Run) -> None:
+    assert json.loads(fsstore("stat", "memory:", "--json").out)["commits"] == 0
+    assert fsstore("ls", "memory:", "--json").out == ""
+    assert fsstore("tail", "memory:", "--json").out == ""
+    assert fsstore("verify", "memory:").out == "0 commits in 0 streams: nothing wrong\n"
