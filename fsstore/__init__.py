@@ -1,7 +1,7 @@
 """fsstore: an event store for applications that live on one machine, and the way up. Public names only."""
 
 from fsstore.dispatch import DelegateMessageDispatcher, Dispatcher, NullDispatcher
-from fsstore.engine import PersistenceEngine
+from fsstore.engine import DeliveryEngine, Lease, PersistenceEngine
 from fsstore.errors import (
     AfterCommitError,
     ConcurrencyError,
@@ -9,6 +9,7 @@ from fsstore.errors import (
     DispatchError,
     DuplicateCommitError,
     EventStoreError,
+    LeaseLostError,
     SerializationError,
     StorageError,
     StorageUnavailableError,
@@ -31,6 +32,7 @@ __all__ = [
     "ConcurrencyError",
     "CorruptionError",
     "DelegateMessageDispatcher",
+    "DeliveryEngine",
     "DispatchError",
     "Dispatcher",
     "DuplicateCommitError",
@@ -39,6 +41,8 @@ __all__ = [
     "EventStoreError",
     "EventStream",
     "Keys",
+    "Lease",
+    "LeaseLostError",
     "MsgpackSerializer",
     "NullDispatcher",
     "PersistenceEngine",

@@ -7,6 +7,7 @@ any engine, the store, hooks or dispatch. The promises follow NEventStore's `IPe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -96,4 +97,62 @@ class PersistenceEngine(Protocol):
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the whole store. Tokens are never given out again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to deliver under `name`. `fence` grows with every holder, so that a former one can be told."""
+
+    name: str
+    holder: str
+    fence: int
+
+
+@runtime_checkable
+class DeliveryEngine(Protocol):
+    """What delivery shared by several processes needs of an engine, beside `PersistenceEngine`.
+
+    Small named values that survive like data, leases, and being woken. Names are those of subscriptions and
+    dispatchers: 1 to 200 characters of any Unicode. An engine without this delivers within one process only.
+    """
+
+    def get_checkpoint(self, name: str) -> bytes | None:
+        """The value last put under `name`. `None` when there is none, and when it was lost or damaged: what
+        was acknowledged under it is then delivered again."""
+        ...
+
+    def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
+        """Replace the value whole, or leave the old one. It survives the process when this returns, and may
+        be lost with the power. With a `lease` only while that is held: otherwise `LeaseLostError`, nothing
+        changed."""
+        ...
+
+    def delete_checkpoint(self, name: str) -> None:
+        """Forget the value. Harmless when there is none."""
+        ...
+
+    def get_checkpoint_names(self) -> list[str]:
+        """The names that have a value, sorted."""
+        ...
+
+    def acquire_lease(self, name: str, seconds: float) -> Lease | None:
+        """The lease of `name`, or `None` while somebody else, thread, process or host, holds it.
+
+        It ends at once when its holder dies where the engine can tell (the file engine: the operating system
+        does), elsewhere when it was not renewed for `seconds`, by the engine's clock and not by a caller's.
+        """
+        ...
+
+    def renew_lease(self, lease: Lease, seconds: float) -> None:
+        """Hold it for `seconds` from now. `LeaseLostError` when somebody else took it meanwhile."""
+        ...
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let others have it. Harmless when it is lost already."""
+        ...
+
+    def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
+        """Wait until there may be a commit after `checkpoint_token`, made by whatever process: `True`; `False`
+        after `timeout_seconds`. Costs next to nothing while it waits. Returns early when the engine closes."""
         ...

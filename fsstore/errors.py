@@ -58,6 +58,10 @@ class StorageUnavailableError(StorageError):
         self.in_doubt = in_doubt
 
 
+class LeaseLostError(StorageError):
+    """Somebody else delivers under this name by now: stop, what was not acknowledged is theirs."""
+
+
 class CorruptionError(StorageError):
     """Stored bytes are not what was acknowledged. Nothing was cut or changed by finding it.
 

@@ -1,0 +1,119 @@
+"""A server that a test starts for itself: a private directory, a free loopback port, ended by its process id.
+
+Nothing here knows which server it is; a module beside this one for each of them does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+class ServerStartError(RuntimeError):
+    """The server is installed and did not come up; the message holds the end of what it printed."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind((HOST, 0))
+        return int(one.getsockname()[1])
+
+
+def find(*names: str, also_in: Sequence[str] = ()) -> str | None:
+    """The first of these programs that is installed, on the PATH or in one of the directories."""
+    for name in names:
+        for path in (None, os.pathsep.join(also_in)):
+            found = shutil.which(name, path=path) if path is None or path else None
+            if found:
+                return found
+    return None
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on `port`."""
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False
+
+
+class Server:
+    """One process of a server, which can be stopped, killed and started again on the same port and data."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        log: Path,
+        *,
+        ready: Callable[[], bool] | None = None,
+        user: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        start_seconds: float = 60.0,
+    ) -> None:
+        self.port = port
+        self._command = list(command)
+        self._log = log
+        self._ready = ready or (lambda: listens(port))
+        self._user = user if os.geteuid() == 0 else None
+        self._environment = {**os.environ, **(environment or {})}
+        self._start_seconds = start_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server was not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it is ready; `ServerStartError` when it is not in time."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
+                start_new_session=True,
+                cwd=self._log.parent,
+            )
+        deadline = time.monotonic() + self._start_seconds
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                printed = self._log.read_text(errors="replace")[-2000:]
+                raise ServerStartError(f"{self._command[0]} did not come up:\n{printed}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL, to the server and what it started."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask it to end; kill it when it does not within ten seconds."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for one in (how, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, one)
+            try:
+                process.wait(10)
+                return
+            except subprocess.TimeoutExpired:
+                continue
