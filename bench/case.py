@@ -1,0 +1,68 @@
+"""What a question to the contenders is: prepared once, measured once for each contender in each round."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+Figures = dict[str, float]
+"""What one measurement gives: the name of a figure → its value."""
+
+
+class Case(ABC):
+    """One row of the report, or a few that are measured together."""
+
+    name: str
+    title: str
+    units: Mapping[str, str]
+    """Each figure's unit. More is better of what ends in "/s" and of shares; less of everything else."""
+    contenders: tuple[str, ...]
+    rounds: int
+
+    @abstractmethod
+    def prepare(self, directory: Path, scale: int) -> None:
+        """Make what all rounds need. `scale` divides the amounts: 1 measures, more only shows that it works."""
+
+    @abstractmethod
+    def measure(self, contender: str) -> Figures:
+        """One measurement, proved. Leaves nothing behind but what the next round uses."""
+
+    def close(self) -> None:  # noqa: B027
+        """Remove what was prepared; most have nothing."""
+
+
+def more_is_better(unit: str) -> bool:
+    return unit.endswith("/s") or unit == "share"
+
+
+def worker_command(module: str, *arguments: object) -> list[str]:
+    """How to run `work` of a module of cases in a process of its own."""
+    return [sys.executable, "-m", "bench.worker", module, *map(str, arguments)]
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """Hide from the cyclic collector what the bench itself keeps in memory: no contender pays for it."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def fresh(directory: Path) -> Iterator[Path]:
+    """An empty directory, gone afterwards, and a quiet collector meanwhile."""
+    place = Path(tempfile.mkdtemp(prefix="bench-", dir=directory))
+    try:
+        with quiet_collector():
+            yield place
+    finally:
+        shutil.rmtree(place)
