@@ -114,7 +114,10 @@ class DeliveryEngine(Protocol):
     """What delivery shared by several processes needs of an engine, beside `PersistenceEngine`.
 
     Small named values that survive like data, leases, and being woken. Names are those of subscriptions and
-    dispatchers: 1 to 200 characters of any Unicode. An engine without this delivers within one process only.
+    dispatchers: 1 to 200 characters of any Unicode, compared character by character; anything else is a
+    `ValueError` or `TypeError` (`fsstore.model.checked_name`). After `close()` every call raises
+    `StoreClosedError` but `release_lease`; leases end with it. Values are no commits: only `drop()` and
+    `delete_checkpoint` forget them. An engine without this delivers within one process only.
     """
 
     def get_checkpoint(self, name: str) -> bytes | None:
@@ -125,7 +128,8 @@ class DeliveryEngine(Protocol):
     def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
         """Replace the value whole, or leave the old one. It survives the process when this returns, and may
         be lost with the power. With a `lease` only while that is held: otherwise `LeaseLostError`, nothing
-        changed."""
+        changed. A `lease` of another name is as good: a value may be guarded by any lease. `value` has at most
+        1,000,000 bytes; a longer one is a `ValueError`."""
         ...
 
     def delete_checkpoint(self, name: str) -> None:
@@ -137,7 +141,8 @@ class DeliveryEngine(Protocol):
         ...
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
-        """The lease of `name`, or `None` while somebody else, thread, process or host, holds it.
+        """The lease of `name`, or `None` at once while anybody, thread, process or host, holds it: also its
+        holder gets no second one.
 
         It ends at once when its holder dies where the engine can tell (the file engine: the operating system
         does), elsewhere when it was not renewed for `seconds`, by the engine's clock and not by a caller's.
@@ -149,10 +154,12 @@ class DeliveryEngine(Protocol):
         ...
 
     def release_lease(self, lease: Lease) -> None:
-        """Let others have it. Harmless when it is lost already."""
+        """Let others have it. Harmless when it is lost already, also by `close()`."""
         ...
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Wait until there may be a commit after `checkpoint_token`, made by whatever process: `True`; `False`
-        after `timeout_seconds`. Costs next to nothing while it waits. Returns early when the engine closes."""
+        after `timeout_seconds`. Costs next to nothing while it waits. Returns early, or raises
+        `StoreClosedError`, when the engine closes. `True` can be wrong, as when the last commits were deleted:
+        who finds nothing to read then waits a little by himself before asking again."""
         ...

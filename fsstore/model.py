@@ -15,6 +15,8 @@ from uuid import UUID
 
 DEFAULT_BUCKET = "default"
 MAX_ID_CHARACTERS = 1_000
+MAX_NAME_CHARACTERS = 200
+MAX_CHECKPOINT_BYTES = 1_000_000
 
 
 def checked_id(value: str | UUID, what: str) -> str:
@@ -33,6 +35,26 @@ def checked_id(value: str | UUID, what: str) -> str:
         except UnicodeEncodeError as error:
             raise ValueError(f"{what} holds a lone surrogate, which is no character: {value!r}") from error
     return str(value)
+
+
+def checked_name(value: str) -> str:
+    """`value` as the name of a checkpoint or lease: 1 to 200 characters that UTF-8 can write."""
+    if not isinstance(value, str):
+        raise TypeError(f"a name must be a str, not {type(value).__name__}")
+    if len(value) > MAX_NAME_CHARACTERS:
+        raise ValueError(f"a name has at most {MAX_NAME_CHARACTERS} characters; this one has {len(value)}")
+    return checked_id(value, "a name")
+
+
+def checked_checkpoint(value: bytes, name: str) -> bytes:
+    """`value` as one that can be kept under a name: at most 1,000,000 bytes."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"the value of checkpoint {name!r} must be bytes, not {type(value).__name__}")
+    if len(value) > MAX_CHECKPOINT_BYTES:
+        raise ValueError(
+            f"the value of checkpoint {name!r} has {len(value)} bytes; at most {MAX_CHECKPOINT_BYTES} are allowed"
+        )
+    return value
 
 
 def _checked_int(value: int, what: str) -> int:

@@ -7,22 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from threading import RLock
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_stamp
+from fsstore.engine import Lease
+from fsstore.errors import ConcurrencyError, DuplicateCommitError, LeaseLostError, SerializationError, StoreClosedError
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_checkpoint, checked_name, checked_stamp
 from fsstore.testing import EngineModel
 
 RECORD_LIMIT_BYTES = 2 * 2**20
 PLAIN = (type(None), bool, int, float, str, bytes, date, datetime, UUID, Decimal)
 
 places: dict[Path, EngineModel] = {}
+deliveries: dict[Path, Delivery] = {}
 lock = RLock()
+
+
+@dataclass
+class Delivery:
+    """What is kept at one place beside the commits."""
+
+    values: dict[str, bytes] = field(default_factory=dict)
+    leases: dict[str, tuple[Lease, ModelEngine]] = field(default_factory=dict)
+    last_fence: int = 0
 
 
 class ModelEngine:
@@ -47,10 +60,14 @@ class ModelEngine:
     def close(self) -> None:
         with lock:
             self.closed = True
+            leases = deliveries[self.where].leases if self.where in deliveries else {}
+            for name in [name for name, (_, holder) in leases.items() if holder is self]:
+                del leases[name]
 
     def drop(self) -> None:
         with lock:
             places.pop(self.where, None)
+            deliveries.pop(self.where, None)
             self.close()
 
     def commit(self, attempt: CommitAttempt) -> Commit:
@@ -136,3 +153,56 @@ class ModelEngine:
     def purge(self, bucket_id: str | None = None) -> None:
         with lock:
             self.model.purge(bucket_id)
+
+    @property
+    def delivery(self) -> Delivery:
+        assert self.model is not None  # raises when this is closed
+        return deliveries.setdefault(self.where, Delivery())
+
+    def get_checkpoint(self, name: str) -> bytes | None:
+        with lock:
+            return self.delivery.values.get(checked_name(name))
+
+    def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
+        with lock:
+            if lease is not None:
+                self.check_lease(lease)
+            self.delivery.values[checked_name(name)] = checked_checkpoint(value, name)
+
+    def delete_checkpoint(self, name: str) -> None:
+        with lock:
+            self.delivery.values.pop(checked_name(name), None)
+
+    def get_checkpoint_names(self) -> list[str]:
+        with lock:
+            return sorted(self.delivery.values)
+
+    def acquire_lease(self, name: str, seconds: float) -> Lease | None:
+        with lock:
+            if checked_name(name) in self.delivery.leases:
+                return None
+            self.delivery.last_fence += 1
+            lease = Lease(name, "model", self.delivery.last_fence)
+            self.delivery.leases[name] = lease, self
+            return lease
+
+    def check_lease(self, lease: Lease) -> None:
+        if self.delivery.leases.get(lease.name, (None, None))[0] != lease:
+            raise LeaseLostError(lease.name)
+
+    def renew_lease(self, lease: Lease, seconds: float) -> None:
+        with lock:
+            self.check_lease(lease)
+
+    def release_lease(self, lease: Lease) -> None:
+        with lock:
+            if not self.closed and self.delivery.leases.get(lease.name, (None, None))[0] == lease:
+                del self.delivery.leases[lease.name]
+
+    def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
+        until = monotonic() + timeout_seconds
+        while self.model.last_token <= checkpoint_token:
+            if monotonic() >= until:
+                return False
+            sleep(0.001)
+        return True

@@ -16,7 +16,7 @@ if not hasattr(file_engine, "open_engine"):
 
 
 class TestFileEngine(EngineConformance):
-    capabilities = Capabilities(durable=True, shared=True)
+    capabilities = Capabilities(durable=True, shared=True, delivery=True)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         engine: PersistenceEngine = file_engine.open_engine(str(where))

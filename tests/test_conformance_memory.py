@@ -10,7 +10,7 @@ from fsstore.testing import Capabilities, EngineConformance
 
 
 class TestMemoryEngine(EngineConformance):
-    capabilities = Capabilities(durable=False, shared=False)
+    capabilities = Capabilities(durable=False, shared=False, delivery=True)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return open_engine("memory:")

@@ -11,7 +11,7 @@ from fsstore.testing import Capabilities, EngineConformance
 
 
 class TestModelEngine(EngineConformance):
-    capabilities = Capabilities(durable=True, shared=True, record_limit_bytes=RECORD_LIMIT_BYTES)
+    capabilities = Capabilities(durable=True, shared=True, delivery=True, record_limit_bytes=RECORD_LIMIT_BYTES)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return ModelEngine(where)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from fsstore.engines.memory_delivery import MemoryDelivery
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp, stored_commit
 from fsstore.serialization import MsgpackSerializer, Serializer, decode_payload, encode_payload
@@ -46,7 +47,7 @@ class _Stream:
         return last.commit_sequence, last.stream_revision
 
 
-class MemoryEngine:
+class MemoryEngine(MemoryDelivery):
     """A store that lives as long as this object."""
 
     def __init__(self, serializer: Serializer | None = None) -> None:
@@ -54,6 +55,7 @@ class MemoryEngine:
         self._lock = threading.RLock()
         self._closed = False
         self._forget_everything()
+        self._begin_delivery()
 
     def _forget_everything(self) -> None:
         self._streams: dict[tuple[str, str], _Stream] = {}
@@ -70,6 +72,7 @@ class MemoryEngine:
         with self._lock:
             self._closed = True
             self._forget_everything()
+            self._end_delivery()
 
     def drop(self) -> None:
         """The same as `close()`: there is nothing else to destroy."""
@@ -102,6 +105,7 @@ class MemoryEngine:
                 self._by_token[stored.token] = stored
                 self._undispatched[stored.token] = None
                 commits.append(Commit.of(attempt, stored.token))
+            self._changed.notify_all()
             return commits
 
     def _encode(self, attempt: CommitAttempt) -> bytes:

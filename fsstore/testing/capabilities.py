@@ -21,12 +21,14 @@ class Capabilities:
     """`durable`: what was stored is there when the same place is opened again after `close()`.
 
     `shared`: several engines may be open on one place at once and see each other's changes.
+    `delivery`: it is a `DeliveryEngine` too.
     `record_limit_bytes`: the size above which the engine, as the suite opens it, refuses a commit with
     `ValueError`; `None` when it has no limit. Let it be small (but at least 2 MiB) to keep the test quick.
     """
 
     durable: bool = True
     shared: bool = False
+    delivery: bool = False
     record_limit_bytes: int | None = None
 
 

@@ -24,6 +24,7 @@ from fsstore.testing.machine import EngineMachine
 from fsstore.testing.promises.commits import BatchPromises, CommitPromises
 from fsstore.testing.promises.concurrency import ConcurrencyPromises
 from fsstore.testing.promises.deletion import DeletionPromises
+from fsstore.testing.promises.delivery import DeliveryPromises
 from fsstore.testing.promises.dispatch_marks import DispatchMarkPromises
 from fsstore.testing.promises.lifecycle import CapabilityPromises, LifecyclePromises, ReopeningPromises
 from fsstore.testing.promises.reading import CheckpointPromises, DatePromises, StreamReadingPromises
@@ -48,8 +49,12 @@ class EngineConformance(
     ValuePromises,
     ConcurrencyPromises,
     SharingPromises,
+    DeliveryPromises,
 ):
-    """Every promise of `PersistenceEngine`. Subclass it, define `open_engine`, declare `capabilities`."""
+    """Every promise of `PersistenceEngine`, and of `DeliveryEngine` where that is declared.
+
+    Subclass it, define `open_engine`, declare `capabilities`.
+    """
 
     machine_settings: ClassVar[settings] = settings(
         max_examples=40,

@@ -33,6 +33,7 @@ from fsstore.engines.file.control import (
     VISIBLE,
     Control,
 )
+from fsstore.engines.file.delivery import FileDelivery
 from fsstore.engines.file.disk import Disk, RealDisk
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.group import Group
@@ -75,12 +76,13 @@ _open_engines: weakref.WeakSet[FileEngine] = weakref.WeakSet()
 def _forked() -> None:
     for engine in list(_open_engines):
         engine._forked = True
+        engine._leases.close()
 
 
 os.register_at_fork(after_in_child=_forked)
 
 
-class FileEngine:
+class FileEngine(FileDelivery):
     """A store in a directory of plain files, shared by any number of threads and processes.
 
     `durability="commit"`: a commit is on the device when the call returns. `"os"`: the operating system has
@@ -229,6 +231,7 @@ class FileEngine:
         )
         self._group: Group[Request] = Group(self._writer.lead, max_pass_bytes=self._options.max_batch_bytes)
         self._reader = self._new_reader()
+        self._begin_delivery(disk, path, seed)
 
     def _new_reader(self) -> Reader:
         return Reader(
@@ -252,6 +255,7 @@ class FileEngine:
             self._disk, f"{self.path}/{layout.DISPATCH}/default.checkpoint", meta.seed, write=False
         )
         self._reader = self._new_reader()
+        self._begin_delivery(self._disk, self.path, meta.seed)
 
     # ---- closing ----
 
@@ -295,6 +299,7 @@ class FileEngine:
             self._view.commits.close()
             self._view.journal.forget()
             self._marks.close()
+            self._leases.close()
             self._control.close()
         if not self.read_only:
             self._presence.close()
@@ -470,6 +475,12 @@ class FileEngine:
         """Remember that `commit` was dispatched; survives the process."""
         self._check_writing()
         self._marks.mark(commit.checkpoint_token)
+
+    def _visible_position(self) -> int:
+        return self._control.get(VISIBLE)
+
+    def _last_token(self) -> int:
+        return self._reader.last_token()
 
     # ---- deletion ----
 

@@ -1,8 +1,7 @@
 """The dispatch checkpoint: which commits were dispatched, in two slots of one small file.
 
-Everything up to a token, and ranges above it for commits that were marked out of order. Each change goes into
-the older slot, so that a torn write leaves the other one; what is lost leads to dispatching again, never to a
-gap. Shared between processes by a lock on the file itself.
+Everything up to a token, and ranges above it for commits that were marked out of order. What is lost leads to
+dispatching again, never to a gap. Shared between processes by a lock on the file itself.
 """
 
 from __future__ import annotations
@@ -12,13 +11,9 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgpack
-
-from fsstore.engines.file import format
+from fsstore.engines.file import slots
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import StorageError
-
-SLOT_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -79,19 +74,8 @@ class DispatchCheckpoint:
     def _read(self) -> Dispatched:
         if self._handle is None:
             return Dispatched()
-        best, self._generation = Dispatched(), 0
-        for slot in (0, 1):
-            length = self._disk.read(self._handle, 4, slot * SLOT_BYTES)
-            size = int.from_bytes(length, "big")
-            if not 0 < size <= SLOT_BYTES - 8:
-                continue
-            data = self._disk.read(self._handle, size + 4, slot * SLOT_BYTES + 4)
-            if len(data) != size + 4 or format.checksum(data[:-4], self._seed) != int.from_bytes(data[-4:], "big"):
-                continue
-            generation, up_to, ranges = msgpack.unpackb(data[:-4])
-            if generation > self._generation:
-                self._generation, best = generation, Dispatched(up_to, ranges)
-        return best
+        self._generation, fields = slots.read_newest(self._disk, self._handle, self._seed)
+        return Dispatched(*fields)
 
     def mark(self, token: int) -> None:
         """Mark one token. Survives the process when this returns, the power with the next flush."""
@@ -116,14 +100,13 @@ class DispatchCheckpoint:
                 marks = self._read()
                 if not change(marks):
                     return
-                data = bytes(msgpack.packb([self._generation + 1, marks.up_to, marks.ranges]))
-                if len(data) > SLOT_BYTES - 8:
+                generation = self._generation + 1
+                content = slots.pack(generation, marks.up_to, marks.ranges)
+                if len(content) > slots.MAX_CONTENT_BYTES:
                     raise StorageError(
                         f"too many commits are marked as dispatched out of order; dispatch from {marks.up_to + 1} on"
                     )
-                record = len(data).to_bytes(4, "big") + data
-                record += format.checksum(data, self._seed).to_bytes(4, "big")
-                self._disk.write(self._handle, record, (self._generation + 1) % 2 * SLOT_BYTES)
+                slots.write(self._disk, self._handle, self._seed, generation, content)
             finally:
                 self._disk.unlock(self._handle)
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-import msgpack
-
-from fsstore.engines.file import format, layout, marks
+from fsstore.engines.file import delivery, format, layout, slots
 from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import EPOCH, FOLDED, NEXT_TOKEN, SYNCED, VISIBLE, Control
@@ -380,29 +378,25 @@ class Verification:
     def _dispatch(self) -> Iterator[Finding]:
         directory = f"{self._path}/{layout.DISPATCH}"
         for name in self._disk.names(directory):
-            if name.endswith(".checkpoint"):
-                yield from self._checkpoint(f"{directory}/{name}")
+            if name.endswith((".checkpoint", delivery.VALUE)):
+                yield from self._delivered(f"{directory}/{name}", marks=name.endswith(".checkpoint"))
 
-    def _checkpoint(self, path: str) -> Iterator[Finding]:
+    def _delivered(self, path: str, *, marks: bool) -> Iterator[Finding]:
         lost = "nothing; commits may be dispatched again"
         handle = self._disk.open(path)
         try:
             self._disk.lock(handle, shared=True)
-            slots = [self._disk.read(handle, marks.SLOT_BYTES, slot * marks.SLOT_BYTES) for slot in (0, 1)]
+            contents = [slots.read_slot(self._disk, handle, self._seed, slot) for slot in (0, 1)]
         finally:
             self._disk.close(handle)
         newest = (0, 0)
-        for slot, data in enumerate(slots):
-            size = int.from_bytes(data[:4], "big")
-            if not size:
-                continue
-            content, crc = data[4 : 4 + size], data[4 + size : 8 + size]
-            if len(crc) < 4 or format.checksum(content, self._seed) != int.from_bytes(crc, "big"):
-                offset = slot * marks.SLOT_BYTES
+        for slot, content in enumerate(contents):
+            if content is None:
+                offset = slot * slots.SLOT_BYTES
                 yield Finding(path, offset, "a slot is damaged", "a whole dispatch checkpoint", lost, True)
-                continue
-            generation, up_to, ranges = msgpack.unpackb(content)
-            newest = max(newest, (generation, max([up_to, *(last for _, last in ranges)])))
+            elif content and marks:
+                generation, up_to, ranges = content
+                newest = max(newest, (generation, max([up_to, *(last for _, last in ranges)])))
         self.dispatched = max(self.dispatched, newest[1])
         last_token = self.next_token() - 1
         if 0 <= last_token < newest[1]:

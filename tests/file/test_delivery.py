@@ -1,0 +1,130 @@
+"""The file engine's named values and leases: what damage, forking and a killed process do to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stores import flip
+
+from fsstore.engine import Lease
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.slots import SLOT_BYTES
+from fsstore.errors import StorageError, StoreClosedError
+
+HOLDER = """
+import sys, time
+from fsstore.engines.file import FileEngine
+engine = FileEngine(sys.argv[1])
+engine.initialize()
+assert engine.acquire_lease("a", 600)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def opened(path: Path, **options: object) -> FileEngine:
+    engine = FileEngine(path, **options)  # type: ignore[arg-type]
+    engine.initialize()
+    return engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[FileEngine]:
+    engine = opened(tmp_path / "s")
+    yield engine
+    engine.close()
+
+
+def acquired_within(engine: FileEngine, seconds: float) -> Lease:
+    until = time.monotonic() + seconds
+    while (lease := engine.acquire_lease("a", 600)) is None:
+        assert time.monotonic() < until, "the lease never came free"
+        time.sleep(0.001)
+    return lease
+
+
+def value_file(path: Path) -> Path:
+    (found,) = (path / "dispatch").glob("*.value")
+    return found
+
+
+def test_a_damaged_newest_value_gives_the_one_before(engine: FileEngine) -> None:
+    for value in (b"first", b"second", b"third"):
+        engine.put_checkpoint("a", value)
+    flip(value_file(Path(engine.path)), SLOT_BYTES + 9)
+    assert engine.get_checkpoint("a") == b"second"
+    engine.put_checkpoint("a", b"fourth")
+    assert engine.get_checkpoint("a") == b"fourth"
+
+
+@pytest.mark.parametrize("offset", [0, 3, 4, 9])
+def test_a_value_damaged_twice_is_lost_and_can_be_put_again(engine: FileEngine, offset: int) -> None:
+    engine.put_checkpoint("a", b"first")
+    engine.put_checkpoint("a", b"second")
+    for slot in (0, 1):
+        flip(value_file(Path(engine.path)), slot * SLOT_BYTES + offset)
+    assert engine.get_checkpoint("a") is None
+    assert engine.get_checkpoint_names() == []
+    assert len(list(engine.verify())) == 2
+    engine.put_checkpoint("a", b"again")
+    assert engine.get_checkpoint("a") == b"again"
+
+
+def test_verify_has_nothing_to_say_of_whole_values(engine: FileEngine) -> None:
+    engine.put_checkpoint("a", b"first")
+    engine.put_checkpoint("a", b"second")
+    engine.put_checkpoint("b", b"")
+    engine.delete_checkpoint("b")
+    assert list(engine.verify()) == []
+
+
+def test_reading_only_sees_values_and_takes_no_lease(engine: FileEngine) -> None:
+    engine.put_checkpoint("a", b"1")
+    reader = opened(Path(engine.path), read_only=True)
+    assert reader.get_checkpoint("a") == b"1"
+    assert reader.get_checkpoint_names() == ["a"]
+    assert reader.wait_for_commits(0, 0.0) is False
+    for call in (lambda: reader.put_checkpoint("a", b""), lambda: reader.acquire_lease("a", 1.0)):
+        with pytest.raises(StorageError, match="read-only"):
+            call()
+    reader.close()
+
+
+def test_a_killed_holder_leaves_its_lease_at_once(engine: FileEngine) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, engine.path], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert engine.acquire_lease("a", 0.0) is None
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    assert acquired_within(engine, 20).fence == 2
+
+
+def test_a_forked_child_neither_holds_nor_ends_its_parents_lease(engine: FileEngine) -> None:
+    acquired_within(engine, 1)
+    go_on, ends = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            engine.acquire_lease("b", 1.0)
+        except StoreClosedError:
+            os.close(ends)
+            os.read(go_on, 1)  # lives on until the parent has looked
+            os._exit(0)
+        os._exit(1)
+    os.close(go_on)
+    other = opened(Path(engine.path))
+    assert other.acquire_lease("a", 1.0) is None
+    engine.close()
+    acquired_within(other, 20)
+    other.close()
+    os.close(ends)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
