@@ -81,6 +81,19 @@ class Wireup:
         # A Path is never taken for a URL, whatever it looks like.
         return self.using(Path(path), create=create, read_only=read_only, durability=durability, **tuning)
 
+    def using_mongo_persistence(
+        self,
+        url: str,
+        *,
+        database: str | None = None,
+        write_concern: Any = None,
+        read_concern: Any = None,
+        **options: Any,
+    ) -> Self:
+        """A MongoDB database; `options` are those of `fsstore.engines.mongo.open_engine`: collection names, and
+        everything that pymongo's client takes."""
+        return self.using(url, database=database, write_concern=write_concern, read_concern=read_concern, **options)
+
     def using_engine(self, engine: PersistenceEngine) -> Self:
         """An engine that is made already; it brings its own serializer."""
         if not isinstance(engine, PersistenceEngine):

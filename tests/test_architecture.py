@@ -28,7 +28,12 @@ FORBIDDEN = {
     "wireup": {"fsstore.cli"},
 }
 # Optional libraries: imported only by these parts.
-OPTIONAL = {"cli": {"typer", "rich", "click"}, "demo": {"typer", "rich", "click"}, "testing": {"hypothesis", "pytest"}}
+OPTIONAL = {
+    "cli": {"typer", "rich", "click"},
+    "demo": {"typer", "rich", "click"},
+    "testing": {"hypothesis", "pytest"},
+    "engines/mongo": {"pymongo", "bson"},
+}
 
 
 def modules() -> list[Path]:
@@ -62,7 +67,8 @@ def test_the_core_needs_three_packages() -> None:
         part = path.relative_to(PACKAGE).parts[0]
         for name in imports(path, top_level_only=True):
             root = name.partition(".")[0]
-            allowed = root in CORE or root in sys.stdlib_module_names or root in OPTIONAL.get(part, ())
+            optional = OPTIONAL.get(part, set()) | OPTIONAL.get(path.parent.relative_to(PACKAGE).as_posix(), set())
+            allowed = root in CORE or root in sys.stdlib_module_names or root in optional
             assert allowed, f"{path} imports {name} at its top"
 
 

@@ -17,7 +17,12 @@ from fsstore.engine import PersistenceEngine
 from fsstore.serialization import Serializer
 
 GROUP = "fsstore.engines"
-_BUILT_IN = {"file": "fsstore.engines.file", "memory": "fsstore.engines.memory"}
+_BUILT_IN = {
+    "file": "fsstore.engines.file",
+    "memory": "fsstore.engines.memory",
+    "mongodb": "fsstore.engines.mongo",
+    "mongodb+srv": "fsstore.engines.mongo",
+}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.+-]+):")
 
 

@@ -1,0 +1,113 @@
+"""A commit of ours as one document, and back. Knows the serializer, nothing of calls.
+
+| field | content |
+|---|---|
+| `_id` | checkpoint token |
+| `BucketId`, `StreamId`, `CommitSequence`, `StreamRevisionFrom`, `StreamRevisionTo` | as NEventStore writes them |
+| `CommitId` | binary, subtype 4 |
+| `CommitStamp` | date, cut to its millisecond: BSON has no finer one |
+| `StampMicroseconds` | the whole stamp, microseconds since 1970 |
+| `Payload` | headers and events in the store's serializer |
+| `Dispatched` | false until it is marked |
+
+What was deleted keeps its number and nothing else, `{_id: N, StreamId: N}`: a number that was given out is never
+free again, not even for a writer that read it long ago. A number is no stream's id, and the unique indexes hold.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from bson.binary import UUID_SUBTYPE, Binary
+
+from fsstore.engines.mongo.calls import Document
+from fsstore.errors import SerializationError, StorageError
+from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
+from fsstore.serialization import Serializer, decode_payload, encode_payload
+
+# The longest ids and the other fields take less than what is left of a document's 16 MiB.
+MAX_PAYLOAD_BYTES = (16 << 20) - (32 << 10)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def named(attempt: CommitAttempt) -> str:
+    """How messages call an attempt."""
+    return f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
+
+
+def microseconds(stamp: datetime) -> int:
+    """Since 1970, whole."""
+    return (stamp - _EPOCH) // _MICROSECOND
+
+
+class OurForm:
+    """The documents of a store that fsstore made."""
+
+    keeps_heads = False
+
+    def __init__(self, serializer: Serializer) -> None:
+        self._serializer = serializer
+        self.live: Document = {"CommitId": {"$exists": True}}
+        self.undispatched: Document = {"Dispatched": False}
+        self.buried: list[Document] = [{"$replaceWith": {"_id": "$_id", "StreamId": "$_id"}}]
+
+    def stamped(self, start: datetime, end: datetime | None) -> Document:
+        between = {"$gte": microseconds(start)}
+        return {"StampMicroseconds": between if end is None else {**between, "$lt": microseconds(end)}}
+
+    def commit_id(self, commit_id: UUID) -> Binary:
+        return Binary(commit_id.bytes, UUID_SUBTYPE)
+
+    def document(self, attempt: CommitAttempt) -> Document:
+        try:
+            payload = encode_payload(self._serializer, attempt.headers, attempt.events)
+        except SerializationError as error:
+            raise SerializationError(f"{named(attempt)} cannot be written: {error}", error.path) from error
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise ValueError(
+                f"{named(attempt)} has a payload of {len(payload)} bytes; a commit is one document, which MongoDB "
+                f"limits to 16 MiB: at most {MAX_PAYLOAD_BYTES} bytes are taken"
+            )
+        return {
+            "_id": 0,
+            "BucketId": attempt.bucket_id,
+            "StreamId": attempt.stream_id,
+            "CommitSequence": attempt.commit_sequence,
+            "StreamRevisionFrom": attempt.stream_revision - len(attempt.events) + 1,
+            "StreamRevisionTo": attempt.stream_revision,
+            "CommitId": self.commit_id(attempt.commit_id),
+            "CommitStamp": attempt.commit_stamp,
+            "StampMicroseconds": microseconds(attempt.commit_stamp),
+            "Payload": payload,
+            "Dispatched": False,
+        }
+
+    def commit(self, document: Document) -> Commit:
+        try:
+            headers, events = decode_payload(self._serializer, document["Payload"])
+            return stored_commit(
+                document["StreamId"],
+                document["StreamRevisionTo"],
+                UUID(bytes=bytes(document["CommitId"])),
+                document["CommitSequence"],
+                _EPOCH + document["StampMicroseconds"] * _MICROSECOND,
+                headers,
+                events,
+                document["BucketId"],
+                document["_id"],
+            )
+        except KeyError as error:
+            raise StorageError(
+                f"the document {document.get('_id')!r} is no commit of fsstore: {error} is missing"
+            ) from error
+
+    def snapshot_payload(self, payload: Any) -> Any:
+        return self._serializer.dumps(payload)
+
+    def snapshot(self, document: Document) -> Snapshot:
+        key = document["_id"]
+        payload = self._serializer.loads(document["Payload"])
+        return Snapshot(key["StreamId"], key["StreamRevision"], payload, key["BucketId"])

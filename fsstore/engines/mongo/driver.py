@@ -1,0 +1,113 @@
+"""Carries conversations out with pymongo's blocking client, and lets nobody in after closing.
+
+Every commit, read and mark passes through `run`. Nothing is known here of what is said.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from fsstore.engines.mongo.calls import Call, Conversation, Transaction
+from fsstore.engines.mongo.failures import our_error
+from fsstore.errors import StorageUnavailableError, StoreClosedError
+
+T = TypeVar("T")
+_TRANSACTION_SECONDS = 30.0
+_MAX_PAUSE_SECONDS = 0.1
+
+
+class Driver:
+    """One client and the collections of one store. Shared freely between threads."""
+
+    def __init__(self, client: MongoClient[Any], roles: Mapping[str, Any], write_concern: WriteConcern) -> None:
+        self.client = client
+        self.roles = roles
+        self.closing = threading.Event()
+        self._write_concern = write_concern
+        self._process = os.getpid()
+        self._condition = threading.Condition()
+        self._running = 0
+
+    def run(self, conversation: Conversation[T], *, writing: bool = False) -> T:
+        """The conversation's result. `writing`: a lost answer leaves it in doubt whether something was stored."""
+        with self.open():
+            try:
+                return self._converse(conversation, None)
+            except PyMongoError as error:
+                raise our_error(error, writing=writing) from error
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Within this the client is not closed; `StoreClosedError` when it is already."""
+        with self._condition:
+            if self.closing.is_set():
+                raise StoreClosedError("this MongoDB store is closed; open it again")
+            if os.getpid() != self._process:
+                raise StoreClosedError("this MongoDB store was opened before a fork; open it again in this process")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._running -= 1
+                self._condition.notify_all()
+
+    def close(self) -> None:
+        """Wait for what is running, then close the client."""
+        if os.getpid() != self._process:
+            return
+        with self._condition:
+            self.closing.set()
+            self._condition.wait_for(lambda: not self._running)
+        self.client.close()
+
+    def _converse(self, conversation: Conversation[T], session: ClientSession | None) -> T:
+        try:
+            said = next(conversation)
+            while True:
+                try:
+                    answer = self._transact(said) if isinstance(said, Transaction) else self._ask(said, session)
+                except PyMongoError as error:
+                    said = conversation.throw(error)
+                else:
+                    said = conversation.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _ask(self, said: Call, session: ClientSession | None) -> Any:
+        options = said.options if session is None else {**said.options, "session": session}
+        answer = getattr(self.roles[said.role], said.method)(*said.arguments, **options)
+        return answer.to_list() if said.documents else answer
+
+    def _transact(self, said: Transaction) -> Any:
+        until = time.monotonic() + _TRANSACTION_SECONDS
+        pause_seconds = 0.001
+        while True:
+            try:
+                with (
+                    self.client.start_session() as session,
+                    session.start_transaction(ReadConcern("snapshot"), self._write_concern),
+                ):
+                    return self._converse(said.conversation(), session)
+            except PyMongoError as error:
+                if not error.has_error_label("TransientTransactionError"):
+                    raise
+                if time.monotonic() > until:
+                    raise StorageUnavailableError(
+                        f"other writers were first for {_TRANSACTION_SECONDS:g} seconds, nothing was stored: {error}"
+                    ) from error
+            time.sleep(random.uniform(0, pause_seconds))
+            pause_seconds = min(2 * pause_seconds, _MAX_PAUSE_SECONDS)

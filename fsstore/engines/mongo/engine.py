@@ -1,0 +1,235 @@
+"""The MongoDB engine: the promises of `PersistenceEngine` and `DeliveryEngine` over one database.
+
+It decides which form the documents have and who answers; what is said to the server stands in `writing.py`,
+`reading.py`, `changing.py` and `delivery.py`, who says it in `driver.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from pymongo import MongoClient
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from fsstore.engine import Lease
+from fsstore.engines.mongo import changing, delivery, layout, waiting, writing
+from fsstore.engines.mongo.calls import Conversation
+from fsstore.engines.mongo.documents import OurForm
+from fsstore.engines.mongo.driver import Driver
+from fsstore.engines.mongo.form import Form
+from fsstore.engines.mongo.layout import Kind, Names
+from fsstore.engines.mongo.reading import NumberedReads
+from fsstore.errors import StoreClosedError
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp
+from fsstore.serialization import MsgpackSerializer, Serializer
+
+DEFAULT_DATABASE = "fsstore"
+
+
+class Pages(Protocol):
+    """A walk over commits."""
+
+    more: bool
+
+    def page(self) -> Conversation[list[Commit]]: ...
+
+
+class MongoEngine:
+    """A store in one MongoDB database. Shared freely between threads, processes and hosts."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        serializer: Serializer | None = None,
+        database: str | None = None,
+        names: Names | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+        client_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`database`: by default the one that the URL names, else `fsstore`. `write_concern` and `read_concern`:
+        by default those of the URL, else majority and journaled, and majority. Nothing is connected yet."""
+        self._names = names or Names()
+        self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
+        client: MongoClient[Any] = MongoClient(url, connect=False, **(client_options or {}))
+        if write_concern is None:
+            write_concern = client.write_concern if client.write_concern.document else WriteConcern("majority", j=True)
+        if not write_concern.acknowledged:
+            client.close()
+            raise ValueError("a commit must be acknowledged; a write concern of w=0 would lose commits unseen")
+        if read_concern is None:
+            read_concern = client.read_concern if client.read_concern.level else ReadConcern("majority")
+        concerns: dict[str, Any] = {
+            "codec_options": layout.CODEC,
+            "read_preference": ReadPreference.PRIMARY,  # others may lag behind what a commit has promised
+            "write_concern": write_concern,
+            "read_concern": read_concern,
+        }
+        found = (
+            client.get_default_database(DEFAULT_DATABASE, **concerns)
+            if database is None
+            else client.get_database(database, **concerns)
+        )
+        roles = {
+            layout.COMMITS: found[self._names.commits],
+            layout.SNAPSHOTS: found[self._names.snapshots],
+            layout.STREAMS: found[self._names.streams],
+            layout.OWN: found[self._names.own],
+            layout.DATABASE: found,
+        }
+        self._driver = Driver(client, roles, write_concern)
+        self._numbering = threading.Lock()
+        self._transactions = False
+        self._kind = Kind.OURS
+
+    # ---- opening and closing ----
+
+    def initialize(self) -> None:
+        """Find out whose documents these are; make the collections of a store of ours, and nothing in others'."""
+        self._transactions = self._driver.run(layout.capabilities())
+        kind = self._driver.run(layout.recognize(self._names))
+        self._kind = kind or Kind.OURS
+        if self._kind is Kind.OURS:
+            self._driver.run(layout.found(), writing=True)
+        self._form: Form = OurForm(self._serializer)
+        self._reads = NumberedReads(self._form)
+
+    def close(self) -> None:
+        """Finish what was accepted and let go of the connections."""
+        self._driver.close()
+
+    def drop(self) -> None:
+        """Drop the collections of the store, then close."""
+        try:
+            self._driver.run(layout.forget(self._kind), writing=True)
+        except StoreClosedError:
+            return
+        self.close()
+
+    # ---- commits ----
+
+    def commit(self, attempt: CommitAttempt) -> Commit:
+        """Store `attempt`, or raise and store nothing."""
+        return self.commit_many((attempt,))[0]
+
+    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        """Store all attempts, or raise and store none. Several need a server with transactions."""
+        with self._driver.open():
+            documents = [self._form.document(attempt) for attempt in attempts]
+            if not attempts:
+                return []
+            said = writing.store(self._form, attempts, documents, transactions=self._transactions)
+            # Threads of one process would only take the numbers from one another.
+            with self._numbering:
+                numbers = self._driver.run(said, writing=True)
+            return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
+
+    # ---- reads ----
+
+    def get_from(
+        self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
+    ) -> Iterator[Commit]:
+        """The stream's commits that touch the revisions."""
+        place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        return self._walk(self._reads.stream(*place, min_revision, max_revision))
+
+    def get_from_checkpoint(
+        self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        """Commits after the one token, up to and with the other."""
+        return self._walk(self._reads.checkpoints(checkpoint_token, to_checkpoint, _bucket(bucket_id)))
+
+    def get_from_date(
+        self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        """Commits with `start <= commit_stamp < end`."""
+        start = checked_stamp(start, "start")
+        end = None if end is None else checked_stamp(end, "end")
+        return self._walk(self._reads.dates(start, end, _bucket(bucket_id)))
+
+    def get_undispatched_commits(self) -> Iterator[Commit]:
+        """Commits not marked as dispatched."""
+        return self._walk(self._reads.undispatched())
+
+    def _walk(self, pages: Pages) -> Iterator[Commit]:
+        while pages.more:
+            yield from self._driver.run(pages.page())
+
+    # ---- snapshots ----
+
+    def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
+        """The newest snapshot at or before `max_revision`."""
+        place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        return self._driver.run(self._reads.snapshot(*place, max_revision))
+
+    def add_snapshot(self, snapshot: Snapshot) -> bool:
+        """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
+        with self._driver.open():
+            payload = self._form.snapshot_payload(snapshot.payload)
+            return self._driver.run(changing.add_snapshot(self._form, snapshot, payload), writing=True)
+
+    def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
+        """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
+        return iter(self._driver.run(self._reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold)))
+
+    # ---- dispatch marks and deletion ----
+
+    def mark_commit_as_dispatched(self, commit: Commit) -> None:
+        """Remember that `commit` was dispatched."""
+        self._driver.run(changing.mark(self._form.undispatched, commit.checkpoint_token), writing=True)
+
+    def delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        """Forget one stream. A commit to it that is under way may end up as the first of a stream without
+        beginning: delete streams that nobody writes to."""
+        place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        self._driver.run(changing.bury(self._form, *place), writing=True)
+
+    def purge(self, bucket_id: str | None = None) -> None:
+        """Forget every stream of the bucket, or of the store."""
+        self._driver.run(changing.bury(self._form, _bucket(bucket_id)), writing=True)
+
+    # ---- delivery ----
+
+    def get_checkpoint(self, name: str) -> bytes | None:
+        """The value last put under `name`."""
+        return self._driver.run(delivery.get_checkpoint(delivery.checked_name(name)))
+
+    def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
+        """Replace the value, with a lease only while that is held."""
+        self._driver.run(delivery.put_checkpoint(delivery.checked_name(name), value, lease), writing=True)
+
+    def delete_checkpoint(self, name: str) -> None:
+        """Forget the value."""
+        self._driver.run(delivery.delete_checkpoint(delivery.checked_name(name)), writing=True)
+
+    def get_checkpoint_names(self) -> list[str]:
+        """The names that have a value, sorted."""
+        return self._driver.run(delivery.get_checkpoint_names())
+
+    def acquire_lease(self, name: str, seconds: float) -> Lease | None:
+        """The lease of `name` for `seconds` by the server's clock, or `None` while somebody holds it."""
+        return self._driver.run(delivery.acquire_lease(delivery.checked_name(name), seconds), writing=True)
+
+    def renew_lease(self, lease: Lease, seconds: float) -> None:
+        """Hold it for `seconds` from now."""
+        self._driver.run(delivery.renew_lease(lease, seconds), writing=True)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let others have it."""
+        self._driver.run(delivery.release_lease(lease), writing=True)
+
+    def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
+        """Wait until there may be a commit after `checkpoint_token`."""
+        return waiting.wait_for_commits(
+            self._driver, checkpoint_token, timeout_seconds, change_streams=self._transactions
+        )
+
+
+def _bucket(bucket_id: str | None) -> str | None:
+    return None if bucket_id is None else checked_id(bucket_id, "bucket_id")

@@ -1,0 +1,49 @@
+"""What differs between the documents of one writer and another's, as the conversations need to know it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from bson.binary import Binary
+
+from fsstore.engines.mongo.calls import Document
+from fsstore.model import Commit, CommitAttempt, Snapshot
+
+
+class Form(Protocol):
+    """How commits and snapshots stand in documents. Knows values, nothing of calls."""
+
+    live: Document
+    """The filter that leaves out numbers without a commit."""
+    undispatched: Document
+    """The filter for commits that nobody marked."""
+    buried: list[Document]
+    """The update that makes a deleted commit a number without one."""
+    keeps_heads: bool
+    """Whether the collection of stream heads is written; reading computes them from the commits."""
+
+    def document(self, attempt: CommitAttempt) -> Document:
+        """The attempt's document, still without its number; `SerializationError` names the commit."""
+        ...
+
+    def commit(self, document: Document) -> Commit:
+        """The commit that the document holds."""
+        ...
+
+    def snapshot_payload(self, payload: Any) -> Any:
+        """A snapshot's payload as it stands in its document."""
+        ...
+
+    def snapshot(self, document: Document) -> Snapshot:
+        """The snapshot that the document holds."""
+        ...
+
+    def commit_id(self, commit_id: UUID) -> Binary:
+        """A commit's id as it stands in the documents."""
+        ...
+
+    def stamped(self, start: datetime, end: datetime | None) -> Document:
+        """The filter for `start <= commit_stamp < end`."""
+        ...

@@ -1,0 +1,95 @@
+"""How numbered commits, snapshots and stream heads are read.
+
+Reads go page by page, each page a query that begins after the last key of the one before: no cursor is left open
+on the server while a caller thinks, and a walk may be abandoned anywhere.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bson import MinKey
+
+from fsstore.engines.mongo.calls import Conversation, Document, aggregate, find
+from fsstore.engines.mongo.form import Form
+from fsstore.engines.mongo.layout import COMMITS, PAGE, SNAPSHOTS
+from fsstore.model import Commit, Snapshot, StreamHead
+
+_MOST = (1 << 63) - 1
+
+
+class Walk:
+    """The commits that fit `where`, by the growing field `key`. Ask for pages as long as there is `more`."""
+
+    def __init__(self, form: Form, where: Document, key: str) -> None:
+        self.more = True
+        self._form = form
+        self._where = where
+        self._key = key
+        self._after: Document = {}
+
+    def page(self) -> Conversation[list[Commit]]:
+        """The next commits."""
+        where = {"$and": [self._where, self._after]} if self._after else self._where
+        documents = yield find(COMMITS, where, sort=[(self._key, 1)], limit=PAGE)
+        self.more = len(documents) == PAGE
+        if self.more:
+            self._after = {self._key: {"$gt": documents[-1][self._key]}}
+        return [self._form.commit(document) for document in documents]
+
+
+class NumberedReads:
+    """The questions of a store whose commits are numbered, as walks and conversations."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+
+    def stream(self, bucket_id: str, stream_id: str, low: int, high: int | None) -> Walk:
+        where: Document = {"BucketId": bucket_id, "StreamId": stream_id}
+        if low > 1:
+            where["StreamRevisionTo"] = {"$gte": min(low, _MOST)}
+        if high is not None:
+            where["StreamRevisionFrom"] = {"$lte": min(high, _MOST)}
+        return self._walk(where, "StreamRevisionFrom")
+
+    def checkpoints(self, after: int, to: int | None, bucket_id: str | None) -> Walk:
+        between = {"$gt": min(max(after, 0), _MOST)}
+        if to is not None:
+            between["$lte"] = min(max(to, 0), _MOST)
+        return self._walk({"_id": between, **self._bucket(bucket_id)})
+
+    def dates(self, start: datetime, end: datetime | None, bucket_id: str | None) -> Walk:
+        return self._walk({**self._form.stamped(start, end), **self._bucket(bucket_id)})
+
+    def undispatched(self) -> Walk:
+        return self._walk(dict(self._form.undispatched))
+
+    def _walk(self, where: Document, key: str = "_id") -> Walk:
+        return Walk(self._form, {"$and": [where, self._form.live]}, key)
+
+    @staticmethod
+    def _bucket(bucket_id: str | None) -> Document:
+        return {} if bucket_id is None else {"BucketId": bucket_id}
+
+    def snapshot(self, bucket_id: str, stream_id: str, high: int | None) -> Conversation[Snapshot | None]:
+        def key(revision: object) -> Document:
+            return {"BucketId": bucket_id, "StreamId": stream_id, "StreamRevision": revision}
+
+        # Whole keys are compared, field by field: the index over `_id`, which every collection has, is enough.
+        between = {"$gt": key(MinKey()), "$lte": key(_MOST if high is None else min(high, _MOST))}
+        found = yield find(SNAPSHOTS, {"_id": between}, sort=[("_id", -1)], limit=1)
+        return self._form.snapshot(found[0]) if found else None
+
+    def heads(self, bucket_id: str, threshold: int) -> Conversation[list[StreamHead]]:
+        """From the commits themselves, which the collection of heads may lag behind."""
+        here = {"$match": {"$and": [{"BucketId": bucket_id}, self._form.live]}}
+        ends = yield aggregate(COMMITS, here, _newest("$StreamId", "$StreamRevisionTo"))
+        between = {"$match": {"_id": {"$gte": {"BucketId": bucket_id}, "$lt": {"BucketId": bucket_id + "\0"}}}}
+        taken = yield aggregate(SNAPSHOTS, between, _newest("$_id.StreamId", "$_id.StreamRevision"))
+        snapshots = {each["_id"]: each["newest"] for each in taken}
+        heads = [StreamHead(bucket_id, each["_id"], each["newest"], snapshots.get(each["_id"], 0)) for each in ends]
+        return [head for head in heads if head.head_revision >= head.snapshot_revision + threshold]
+
+
+def _newest(stream: str, revision: str) -> Document:
+    return {"$group": {"_id": stream, "newest": {"$max": revision}}}

@@ -1,0 +1,173 @@
+"""How commits are stored, and why nobody who reads in order can miss one.
+
+A commit's number is its `_id`, and a writer asks for the last number before it inserts the next one. Of several
+that try the same number one succeeds, the others ask again; so number N + 1 is inserted only after N is there to
+be read, and there is neither a counter to run ahead nor a lock to be left behind. Deleted commits keep their
+numbers (`documents.py`). A batch is one transaction over the same inserts.
+
+A commit fits when the stream has its predecessor, which ends where it begins, and nothing at its own place. The
+unique indexes decide what happened since that was read: `_id_` says that the number is taken, `CommitId_Index`
+that the commit is stored already, the others that somebody else took the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from pymongo.errors import PyMongoError
+
+from fsstore.engines.mongo.calls import Conversation, Document, Transaction, call, find
+from fsstore.engines.mongo.documents import named
+from fsstore.engines.mongo.failures import duplicate_index
+from fsstore.engines.mongo.form import Form
+from fsstore.engines.mongo.layout import COMMITS, STREAMS
+from fsstore.errors import ConcurrencyError, DuplicateCommitError, StorageError
+from fsstore.model import CommitAttempt
+
+_STREAMS_A_QUERY = 100
+# A place that is taken is seen by the next check; only a stream that others keep deleting gets this far.
+_MOST_LOST = 10
+Place = tuple[str, str]
+
+
+def store(
+    form: Form, attempts: Sequence[CommitAttempt], documents: Sequence[Document], *, transactions: bool
+) -> Conversation[list[int]]:
+    """Insert `documents`, which are those of `attempts`: all of them or none. Gives their numbers."""
+    if len(attempts) > 1 and not transactions:
+        raise StorageError(
+            "this MongoDB server stands alone and has no transactions, so several commits cannot be stored at once: "
+            "commit them one by one, or make the server a replica set of one (mongod --replSet NAME, rs.initiate())"
+        )
+    check, lost = True, 0
+    while True:
+        try:
+            if len(attempts) > 1:
+                yield Transaction(lambda: _checked_insert(form, attempts, documents))
+            else:
+                if check:
+                    yield from _check(form, attempts)
+                yield from _insert(documents)
+        except PyMongoError as error:
+            hit = duplicate_index(error)
+            if hit is None:
+                raise
+            index, position = hit
+            if index == "CommitId_Index":
+                raise DuplicateCommitError(_stored_already(attempts[position])) from error
+            check = index != "_id_"
+            lost += check
+            if lost > _MOST_LOST:
+                raise ConcurrencyError(
+                    f"{named(attempts[position])} fits, and again and again its place is taken"
+                ) from error
+            continue
+        if form.keeps_heads and len(attempts) == 1:
+            yield from _move_heads(attempts)
+        return [document["_id"] for document in documents]
+
+
+def last_number() -> Conversation[int]:
+    """The last number that was given out, whatever became of its commit."""
+    found = yield find(COMMITS, {"_id": {"$gt": 0}}, fields=[], sort=[("_id", -1)], limit=1)
+    return int(found[0]["_id"]) if found else 0
+
+
+def _insert(documents: Sequence[Document]) -> Conversation[None]:
+    last = yield from last_number()
+    for number, document in enumerate(documents, last + 1):
+        document["_id"] = number
+    if len(documents) == 1:
+        yield call(COMMITS, "insert_one", documents[0])
+    else:
+        yield call(COMMITS, "insert_many", documents, ordered=True)
+
+
+def _checked_insert(form: Form, attempts: Sequence[CommitAttempt], documents: Sequence[Document]) -> Conversation[None]:
+    yield from _check(form, attempts)
+    yield from _insert(documents)
+    if form.keeps_heads:
+        yield from _move_heads(attempts)
+
+
+def _move_heads(attempts: Sequence[CommitAttempt]) -> Conversation[None]:
+    for attempt in attempts:
+        yield call(
+            STREAMS,
+            "update_one",
+            {"_id": {"BucketId": attempt.bucket_id, "StreamId": attempt.stream_id}},
+            {
+                "$set": {"HeadRevision": attempt.stream_revision},
+                "$inc": {"SnapshotRevision": 0, "Unsnapshotted": len(attempt.events)},
+            },
+            upsert=True,
+        )
+
+
+# ---- whether attempts fit ----
+
+
+def _check(form: Form, attempts: Sequence[CommitAttempt]) -> Conversation[None]:
+    """Raise for the first attempt that does not follow its stream as the attempts before it leave it."""
+    ends = yield from _ends(attempts)
+    ids: set[tuple[Place, UUID]] = set()
+    for position, attempt in enumerate(attempts):
+        place = (attempt.bucket_id, attempt.stream_id)
+        end = ends.get((*place, attempt.commit_sequence - 1))
+        if attempt.commit_sequence == 1:
+            end = 0
+        taken = (*place, attempt.commit_sequence) in ends
+        again = (place, attempt.commit_id) in ids
+        if again or taken or end is None or end + len(attempt.events) != attempt.stream_revision:
+            for earlier in attempts[: position + 1]:
+                if (yield from _is_stored(form, earlier)):
+                    raise DuplicateCommitError(_stored_already(earlier))
+            if again:
+                raise DuplicateCommitError(f"{named(attempt)} is there twice in one call")
+            raise ConcurrencyError((yield from _why_not(attempt)))
+        ids.add((place, attempt.commit_id))
+        ends[(*place, attempt.commit_sequence)] = attempt.stream_revision
+
+
+def _ends(attempts: Iterable[CommitAttempt]) -> Conversation[dict[tuple[str, str, int], int]]:
+    """By stream and sequence the last revisions of the stored commits around each stream's first attempt."""
+    firsts: dict[Place, int] = {}
+    for attempt in attempts:
+        firsts.setdefault((attempt.bucket_id, attempt.stream_id), attempt.commit_sequence)
+    wanted = [
+        {"BucketId": bucket, "StreamId": stream, "CommitSequence": {"$in": [sequence - 1, sequence]}}
+        for (bucket, stream), sequence in firsts.items()
+    ]
+    ends: dict[tuple[str, str, int], int] = {}
+    for start in range(0, len(wanted), _STREAMS_A_QUERY):
+        some = wanted[start : start + _STREAMS_A_QUERY]
+        where = some[0] if len(some) == 1 else {"$or": some}
+        fields = ["BucketId", "StreamId", "CommitSequence", "StreamRevisionTo"]
+        for each in (yield find(COMMITS, where, fields=fields)):
+            ends[each["BucketId"], each["StreamId"], each["CommitSequence"]] = each["StreamRevisionTo"]
+    return ends
+
+
+def _is_stored(form: Form, attempt: CommitAttempt) -> Conversation[bool]:
+    where = {
+        "BucketId": attempt.bucket_id,
+        "StreamId": attempt.stream_id,
+        "CommitId": form.commit_id(attempt.commit_id),
+    }
+    return bool((yield find(COMMITS, where, fields=[], limit=1)))
+
+
+def _stored_already(attempt: CommitAttempt) -> str:
+    return f"{named(attempt)} is stored already: there is nothing left to do"
+
+
+def _why_not(attempt: CommitAttempt) -> Conversation[str]:
+    where = {"BucketId": attempt.bucket_id, "StreamId": attempt.stream_id}
+    fields = ["CommitSequence", "StreamRevisionTo"]
+    found = yield find(COMMITS, where, fields=fields, sort=[("CommitSequence", -1)], limit=1)
+    sequence, revision = (found[0]["CommitSequence"], found[0]["StreamRevisionTo"]) if found else (0, 0)
+    return (
+        f"{named(attempt)} says commit {attempt.commit_sequence} up to revision {attempt.stream_revision}, but the "
+        f"stream is at commit {sequence}, revision {revision}: read what is new, decide again, commit again"
+    )

@@ -1,0 +1,54 @@
+"""A MongoDB server for tests: the one that `FSSTORE_TEST_MONGODB_URL` names, else SecantusDB in this process.
+
+SecantusDB speaks MongoDB's protocol over WiredTiger. As a process of its own (`standing`) it can be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from servers.process import HOST, Server, find, free_port
+
+URL_VARIABLE = "FSSTORE_TEST_MONGODB_URL"
+INSTALL = "no MongoDB server: pip install SecantusDB, or set FSSTORE_TEST_MONGODB_URL"
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[str]:
+    """The URL of a server that is up, without a database."""
+    given = os.environ.get(URL_VARIABLE)
+    if given:
+        yield given
+        return
+    secantus = pytest.importorskip("secantus", reason=INSTALL)
+    server = secantus.SecantusDBServer(storage_path=str(directory))
+    server.start()
+    try:
+        yield f"mongodb://{HOST}:{server.port}/"
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def description(url: str) -> str:
+    """For the table of engines."""
+    return f"MongoDB at {url.rpartition('@')[2]}" if os.environ.get(URL_VARIABLE) else "SecantusDB, in process"
+
+
+def standing(directory: Path, *flags: str) -> tuple[Server, str]:
+    """A server process, not yet started, that flushes on every commit; and its URL."""
+    program = find("secantusd-py", also_in=[str(Path(sys.executable).parent)])
+    if program is None:
+        pytest.skip(INSTALL)
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [program, "--host", HOST, "--port", str(port), "--storage-path", str(directory / "data")]
+    server = Server([*command, "--sync-on-commit", "--cache-size", "64M", *flags], port, directory / "log")
+    return server, f"mongodb://{HOST}:{port}/"
