@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from pymongo import MongoClient
@@ -64,14 +64,21 @@ class Driver:
                 self._running -= 1
                 self._condition.notify_all()
 
-    def close(self) -> None:
-        """Wait for what is running, then close the client."""
+    def close(self, last_words: Conversation[None]) -> None:
+        """Wait for what is running, say `last_words`, then close the client. They go unheard when the server
+        cannot be reached."""
         if os.getpid() != self._process:
             return
         with self._condition:
+            if self.closing.is_set():
+                return
             self.closing.set()
             self._condition.wait_for(lambda: not self._running)
-        self.client.close()
+        try:
+            with suppress(PyMongoError):
+                self._converse(last_words, None)
+        finally:
+            self.client.close()
 
     def _converse(self, conversation: Conversation[T], session: ClientSession | None) -> T:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -25,7 +26,16 @@ from fsstore.engines.mongo.form import Form
 from fsstore.engines.mongo.layout import Kind, Names
 from fsstore.engines.mongo.reading import NumberedReads
 from fsstore.errors import StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp
+from fsstore.model import (
+    Commit,
+    CommitAttempt,
+    Snapshot,
+    StreamHead,
+    checked_checkpoint,
+    checked_id,
+    checked_name,
+    checked_stamp,
+)
 from fsstore.serialization import MsgpackSerializer, Serializer
 
 DEFAULT_DATABASE = "fsstore"
@@ -85,6 +95,7 @@ class MongoEngine:
         }
         self._driver = Driver(client, roles, write_concern)
         self._numbering = threading.Lock()
+        self._leases: set[Lease] = set()
         self._transactions = False
         self._kind = Kind.OURS
 
@@ -101,8 +112,8 @@ class MongoEngine:
         self._reads = NumberedReads(self._form)
 
     def close(self) -> None:
-        """Finish what was accepted and let go of the connections."""
-        self._driver.close()
+        """Finish what was accepted, release the leases and let go of the connections."""
+        self._driver.close(delivery.release_leases(self._leases))
 
     def drop(self) -> None:
         """Drop the collections of the store, then close."""
@@ -198,15 +209,16 @@ class MongoEngine:
 
     def get_checkpoint(self, name: str) -> bytes | None:
         """The value last put under `name`."""
-        return self._driver.run(delivery.get_checkpoint(delivery.checked_name(name)))
+        return self._driver.run(delivery.get_checkpoint(checked_name(name)))
 
     def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
         """Replace the value, with a lease only while that is held."""
-        self._driver.run(delivery.put_checkpoint(delivery.checked_name(name), value, lease), writing=True)
+        value = checked_checkpoint(value, checked_name(name))
+        self._driver.run(delivery.put_checkpoint(name, value, lease, transactions=self._transactions), writing=True)
 
     def delete_checkpoint(self, name: str) -> None:
         """Forget the value."""
-        self._driver.run(delivery.delete_checkpoint(delivery.checked_name(name)), writing=True)
+        self._driver.run(delivery.delete_checkpoint(checked_name(name)), writing=True)
 
     def get_checkpoint_names(self) -> list[str]:
         """The names that have a value, sorted."""
@@ -214,7 +226,10 @@ class MongoEngine:
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
         """The lease of `name` for `seconds` by the server's clock, or `None` while somebody holds it."""
-        return self._driver.run(delivery.acquire_lease(delivery.checked_name(name), seconds), writing=True)
+        lease = self._driver.run(delivery.acquire_lease(checked_name(name), seconds), writing=True)
+        if lease is not None:
+            self._leases.add(lease)
+        return lease
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         """Hold it for `seconds` from now."""
@@ -222,7 +237,9 @@ class MongoEngine:
 
     def release_lease(self, lease: Lease) -> None:
         """Let others have it."""
-        self._driver.run(delivery.release_lease(lease), writing=True)
+        with suppress(StoreClosedError):  # closing has released it
+            self._driver.run(delivery.release_leases([lease]), writing=True)
+        self._leases.discard(lease)
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Wait until there may be a commit after `checkpoint_token`."""

@@ -14,7 +14,7 @@ from fsstore.engines.mongo.failures import our_error
 from fsstore.engines.mongo.layout import COMMITS
 from fsstore.engines.mongo.writing import last_number
 
-_SLICE_SECONDS = 0.25
+_SLICE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 0.5
 _INSERTS = [{"$match": {"operationType": "insert"}}]
 
