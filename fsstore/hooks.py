@@ -1,7 +1,7 @@
 """Hooks into the pipeline between the store and its callers, and the one that converts old events.
 
 A hook sees commits going in and coming out; it never touches storage. The words are NEventStore's
-(`IPipelineHook`); every method is optional.
+(`IPipelineHook`); every method is optional, and in an asynchronous store may be a coroutine function.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from fsstore.errors import EventStoreError
 from fsstore.model import Commit, CommitAttempt, EventMessage, stored_commit, stored_event
+from fsstore.steps import Call, Steps, run
 
 _log = logging.getLogger("fsstore.hooks")
 _MAX_CONVERSIONS = 100
@@ -63,37 +64,47 @@ class Hooks:
         """Whether any hook wants to hear of purges and deletions."""
         return bool(self._purge or self._delete)
 
-    def select(self, commit: Commit) -> Commit | None:
+    def selecting(self, commit: Commit) -> Steps[Commit | None]:
+        """What the hooks leave of `commit` for a reader."""
         selected: Commit | None = commit
         for method in self._select:
-            selected = method(selected)
+            selected = yield Call(method, (selected,))
             if selected is None:
                 _log.info("a hook hid commit %s of stream %r", commit.commit_id, commit.stream_id)
                 return None
         return selected
 
-    def allow(self, attempt: CommitAttempt) -> bool:
+    def select(self, commit: Commit) -> Commit | None:
+        """The same here and now, for hooks that are plain functions."""
+        return run(self.selecting(commit)) if self._select else commit
+
+    def allowing(self, attempt: CommitAttempt) -> Steps[bool]:
+        """Whether every hook allows `attempt`."""
         for method in self._pre:
-            if not method(attempt):
+            if not (yield Call(method, (attempt,))):
                 _log.info("a hook refused commit %s of stream %r", attempt.commit_id, attempt.stream_id)
                 return False
         return True
 
-    def committed(self, commit: Commit) -> None:
+    def committed(self, commit: Commit) -> Steps[None]:
+        """Tell every hook that `commit` is stored."""
         for method in self._post:
-            method(commit)
+            yield Call(method, (commit,))
 
-    def purged(self, bucket_id: str | None) -> None:
+    def purged(self, bucket_id: str | None) -> Steps[None]:
+        """Tell every hook of a purge."""
         for method in self._purge:
-            method(bucket_id)
+            yield Call(method, (bucket_id,))
 
-    def deleted(self, bucket_id: str, stream_id: str) -> None:
+    def deleted(self, bucket_id: str, stream_id: str) -> Steps[None]:
+        """Tell every hook of a stream's deletion."""
         for method in self._delete:
-            method(bucket_id, stream_id)
+            yield Call(method, (bucket_id, stream_id))
 
-    def close(self) -> None:
+    def closing(self) -> Steps[None]:
+        """Close every hook that can be closed."""
         for method in self._methods("close"):
-            method()
+            yield Call(method)
 
 
 class EventUpconverter(PipelineHook):

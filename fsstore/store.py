@@ -1,7 +1,8 @@
 """The store: streams and commits over any engine, with hooks on the way in and out.
 
 It knows the engine protocol and no engine; which engine, which hooks and which scheduler there are is decided
-in `wireup`.
+in `wireup`. The rules are steps in `StoreRules`; `EventStore` carries them out in the caller's thread, `fsstore.aio`
+awaits them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id
+from fsstore.steps import Call, Steps, run
 from fsstore.stream import EventStream
 
 
@@ -27,7 +29,58 @@ class Scheduler(Protocol):
     def close(self) -> None: ...
 
 
-class EventStore:
+class StoreRules:
+    """What happens around a commit and at the end; waits for nothing itself."""
+
+    def __init__(self, engine: Any, hooks: Iterable[Any] | Hooks = (), scheduler: Any = None) -> None:
+        self._engine = engine
+        self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
+        self._scheduler = scheduler
+        self._closing = threading.Lock()
+        self._closed = False
+
+    def committing(self, attempt: CommitAttempt) -> Steps[Commit | None]:
+        """The rule of `commit`."""
+        self._check()
+        if not isinstance(attempt, CommitAttempt):
+            raise TypeError(f"a CommitAttempt is needed, not {type(attempt).__name__}")
+        if not (yield from self._hooks.allowing(attempt)):
+            return None
+        commit: Commit = yield Call(self._engine.commit, (attempt,))
+        try:
+            yield from self._hooks.committed(commit)
+        except Exception as error:
+            raise AfterCommitError(
+                f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored, "
+                f"but a hook failed afterwards: {error}",
+                commit,
+            ) from error
+        finally:
+            if self._scheduler is not None:
+                yield Call(self._scheduler.committed, (commit,))
+        return commit
+
+    def closing(self) -> Steps[None]:
+        """The rule of `close`: first delivery, then the hooks, then the engine, whatever fails."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            if self._scheduler is not None:
+                yield Call(self._scheduler.close)
+        finally:
+            try:
+                yield from self._hooks.closing()
+            finally:
+                yield Call(self._engine.close)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreClosedError("this event store is closed; open it again")
+
+
+class EventStore(StoreRules):
     """Streams of commits. Shared freely between threads; a context manager that closes it.
 
     After `close()` every call raises `StoreClosedError`.
@@ -36,11 +89,7 @@ class EventStore:
     def __init__(
         self, engine: PersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Scheduler | None = None
     ) -> None:
-        self._engine = engine
-        self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
-        self._scheduler = scheduler
-        self._closing = threading.Lock()
-        self._closed = False
+        super().__init__(engine, hooks, scheduler)
 
     # ---- streams ----
 
@@ -51,7 +100,7 @@ class EventStore:
 
     def open_stream(
         self,
-        stream: str | UUID | Snapshot,
+        stream_id: str | UUID | Snapshot,
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
@@ -59,17 +108,17 @@ class EventStore:
     ) -> EventStream:
         """The stream with the events of that range, or with those after a snapshot.
 
-        `StreamNotFoundError` when nothing is there and `min_revision > 0`. With a snapshot the range is
-        `open_stream(snapshot, max_revision)`.
+        `StreamNotFoundError` when nothing is there and `min_revision > 0`. With a snapshot in place of the id
+        the range is `open_stream(snapshot, max_revision)`.
         """
         self._check()
-        if isinstance(stream, Snapshot):
-            last = max_revision if max_revision is not None else (min_revision or None)
-            opened = EventStream(self, stream.bucket_id, stream.stream_id)
-            opened.read_after_snapshot(stream.stream_revision, last)
+        if isinstance(stream_id, Snapshot):
+            snapshot = stream_id
+            opened = EventStream(self, snapshot.bucket_id, snapshot.stream_id)
+            run(opened.reading_after_snapshot(snapshot.stream_revision, max_revision or min_revision or None))
             return opened
-        opened = self.create_stream(stream, bucket_id=bucket_id)
-        opened.read(min_revision, max_revision)
+        opened = self.create_stream(stream_id, bucket_id=bucket_id)
+        run(opened.reading(min_revision, max_revision))
         return opened
 
     # ---- commits ----
@@ -79,24 +128,7 @@ class EventStore:
 
         `AfterCommitError` says that the commit is stored and that a hook or the dispatch failed then.
         """
-        self._check()
-        if not isinstance(attempt, CommitAttempt):
-            raise TypeError(f"a CommitAttempt is needed, not {type(attempt).__name__}")
-        if not self._hooks.allow(attempt):
-            return None
-        commit = self._engine.commit(attempt)
-        try:
-            self._hooks.committed(commit)
-        except Exception as error:
-            raise AfterCommitError(
-                f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored, "
-                f"but a hook failed afterwards: {error}",
-                commit,
-            ) from error
-        finally:
-            if self._scheduler is not None:
-                self._scheduler.committed(commit)
-        return commit
+        return run(self.committing(attempt))
 
     def get_from(
         self,
@@ -118,8 +150,8 @@ class EventStore:
     ) -> Iterator[tuple[Commit, Commit | None]]:
         """Each commit as it is stored and as the hooks leave it; `None` where they hide it."""
         self._check()
-        select = self._hooks.select
         commits = self._engine.get_from(bucket_id, stream_id, min_revision, max_revision)
+        select = self._hooks.select
         return ((commit, select(commit)) for commit in commits)
 
     # ---- the rest ----
@@ -128,28 +160,12 @@ class EventStore:
     def advanced(self) -> PersistenceEngine:
         """The engine underneath. Where hooks want to hear of purges and deletions, it tells them."""
         self._check()
-        if self._hooks.watch_deletion:
-            return _WatchedEngine(self._engine, self._hooks)
-        return self._engine
+        engine: PersistenceEngine = self._engine
+        return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
 
     def close(self) -> None:
         """Stop delivering, close the hooks and the engine. Harmless when repeated."""
-        with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-        try:
-            if self._scheduler is not None:
-                self._scheduler.close()
-        finally:
-            try:
-                self._hooks.close()
-            finally:
-                self._engine.close()
-
-    def _check(self) -> None:
-        if self._closed:
-            raise StoreClosedError("this event store is closed; open it again")
+        run(self.closing())
 
     def __enter__(self) -> EventStore:
         return self
@@ -172,8 +188,8 @@ class _WatchedEngine:
 
     def purge(self, bucket_id: str | None = None) -> None:
         self._engine.purge(bucket_id)
-        self._hooks.purged(bucket_id)
+        run(self._hooks.purged(bucket_id))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         self._engine.delete_stream(bucket_id, stream_id)
-        self._hooks.deleted(bucket_id, stream_id)
+        run(self._hooks.deleted(bucket_id, stream_id))

@@ -1,38 +1,37 @@
-"""One stream in the hands of one thread: what is committed, what is not yet, and how it becomes so.
+"""One stream in the hands of one thread or task: what is committed, what is not yet, and how it becomes so.
 
-The rules are those of NEventStore's `OptimisticEventStream`. A stream reads and commits through its store and
-knows no engine.
+The rules are those of NEventStore's `OptimisticEventStream`, written as steps in `WorkingCopy`; `EventStream`
+carries them out in its thread, `fsstore.aio` awaits them. A stream reads and commits through its store and knows
+no engine.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol
 
 from fsstore.errors import AfterCommitError, ConcurrencyError, StoreClosedError, StreamNotFoundError
 from fsstore.model import Commit, CommitAttempt, EventMessage
+from fsstore.steps import Call, Each, Steps, run
 
 
 class StreamSource(Protocol):
     """What a stream needs of its store."""
 
-    def commit(self, attempt: CommitAttempt) -> Commit | None: ...
+    def commit(self, attempt: CommitAttempt) -> Commit | Awaitable[Commit | None] | None: ...
 
     def read_stream(
         self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None
-    ) -> Iterator[tuple[Commit, Commit | None]]:
+    ) -> Iterator[tuple[Commit, Commit | None]] | AsyncIterator[tuple[Commit, Commit | None]]:
         """Commits as stored, each with what the hooks leave of it for a reader."""
         ...
 
 
-class EventStream:
-    """The events of one stream, and a place to gather new ones. Used by one thread; a context manager.
-
-    Leaving the `with` block closes the stream; what was not committed is gone with it.
-    """
+class WorkingCopy:
+    """The events of one stream, a place to gather new ones, and the rules for both; waits for nothing itself."""
 
     def __init__(self, store: StreamSource, bucket_id: str, stream_id: str) -> None:
         self._store = store
@@ -89,26 +88,30 @@ class EventStream:
 
     # ---- reading ----
 
-    def read(self, min_revision: int = 0, max_revision: int | None = None) -> None:
+    def reading(self, min_revision: int = 0, max_revision: int | None = None) -> Steps[None]:
         """Take in the events of that range; `StreamNotFoundError` when there are none and `min_revision > 0`."""
-        self._populate(min_revision, max_revision)
+        yield from self._populating(min_revision, max_revision)
         if min_revision > 0 and not self._sequence:
             raise StreamNotFoundError(
                 f"stream {self._stream_id!r} in bucket {self._bucket_id!r} has no event from revision {min_revision} on"
             )
 
-    def read_after_snapshot(self, revision: int, max_revision: int | None = None) -> None:
+    def reading_after_snapshot(self, revision: int, max_revision: int | None = None) -> Steps[None]:
         """Take in the events after a snapshot of that revision."""
         # From the snapshot's own revision, so that the commit it was made at tells the sequence.
-        self._populate(revision, max_revision, events_from=revision + 1)
+        yield from self._populating(revision, max_revision, events_from=revision + 1)
         self._revision = max(self._revision, revision)
 
-    def _populate(self, min_revision: int, max_revision: int | None, events_from: int | None = None) -> int:
+    def _populating(self, min_revision: int, max_revision: int | None, events_from: int | None = None) -> Steps[int]:
         first_wanted = min_revision if events_from is None else events_from
         count = 0
-        for stored, selected in self._store.read_stream(self._bucket_id, self._stream_id, min_revision, max_revision):
-            self._take(stored, selected, first_wanted, max_revision)
+
+        def take(pair: tuple[Commit, Commit | None]) -> None:
+            nonlocal count
+            self._take(*pair, first_wanted, max_revision)
             count += 1
+
+        yield Each(self._store.read_stream(self._bucket_id, self._stream_id, min_revision, max_revision), take)
         return count
 
     def _take(self, stored: Commit, selected: Commit | None, first: int, last: int | None) -> None:
@@ -132,12 +135,8 @@ class EventStream:
         self._check()
         self._uncommitted.append(event if isinstance(event, EventMessage) else EventMessage(event))
 
-    def commit_changes(self, commit_id: uuid.UUID | None = None) -> Commit | None:
-        """Store what was added as one commit; `None` when there was nothing, or a hook refused it.
-
-        Give a `commit_id` to make trying again harmless: `DuplicateCommitError` says that it was stored.
-        `ConcurrencyError`: others were first; what they committed has been read, what was added is kept.
-        """
+    def committing(self, commit_id: uuid.UUID | None = None) -> Steps[Commit | None]:
+        """The rule of `commit_changes`."""
         self._check()
         if not self._uncommitted:
             return None
@@ -152,9 +151,9 @@ class EventStream:
             self._bucket_id,
         )
         try:
-            commit = self._store.commit(attempt)
+            commit: Commit | None = yield Call(self._store.commit, (attempt,))
         except ConcurrencyError:
-            self._refresh()
+            yield from self._refreshing()
             raise
         except AfterCommitError as error:
             if isinstance(error.commit, Commit):
@@ -168,13 +167,22 @@ class EventStream:
         self._take(commit, commit, 0, None)
         self.clear_changes()
 
-    def _refresh(self) -> None:
-        if self._populate(self._revision + 1, None):
+    def _refreshing(self) -> Steps[None]:
+        if (yield from self._populating(self._revision + 1, None)):
             return
-        if next(self._store.read_stream(self._bucket_id, self._stream_id, max(self._revision, 1), None), None) is None:
+        still_there = False
+
+        def stop_at_first(_: object) -> bool:
+            nonlocal still_there
+            still_there = True
+            return True
+
+        commits = self._store.read_stream(self._bucket_id, self._stream_id, max(self._revision, 1), None)
+        yield Each(commits, stop_at_first)
+        if not still_there:
             # The stream was deleted under this one: begin where it begins now.
             self._forget_committed()
-            self._populate(0, None)
+            yield from self._populating(0, None)
 
     def clear_changes(self) -> None:
         """Forget what was added and is not committed."""
@@ -189,6 +197,21 @@ class EventStream:
     def _check(self) -> None:
         if self._closed:
             raise StoreClosedError(f"stream {self._stream_id!r} in bucket {self._bucket_id!r} is closed; open it again")
+
+
+class EventStream(WorkingCopy):
+    """The events of one stream, and a place to gather new ones. Used by one thread; a context manager.
+
+    Leaving the `with` block closes the stream; what was not committed is gone with it.
+    """
+
+    def commit_changes(self, commit_id: uuid.UUID | None = None) -> Commit | None:
+        """Store what was added as one commit; `None` when there was nothing, or a hook refused it.
+
+        Give a `commit_id` to make trying again harmless: `DuplicateCommitError` says that it was stored.
+        `ConcurrencyError`: others were first; what they committed has been read, what was added is kept.
+        """
+        return run(self.committing(commit_id))
 
     def __enter__(self) -> EventStream:
         return self

@@ -19,6 +19,7 @@ FORBIDDEN = {
     "errors": {"fsstore"},
     "model": {"fsstore"},
     "engine": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch", "fsstore.serialization"},
+    "steps": {"fsstore"},
     "hooks": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
     "stream": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
     "store": {"fsstore.engines", "fsstore.wireup", "fsstore.dispatch"},
