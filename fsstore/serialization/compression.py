@@ -40,7 +40,7 @@ class CompressedSerializer:
     ) -> None:
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"algorithm must be one of {sorted(_ALGORITHMS)}, not {algorithm!r}")
-        self._inner = inner
+        self.inner = inner
         self._algorithm = _ALGORITHMS[algorithm]
         self._level = level
         self._min_bytes = min_bytes
@@ -49,7 +49,7 @@ class CompressedSerializer:
             _zstandard()
 
     def dumps(self, value: Any, /) -> bytes:
-        data = self._inner.dumps(value)
+        data = self.inner.dumps(value)
         if len(data) < self._min_bytes:
             return data
         if self._algorithm == _ZSTD:
@@ -61,12 +61,12 @@ class CompressedSerializer:
 
     def loads(self, data: bytes, /) -> Any:
         if data[:2] != _MARK:
-            return self._inner.loads(data)
+            return self.inner.loads(data)
         try:
             plain = self._decompress(data[2:3], data[3:])
         except (ValueError, zlib.error) as error:
             raise SerializationError(f"a compressed payload is damaged: {error}") from error
-        return self._inner.loads(plain)
+        return self.inner.loads(plain)
 
     def _decompress(self, algorithm: bytes, data: bytes) -> bytes:
         if algorithm == bytes([_ZLIB]):

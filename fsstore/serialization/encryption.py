@@ -57,7 +57,8 @@ class EncryptedSerializer:
         except ImportError as error:
             raise ImportError("encryption needs the package cryptography: pip install 'fsstore[encryption]'") from error
         keys = _checked_keys(keys)
-        self._inner = inner
+        self.inner = inner
+        self.keys = keys
         self._allow_plain = allow_plain
         self._not_authentic = InvalidTag
         self._ciphers = {key_id: AESGCM(bytes(key)) for key_id, key in keys.keys.items()}
@@ -67,12 +68,12 @@ class EncryptedSerializer:
 
     def dumps(self, value: Any, /) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
-        return self._prefix + nonce + self._active.encrypt(nonce, self._inner.dumps(value), self._prefix)
+        return self._prefix + nonce + self._active.encrypt(nonce, self.inner.dumps(value), self._prefix)
 
     def loads(self, data: bytes, /) -> Any:
         if data[:2] != _MARK:
             if self._allow_plain:
-                return self._inner.loads(data)
+                return self.inner.loads(data)
             raise SerializationError(
                 "what is stored is not encrypted, but this store is opened with keys: allow_plain=True reads it"
             )
@@ -87,7 +88,7 @@ class EncryptedSerializer:
         except (self._not_authentic, ValueError):
             # Said in one way for every cause, so that nobody learns from trying.
             raise SerializationError(f"what is stored does not authenticate with the key {key_id!r}") from None
-        return self._inner.loads(plain)
+        return self.inner.loads(plain)
 
 
 def _checked_keys(keys: bytes | Mapping[str, bytes] | Keys) -> Keys:

@@ -91,6 +91,10 @@ class TypeRegistry:
         """The type that stored data means by `name`; `None`: nobody registered it."""
         return self._by_name.get(name)
 
+    def names(self) -> list[tuple[str, RegisteredType]]:
+        """Every name and alias with its type, in the order in which they were registered."""
+        return list(self._by_name.items())
+
     def build(self, name: str, members: Mapping[str, Any]) -> Any:
         """An instance from stored members. Members that are absent take the class's defaults, so that fields
         can be added; a member that the class does not have is an error, so that nothing is lost unseen."""

@@ -1,0 +1,9 @@
+"""What NEventStore and JOliver EventStore, the C# libraries, stored as bytes: read, and written in their JSON."""
+
+from __future__ import annotations
+
+from fsstore.serialization.neventstore.forms import Form, Notation
+from fsstore.serialization.neventstore.mongo import MongoValues
+from fsstore.serialization.neventstore.payloads import NEventStorePayloads
+
+__all__ = ["Form", "MongoValues", "NEventStorePayloads", "Notation"]
