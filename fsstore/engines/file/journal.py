@@ -157,7 +157,7 @@ class Journal:
             if offset + format.RECORD_HEADER_BYTES > len(data):
                 data, start, offset = self._chunk(file, position, end), position, 0
             header = format.read_header(data, offset, self._seed)
-            if header is not None and header.position == position and header.end <= file.end:
+            if header is not None and header.position == position and header.end < file.end:
                 if header.kind not in format.KINDS or header.flags:
                     raise StorageError(
                         f"journal {self.path(file.base)} has a record of kind {header.kind} with flags "

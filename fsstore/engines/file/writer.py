@@ -309,7 +309,7 @@ class Writer:
         tail = control.get(TAIL)
         total = sum(record.length_bytes for record in plan.records)
         file = journal.file_at(tail)
-        if file is None or tail < file.first or tail + total > file.end:
+        if file is None or tail < file.first or tail + total >= file.end:
             tail = self._roll(tail, total)
         token = control.get(NEXT_TOKEN)
         lag = min(tail - control.get(SYNCED), format.MAX_LAG)
@@ -358,7 +358,8 @@ class Writer:
         file = journal.file_at(previous_end - 1)
         if file is None:
             raise StorageError(f"position {previous_end} is in no journal file of {self._store}")
-        needed = format.JOURNAL_HEADER_BYTES + _HEADER + needed_bytes
+        # One byte more, because no record ends where its file does: see docs/file-format.md.
+        needed = format.JOURNAL_HEADER_BYTES + _HEADER + needed_bytes + 1
         size = min(file.size_bytes * 2, self._journal_bytes)
         size = max(size, -(-needed // 4096) * 4096)
         try:

@@ -1,0 +1,49 @@
+"""The log's files on the real disk: borders between them, and what is left of writers that were killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.control import TAIL
+from fsstore.model import EventMessage
+from fsstore.testing import first_attempt, next_attempt
+
+JOURNAL_BYTES = 8192
+
+
+def opened(path: Path) -> FileEngine:
+    engine = FileEngine(path, journal_bytes=JOURNAL_BYTES, background=False)
+    engine.initialize()
+    return engine
+
+
+def tail(engine: FileEngine) -> int:
+    return engine._control.get(TAIL)
+
+
+@pytest.mark.parametrize("left_bytes", range(-2, 3))
+def test_a_record_that_ends_at_or_near_the_end_of_its_file_is_followed_by_everybody(
+    tmp_path: Path, left_bytes: int
+) -> None:
+    one, other = opened(tmp_path / "a.store"), opened(tmp_path / "a.store")
+    last = one.commit(first_attempt("s"))
+    before = tail(one)
+    last = one.commit(next_attempt(last, events=[EventMessage(b"x" * 400)]))
+    record_bytes = tail(one) - before
+    filling = JOURNAL_BYTES - tail(one) - left_bytes - record_bytes + 400
+    one.commit(next_attempt(last, events=[EventMessage(b"x" * filling)]))
+    expected = list(one.get_from_checkpoint())
+    assert list(other.get_from_checkpoint()) == expected
+    expected.append(other.commit(first_attempt("t")))
+    assert list(one.get_from_checkpoint()) == expected
+    one.fold()
+    expected.append(one.commit(first_attempt("u")))
+    for engine in (other, one):
+        assert list(engine.get_from_checkpoint()) == expected
+        engine.close()
+    one = opened(tmp_path / "a.store")
+    assert list(one.get_from_checkpoint()) == expected
+    one.close()
