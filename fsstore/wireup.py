@@ -30,6 +30,7 @@ from fsstore.serialization import (
     TypeName,
     TypeRegistry,
 )
+from fsstore.serialization.neventstore import serializer as neventstore
 from fsstore.store import EventStore
 
 _Scheduler = type[SynchronousDispatchScheduler] | type[AsynchronousDispatchScheduler]
@@ -42,7 +43,7 @@ class Wireup:
         self._target: str | os.PathLike[str] = "memory:"
         self._options: dict[str, Any] = {}
         self._engine: PersistenceEngine | None = None
-        self._serializer: Serializer | None = None
+        self._serializer: Serializer | str | None = None
         self._types: list[type | TypeName | tuple[type, str]] = []
         self._compression: dict[str, Any] | None = None
         self._keys: bytes | Mapping[str, bytes] | Keys | None = None
@@ -103,8 +104,10 @@ class Wireup:
 
     # ---- serialization ----
 
-    def using_serializer(self, serializer: Serializer) -> Self:
-        """Another stored form than msgpack."""
+    def using_serializer(self, serializer: Serializer | str) -> Self:
+        """Another stored form than msgpack. `"neventstore_json"` allows writing into a store that NEventStore made."""
+        if isinstance(serializer, str) and serializer != neventstore.NAME:
+            raise ValueError(f"no serializer is called {serializer!r}; {neventstore.NAME!r} is the one with a name")
         self._serializer = serializer
         return self
 
@@ -209,6 +212,8 @@ class Wireup:
         serializer = self._serializer
         if serializer is None:
             serializer = MsgpackSerializer(TypeRegistry(*self._types))
+        elif isinstance(serializer, str):
+            serializer = neventstore.NEventStoreJson(TypeRegistry(*self._types))
         elif self._types:
             raise ValueError("types are registered with the serializer that is given, not beside it")
         if self._compression is not None:

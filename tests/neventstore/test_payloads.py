@@ -46,7 +46,7 @@ def test_the_payloads_of_a_sql_store_hold_what_was_put_in(name: str) -> None:
     for commit_id, headers, payload in stored:
         text = str(bson.binary.UUID(bytes_le=commit_id)) if isinstance(commit_id, bytes) else commit_id.lower()
         assert list(compared(by_id[text], *payloads.commit(headers, payload))) == []
-        assert payloads.form(headers) == payloads.form(payload) == SQLITE[name]
+        assert payloads.tree(headers)[0] == payloads.tree(payload)[0] == SQLITE[name]
 
 
 @pytest.mark.parametrize("name", SQLITE)

@@ -5,5 +5,6 @@ from __future__ import annotations
 from fsstore.serialization.neventstore.forms import Form, Notation
 from fsstore.serialization.neventstore.mongo import MongoValues
 from fsstore.serialization.neventstore.payloads import NEventStorePayloads
+from fsstore.serialization.neventstore.serializer import NEventStoreJson
 
-__all__ = ["Form", "MongoValues", "NEventStorePayloads", "Notation"]
+__all__ = ["Form", "MongoValues", "NEventStoreJson", "NEventStorePayloads", "Notation"]

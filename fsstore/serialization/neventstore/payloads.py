@@ -46,11 +46,11 @@ class NEventStorePayloads:
 
     def headers(self, data: bytes | None) -> dict[str, Any]:
         """The headers; none at all when nothing is stored."""
-        return self._objects.members_of(self._objects.unwrapped(self._tree(data)[1])) if data else {}
+        return self._objects.members_of(self._objects.unwrapped(self.tree(data)[1])) if data else {}
 
     def events(self, data: bytes) -> tuple[EventMessage, ...]:
         """The events, in their order."""
-        form, tree = self._tree(data)
+        form, tree = self.tree(data)
         tree = self._objects.unwrapped(tree)
         if form.notation is Notation.BSON:
             tree = bson_documents.elements(tree)
@@ -60,17 +60,14 @@ class NEventStorePayloads:
 
     def event(self, data: bytes) -> EventMessage:
         """One event that is stored by itself, as MongoDB holds those of a byte serializer."""
-        return self._event(self._tree(data)[1])
+        return self._event(self.tree(data)[1])
 
     def snapshot(self, data: bytes) -> Any:
         """The payload of a snapshot."""
-        return self._objects.value(self._tree(data)[1])
+        return self._objects.value(self.tree(data)[1])
 
-    def form(self, data: bytes) -> Form:
-        """The form that a payload is stored in."""
-        return self._tree(data)[0]
-
-    def _tree(self, data: bytes) -> tuple[Form, Any]:
+    def tree(self, data: bytes) -> tuple[Form, Any]:
+        """The form that bytes are stored in, and what they hold before it becomes values."""
         return forms.read(bytes(data), self.keys)
 
     def _event(self, stored: Any) -> EventMessage:
