@@ -22,7 +22,9 @@ from fsstore.stream import EventStream
 
 
 class Scheduler(Protocol):
-    """What delivers commits; `committed` is told of each one that this store stored."""
+    """What delivers commits once it was started; `committed` is told of each one that this store stored."""
+
+    def start(self) -> None: ...
 
     def committed(self, commit: Commit) -> None: ...
 
@@ -90,6 +92,7 @@ class EventStore(StoreRules):
         self, engine: PersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Scheduler | None = None
     ) -> None:
         super().__init__(engine, hooks, scheduler)
+        self._dispatching = False
 
     # ---- streams ----
 
@@ -153,6 +156,19 @@ class EventStore(StoreRules):
         commits = self._engine.get_from(bucket_id, stream_id, min_revision, max_revision)
         select = self._hooks.select
         return ((commit, select(commit)) for commit in commits)
+
+    # ---- dispatch ----
+
+    def start_dispatching(self) -> None:
+        """Begin to deliver, with what is undispatched; needed after `dispatch_to(…, start=False)` only.
+
+        Harmless when repeated, and without a scheduler.
+        """
+        with self._closing:
+            self._check()
+            if self._scheduler is not None and not self._dispatching:
+                self._dispatching = True
+                self._scheduler.start()
 
     # ---- the rest ----
 

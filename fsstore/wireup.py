@@ -52,6 +52,7 @@ class Wireup:
         self._scheduler: _Scheduler | None = None
         self._dispatcher: Dispatcher | None = None
         self._retry: Retry | None = None
+        self._start_dispatching = True
 
     @classmethod
     def init(cls) -> Self:
@@ -167,11 +168,15 @@ class Wireup:
         self._retry = retry
         return self if dispatcher is None else self.dispatch_to(dispatcher)
 
-    def dispatch_to(self, dispatcher: Dispatcher | Callable[..., Any]) -> Self:
-        """Who gets the commits; a plain function is wrapped. Without a scheduler, synchronously."""
+    def dispatch_to(self, dispatcher: Dispatcher | Callable[..., Any], *, start: bool = True) -> Self:
+        """Who gets the commits; a plain function is wrapped. Without a scheduler, synchronously.
+
+        Delivery starts when the store is built, or with `start=False` at `store.start_dispatching()`.
+        """
         if not isinstance(dispatcher, Dispatcher):
             dispatcher = DelegateMessageDispatcher(dispatcher)
         self._dispatcher = dispatcher
+        self._start_dispatching = start
         self._scheduler = self._scheduler or SynchronousDispatchScheduler
         return self
 
@@ -189,7 +194,8 @@ class Wireup:
             dispatcher = self._dispatcher or NullDispatcher()
             scheduler = self._scheduler(engine, dispatcher, select=hooks.select, retry=self._retry)
             store = EventStore(engine, hooks, scheduler)
-            scheduler.start()
+            if self._start_dispatching:
+                store.start_dispatching()
             return store
         except BaseException:
             engine.close()

@@ -1,201 +1,216 @@
 """When dispatchers are called: before a commit's caller goes on, or in a thread of the scheduler's own.
 
-A stored commit only wakes the scheduler. Delivery reads what is undispatched from the engine, in checkpoint
-order, marks each commit after it was delivered, and stays at one that cannot be delivered; so a commit may
-come twice, but none is passed over. NEventStore pushed commits after storing them, which could reorder them.
+A stored commit only wakes. Delivery reads what is undispatched, in checkpoint order, while it has the turn, so that
+over all threads and processes on a store one delivers at a time. NEventStore pushed commits after storing them,
+which could reorder them. What to do with each commit and after each failure is `delivery`'s; this module waits.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
+from fsstore.dispatch.delivery import DISPATCHER, Delivery, published_health
 from fsstore.dispatch.dispatchers import Dispatcher
+from fsstore.dispatch.following import Follower
+from fsstore.dispatch.policy import DispatchHealth, Retry, Verdict, describe
+from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
-from fsstore.errors import DispatchError, StoreClosedError
+from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
 from fsstore.model import Commit
 
 _log = logging.getLogger("fsstore.dispatch")
+_FIRST_WAIT_SECONDS = 0.001
+_LONGEST_WAIT_SECONDS = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How a failing dispatcher is tried again: waits double from the first to the longest, with jitter.
+class _Scheduler:
+    """What both have: delivery, the turn, and an end.
 
-    After `max_attempts` a synchronous scheduler gives up for this call; an asynchronous one goes on at the
-    longest wait.
+    `standby_seconds` is how often a process asks for the turn while another one delivers; `lease_seconds` how long
+    a host that died keeps it, where the engine cannot tell (on the file engine it ends with the process).
     """
-
-    initial_backoff_seconds: float = 0.05
-    max_backoff_seconds: float = 30.0
-    max_attempts: int = 3
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.initial_backoff_seconds <= self.max_backoff_seconds:
-            raise ValueError("0 <= initial_backoff_seconds <= max_backoff_seconds must hold")
-        if self.max_attempts < 1:
-            raise ValueError("max_attempts must be at least 1")
-
-    def wait_seconds(self, failures: int) -> float:
-        """How long to wait after so many failures in a row; between half of the doubled wait and all of it."""
-        longest = min(self.max_backoff_seconds, self.initial_backoff_seconds * 2.0 ** min(failures - 1, 32))
-        return longest * random.uniform(0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchHealth:
-    """How delivery goes: the commit it stands at and why, if it stands."""
-
-    failures: int = 0
-    failing_token: int | None = None
-    last_error: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        return not self.failures
-
-
-class _Delivery:
-    """Delivers what is undispatched, one commit after the other, one thread at a time."""
 
     def __init__(
         self,
         engine: PersistenceEngine,
         dispatcher: Dispatcher,
-        select: Callable[[Commit], Commit | None],
-        retry: Retry,
+        *,
+        select: Callable[[Commit], Commit | None] = lambda commit: commit,
+        retry: Retry | None = None,
+        lease_seconds: float = 10.0,
+        standby_seconds: float = 0.03,
     ) -> None:
         self._engine = engine
-        self._dispatcher = dispatcher
-        self._select = select
-        self._lock = threading.Lock()
-        self.retry = retry
-        self.health = DispatchHealth()
-        self.stopping = threading.Event()
+        self._delivery = Delivery(engine, dispatcher, select, retry or Retry())
+        self._turn = Turn(engine, DISPATCHER, lease_seconds)
+        self._standby_seconds = standby_seconds
+        self._keep_seconds = lease_seconds / 3
+        self._stopping = threading.Event()
+        self._started = False
 
-    def run(self, max_attempts: int | None) -> None:
-        """Deliver everything that is undispatched now. After `max_attempts` failures at one commit, raise."""
-        with self._lock:
-            for commit in self._engine.get_undispatched_commits():
-                self._deliver(commit, max_attempts)
-                if self.stopping.is_set():
-                    return
-                self._engine.mark_commit_as_dispatched(commit)
+    @property
+    def health(self) -> DispatchHealth:
+        """How delivery goes here; `published_health` tells how it goes in the process that delivers."""
+        return self._delivery.health
 
-    def _deliver(self, commit: Commit, max_attempts: int | None) -> None:
-        # A commit that the hooks hide from readers is hidden from dispatchers too.
-        selected = self._select(commit)
-        failures = 0
-        while selected is not None and not self.stopping.is_set():
-            try:
-                self._dispatcher.dispatch(selected)
-                break
-            except Exception as error:
-                failures += 1
-                self.health = DispatchHealth(failures, commit.checkpoint_token, f"{type(error).__name__}: {error}")
-                _log.warning("dispatching commit %s failed: %s", commit.checkpoint_token, error)
-                if max_attempts is not None and failures >= max_attempts:
-                    raise
-            self.stopping.wait(self.retry.wait_seconds(failures))
-        if failures and not self.stopping.is_set():
-            self.health = DispatchHealth()
+    def _settle(self, *, until: Verdict | None) -> Iterator[tuple[Commit, Verdict]]:
+        """Deliver or park what is undispatched now, and give each commit; while one fails, wait.
 
-    def close(self) -> None:
-        self._dispatcher.close()
+        With `until=STOP` a commit that reached its limit raises its error, otherwise it is tried again.
+        """
+        for commit in self._delivery.undispatched():
+            while (verdict := self._attempt(commit)) in (Verdict.AGAIN, Verdict.STOP):
+                if verdict is until and self._delivery.error is not None:
+                    raise self._delivery.error
+                self._wait(self._delivery.attempts.wait_seconds())
+            if verdict is None:
+                return
+            yield commit, verdict
+        self._delivery.all_settled()
+
+    def _attempt(self, commit: Commit) -> Verdict | None:
+        """One attempt while it is our turn; `None` when the scheduler ends."""
+        if self._stopping.is_set():
+            return None
+        self._turn.keep()
+        return self._delivery.attempt(commit)
+
+    def _wait(self, seconds: float) -> None:
+        while seconds > 0 and not self._stopping.wait(min(seconds, self._keep_seconds)):
+            seconds -= self._keep_seconds
+            self._turn.keep()
 
 
-class SynchronousDispatchScheduler:
-    """Delivers before the committing call returns.
+class SynchronousDispatchScheduler(_Scheduler):
+    """Delivers before the committing call returns; when another process has the turn, once that has delivered.
 
     `committed` raises `DispatchError`, which says that the commit is stored, when the dispatcher keeps
     failing. At the start what an earlier process left is delivered; that failing is logged and shown by
     `health`, and does not keep the store from opening.
     """
 
-    def __init__(
-        self,
-        engine: PersistenceEngine,
-        dispatcher: Dispatcher,
-        *,
-        select: Callable[[Commit], Commit | None] = lambda commit: commit,
-        retry: Retry | None = None,
-    ) -> None:
-        self._delivery = _Delivery(engine, dispatcher, select, retry or Retry())
-
-    @property
-    def health(self) -> DispatchHealth:
-        return self._delivery.health
+    _lock: threading.Lock
 
     def start(self) -> None:
-        try:
-            self._delivery.run(1)
-        except Exception as error:
-            _log.error("what is undispatched waits for the next commit: %s", error)
+        """Deliver what is left, once; from here on commits are delivered."""
+        self._lock = threading.Lock()
+        self._started = True
+        with self._lock:
+            try:
+                if self._turn.take():
+                    self._run_once_over()
+            except Exception as error:
+                _log.error("what is undispatched waits for the next commit: %s", error)
+            finally:
+                self._turn.give_back()
+
+    def _run_once_over(self) -> None:
+        for commit in self._delivery.undispatched():
+            if self._attempt(commit) in (None, Verdict.AGAIN, Verdict.STOP):
+                return
+        self._delivery.all_settled()
 
     def committed(self, commit: Commit) -> None:
+        """Return when `commit` is delivered, and all before it."""
+        if not self._started:
+            return
+        named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
         try:
-            self._delivery.run(self._delivery.retry.max_attempts)
+            with self._lock:
+                parked = self._deliver(commit)
         except Exception as error:
             raise DispatchError(
-                f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored, "
-                f"but delivery stands at checkpoint {self.health.failing_token}: {error}; the next commit tries again",
+                f"{named}, but delivery stands at checkpoint {self.health.failing_token}: {error}; "
+                "the next commit tries again",
                 commit,
             ) from error
+        if parked:
+            raise DispatchError(
+                f"{named}, but it could not be delivered and is parked: {self._delivery.error}", commit
+            ) from self._delivery.error
+
+    def _deliver(self, commit: Commit) -> bool:
+        """Whether the commit ended among the parked ones."""
+        pause = _FIRST_WAIT_SECONDS
+        while not self._turn.take():
+            if self._stopping.wait(pause) or self._delivery.is_settled(commit):
+                return False
+            self._check_other(commit)
+            pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
+        parked = False
+        try:
+            self._delivery.attempts.begin()
+            for settled, verdict in self._settle(until=Verdict.STOP):
+                parked |= verdict is Verdict.PARK and settled.checkpoint_token == commit.checkpoint_token
+        finally:
+            self._turn.give_back()
+        return parked
+
+    def _check_other(self, commit: Commit) -> None:
+        other = published_health(self._engine)
+        if other.stopped and other.failing_token is not None and other.failing_token <= commit.checkpoint_token:
+            self._delivery.attempts.health = other
+            raise RuntimeError(f"another process delivers and cannot: {other.last_error}")
 
     def close(self) -> None:
-        self._delivery.stopping.set()
+        self._stopping.set()
         self._delivery.close()
 
 
-class AsynchronousDispatchScheduler:
-    """Delivers in a thread of its own. A commit that cannot be delivered is tried again until it can."""
+class AsynchronousDispatchScheduler(_Scheduler):
+    """Delivers in a thread of its own. A commit that cannot be delivered is tried again until it can, or parked."""
 
-    def __init__(
-        self,
-        engine: PersistenceEngine,
-        dispatcher: Dispatcher,
-        *,
-        select: Callable[[Commit], Commit | None] = lambda commit: commit,
-        retry: Retry | None = None,
-    ) -> None:
-        self._delivery = _Delivery(engine, dispatcher, select, retry or Retry())
-        self._wanted = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fsstore dispatch", daemon=True)
-
-    @property
-    def health(self) -> DispatchHealth:
-        return self._delivery.health
+    _thread: threading.Thread
+    _follower: Follower
 
     def start(self) -> None:
-        self._wanted.set()
+        """Deliver what is left, and what will be committed by whatever process."""
+        self._started = True
+        self._follower = Follower(self._engine, self._stopping)
+        self._thread = threading.Thread(target=self._deliver_until_stopped, name="fsstore dispatch", daemon=True)
         self._thread.start()
 
     def committed(self, commit: Commit) -> None:
-        self._wanted.set()
+        """Wake the thread, where nothing else does."""
+        if self._started:
+            self._follower.committed()
 
-    def _run(self) -> None:
-        delivery, failures = self._delivery, 0
-        while not delivery.stopping.is_set():
-            self._wanted.wait()
-            self._wanted.clear()
+    def _deliver_until_stopped(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
             try:
-                delivery.run(None)
+                if self._turn.take():
+                    self._deliver_while_it_is_our_turn()
+                else:
+                    self._stopping.wait(self._standby_seconds)
                 failures = 0
             except StoreClosedError:
                 return
+            except LeaseLostError as error:
+                _log.warning("another process delivers now: %s", error)
+                self._turn.give_back()
             except Exception as error:  # the engine failed; shown, and tried again
                 failures += 1
-                delivery.health = DispatchHealth(failures, None, f"{type(error).__name__}: {error}")
+                self._delivery.attempts.health = DispatchHealth(failures, None, describe(error))
                 _log.warning("reading what is undispatched failed: %s", error)
-                delivery.stopping.wait(delivery.retry.wait_seconds(failures))
-                self._wanted.set()
+                self._turn.give_back()
+                self._stopping.wait(self._delivery.attempts.retry.wait_seconds(failures))
+        self._turn.give_back()
+
+    def _deliver_while_it_is_our_turn(self) -> None:
+        position = 0
+        while not self._stopping.is_set():
+            found = False
+            for settled, _ in self._settle(until=None):
+                found, position = True, settled.checkpoint_token
+            self._follower.wait(position, found=found, meanwhile=self._turn.keep)
 
     def close(self) -> None:
-        self._delivery.stopping.set()
-        self._wanted.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+        self._stopping.set()
+        if self._started:
+            self._follower.committed()
+            if self._thread is not threading.current_thread():
+                self._thread.join()
         self._delivery.close()
