@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol
 from uuid import UUID
 
+from fsstore.dispatch import Subscription, Subscriptions
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
@@ -93,6 +94,7 @@ class EventStore(StoreRules):
     ) -> None:
         super().__init__(engine, hooks, scheduler)
         self._dispatching = False
+        self._subscriptions = Subscriptions(engine, self._hooks.select)
 
     # ---- streams ----
 
@@ -170,6 +172,24 @@ class EventStore(StoreRules):
                 self._dispatching = True
                 self._scheduler.start()
 
+    def subscribe(
+        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | None = None, **options: Any
+    ) -> Subscription:
+        """The commits after `from_checkpoint` in checkpoint order, waiting for new ones, as an iterator.
+
+        It remembers under `name` (1 to 150 characters) what was acknowledged; `from_checkpoint` counts only
+        where nothing is remembered. `options` are the other keywords of
+        `fsstore.dispatch.Subscription`.
+        """
+        self._check()
+        return self._subscriptions.subscribe(name, from_checkpoint=from_checkpoint, bucket_id=bucket_id, **options)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """What is remembered under all names: `all`, `reset`, `delete`."""
+        self._check()
+        return self._subscriptions
+
     # ---- the rest ----
 
     @property
@@ -180,7 +200,9 @@ class EventStore(StoreRules):
         return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
 
     def close(self) -> None:
-        """Stop delivering, close the hooks and the engine. Harmless when repeated."""
+        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated."""
+        if not self._closed:
+            self._subscriptions.close()
         run(self.closing())
 
     def __enter__(self) -> EventStore:

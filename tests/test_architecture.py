@@ -22,7 +22,7 @@ FORBIDDEN = {
     "steps": {"fsstore"},
     "hooks": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
     "stream": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
-    "store": {"fsstore.engines", "fsstore.wireup", "fsstore.dispatch"},
+    "store": {"fsstore.engines", "fsstore.wireup"},
     "serialization": {"fsstore.engines", "fsstore.store", "fsstore.stream", "fsstore.wireup", "fsstore.dispatch"},
     "dispatch": {"fsstore.engines", "fsstore.store", "fsstore.wireup"},
     "engines": {"fsstore.store", "fsstore.stream", "fsstore.wireup", "fsstore.dispatch", "fsstore.cli"},

@@ -1,10 +1,11 @@
-"""Handing commits on: dispatchers, and the schedulers that call them at least once and in order."""
+"""Handing commits on, at least once and in order: schedulers push them to dispatchers, subscribers pull them."""
 
 from fsstore.dispatch.delivery import published_health
 from fsstore.dispatch.dispatchers import DelegateMessageDispatcher, Dispatcher, NullDispatcher
 from fsstore.dispatch.parking import PARKED_BUCKET, ParkedCommit, Parking
 from fsstore.dispatch.policy import DispatchHealth, Retry
 from fsstore.dispatch.schedulers import AsynchronousDispatchScheduler, SynchronousDispatchScheduler
+from fsstore.dispatch.subscriptions import Subscription, Subscriptions, SubscriptionState
 
 __all__ = [
     "PARKED_BUCKET",
@@ -16,6 +17,9 @@ __all__ = [
     "ParkedCommit",
     "Parking",
     "Retry",
+    "Subscription",
+    "SubscriptionState",
+    "Subscriptions",
     "SynchronousDispatchScheduler",
     "published_health",
 ]

@@ -1,0 +1,78 @@
+"""Where a subscription stands: what it has read, handed out and had acknowledged, and when that must be written down.
+
+Rules only: nothing here waits, reads or writes, so that threads and coroutines follow the same ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+# Commits that a filter passes over are worth a write only now and then.
+_PASSED_OVER = 1_000
+
+
+class Cursor:
+    """One reader's place in checkpoint order, `position` being the token up to which nothing has to come again."""
+
+    def __init__(self, position: int, acknowledge_every: int) -> None:
+        self.position = position
+        self.read_to = position
+        self._stored = position
+        self._unacknowledged: list[int] = []
+        self._acknowledged = 0
+        self._acknowledge_every = acknowledge_every
+
+    @property
+    def handed_out(self) -> bool:
+        """Whether commits were handed out that are not acknowledged yet."""
+        return bool(self._unacknowledged)
+
+    def passed_over(self, token: int) -> None:
+        """The commit at `token` is none of this reader's."""
+        self.read_to = token
+        if not self._unacknowledged:
+            self.position = token
+
+    def hand_out(self, token: int) -> None:
+        """The commit at `token` goes to the consumer."""
+        self.read_to = token
+        self._unacknowledged.append(token)
+
+    def acknowledge(self, token: int) -> None:
+        """All commits up to `token` are done with; `ValueError` when that one was not handed out."""
+        if token > self.position and token not in self._unacknowledged:
+            raise ValueError(f"the commit at checkpoint {token} was not handed out, so it cannot be acknowledged")
+        done = [handed_out for handed_out in self._unacknowledged if handed_out <= token]
+        del self._unacknowledged[: len(done)]
+        self._acknowledged += len(done)
+        self.position = self._unacknowledged[0] - 1 if self._unacknowledged else max(self.read_to, self.position)
+
+    def acknowledge_all(self) -> None:
+        """All commits that were handed out are done with."""
+        if self._unacknowledged:
+            self.acknowledge(self._unacknowledged[-1])
+
+    def must_be_stored(self, *, idle: bool = False) -> bool:
+        """Whether the position has to be written now: a batch is full, or there is time and something to write."""
+        if self._acknowledged >= (1 if idle else self._acknowledge_every):
+            return True
+        return self.position - self._stored >= _PASSED_OVER
+
+    def stored(self) -> None:
+        """The position was written."""
+        self._stored, self._acknowledged = self.position, 0
+
+
+def pack_position(position: int) -> bytes:
+    """The stored form of a position."""
+    return bytes(msgpack.packb({"position": position}))
+
+
+def unpack_position(value: bytes | None) -> int | None:
+    """The position in its stored form; `None` where there is none."""
+    if value is None:
+        return None
+    fields: dict[str, Any] = msgpack.unpackb(value)
+    return int(fields["position"])

@@ -1,0 +1,299 @@
+"""Subscriptions: from the past into the present, in checkpoint order, remembering what was acknowledged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fsstore import Commit, EventMessage, EventStore, LeaseLostError, StorageError, Wireup
+from fsstore.dispatch import PARKED_BUCKET, Parking
+from fsstore.errors import StorageUnavailableError
+from fsstore.testing import fill, first_attempt, next_attempt
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> Iterator[EventStore]:
+    with Wireup.init().using(tmp_path / "s").build() as store:
+        yield store
+
+
+def tokens(commits: object) -> list[int]:
+    return [commit.checkpoint_token for commit in commits]  # type: ignore[attr-defined]
+
+
+def caught_up(store: EventStore, name: str, **options: object) -> list[int]:
+    """What is there for that name now, acknowledged."""
+    with store.subscribe(name, timeout_seconds=0, **options) as subscription:
+        return tokens(subscription)
+
+
+class TestOneConsumer:
+    def test_the_past_and_then_what_is_committed(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=3)
+        subscription = store.subscribe("audit")
+        assert tokens(next(subscription) for _ in range(3)) == [1, 2, 3]
+        later = threading.Timer(0.05, lambda: fill(store.advanced, "b", commits=2))
+        later.start()
+        assert tokens(next(subscription) for _ in range(2)) == [4, 5]
+        later.join()
+
+    def test_what_was_acknowledged_does_not_come_again(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=4)
+        with store.subscribe("audit") as subscription:
+            assert tokens(next(subscription) for _ in range(3)) == [1, 2, 3]
+        # Nobody asked for the fourth, so the third may not have been dealt with.
+        assert caught_up(store, "audit") == [3, 4]
+        assert caught_up(store, "audit") == []
+
+    def test_names_are_independent_and_begin_where_they_are_told(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=4)
+        assert caught_up(store, "one") == [1, 2, 3, 4]
+        assert caught_up(store, "other", from_checkpoint=2) == [3, 4]
+        assert caught_up(store, "other", from_checkpoint=1) == []
+
+    def test_the_last_one_opened_reads(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=3)
+        first = store.subscribe("audit")
+        assert tokens([next(first), next(first)]) == [1, 2]
+        second = store.subscribe("audit")
+        assert next(second).checkpoint_token == 2
+        with pytest.raises(LeaseLostError, match="'audit'"):
+            next(first)
+
+    def test_an_abandoned_loop_leaves_the_name_free(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=3)
+        for commit in store.subscribe("audit"):
+            if commit.checkpoint_token == 2:
+                break
+        assert caught_up(store, "audit") == [2, 3]
+
+    def test_acknowledging_by_hand(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=5)
+        with store.subscribe("audit", auto_acknowledge=False) as subscription:
+            commits = [next(subscription) for _ in range(4)]
+            subscription.acknowledge(commits[1])
+            assert subscription.position == 2
+            with pytest.raises(ValueError, match="checkpoint 5 was not handed out"):
+                subscription.acknowledge(Commit.of(first_attempt("a"), 5))
+        assert caught_up(store, "audit") == [3, 4, 5]
+
+    def test_batches_are_written_when_they_are_full_and_at_the_end(self, file_store: EventStore) -> None:
+        fill(file_store.advanced, "a", commits=7)
+        subscription = file_store.subscribe("audit", acknowledge_every=3)
+        for _ in range(6):
+            next(subscription)
+        (state,) = file_store.subscriptions.all()
+        assert state.position == 3
+        subscription.close()
+        assert file_store.subscriptions.all()[0].position == 5
+
+    def test_closing_the_store_ends_a_waiting_loop(self, wireup: Wireup) -> None:
+        store = wireup.build()
+        seen: list[int] = []
+        consumer = threading.Thread(target=lambda: seen.extend(tokens(store.subscribe("audit"))))
+        fill(store.advanced, "a", commits=2)
+        consumer.start()
+        until = time.monotonic() + 20
+        while not store.subscriptions.all() or store.subscriptions.all()[0].position < 2:
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        store.close()
+        consumer.join(20)
+        assert seen == [1, 2]
+
+    def test_deleted_commits_do_not_hold_it_up(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=2)
+        assert caught_up(store, "audit") == [1, 2]
+        fill(store.advanced, "gone", commits=2)
+        store.advanced.delete_stream("default", "gone")
+        assert caught_up(store, "audit") == []
+        fill(store.advanced, "b")
+        assert caught_up(store, "audit") == [5]
+
+    def test_hooks_decide_what_a_subscriber_sees(self, wireup: Wireup) -> None:
+        class Hide:
+            def select_commit(self, commit: Commit) -> Commit | None:
+                return None if commit.stream_id == "hidden" else commit
+
+        with wireup.hook_into_pipeline_using(Hide()).build() as store:
+            for stream in ("a", "hidden", "b"):
+                store.commit(first_attempt(stream))
+            assert caught_up(store, "audit") == [1, 3]
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"from_checkpoint": -1}, ValueError),
+            ({"partitions": 0}, ValueError),
+            ({"acknowledge_every": True}, TypeError),
+        ],
+    )
+    def test_wrong_options_are_refused(self, store: EventStore, options: dict[str, int], error: type) -> None:
+        with pytest.raises(error):
+            store.subscribe("audit", **options)
+
+    def test_wrong_names_are_refused(self, store: EventStore) -> None:
+        for name in ("", "x" * 151):
+            with pytest.raises(ValueError, match=r"characters|empty"):
+                store.subscribe(name)
+
+
+class TestFilters:
+    def test_by_bucket_stream_and_event_type(self, store: EventStore) -> None:
+        class Unknown: ...
+
+        engine = store.advanced
+        fill(engine, "order-1")
+        fill(engine, "order-2", bucket_id="eu")
+        fill(engine, "cart-1")
+        engine.commit(first_attempt("order-3", events=[EventMessage({"$type": "Paid"}), EventMessage("text")]))
+        assert caught_up(store, "all") == [1, 2, 3, 4]
+        assert caught_up(store, "bucket", bucket_id="eu") == [2]
+        assert caught_up(store, "prefix", stream_prefix="order-") == [1, 2, 4]
+        assert caught_up(store, "both", stream_prefix="order-", bucket_id="default") == [1, 4]
+        assert caught_up(store, "class", event_types=[str]) == [4]
+        assert caught_up(store, "name", event_types=["Paid", "Other"]) == [4]
+        assert caught_up(store, "none", event_types=[Unknown]) == []
+
+    def test_dead_letters_come_only_to_who_asks_for_them(self, store: EventStore) -> None:
+        (commit,) = fill(store.advanced, "a")
+        Parking(store.advanced).park(commit, "no reason", 1)
+        assert caught_up(store, "all") == [1]
+        assert caught_up(store, "dead letters", bucket_id=PARKED_BUCKET) == [2]
+
+
+class TestManaging:
+    def test_listing_resetting_and_deleting(self, store: EventStore) -> None:
+        assert store.subscriptions.all() == []
+        fill(store.advanced, "a", commits=5)
+        caught_up(store, "b")
+        caught_up(store, "a", partitions=2)
+        listed = store.subscriptions.all()
+        assert [(state.name, state.partitions, state.position) for state in listed] == [("a", 2, 5), ("b", 1, 5)]
+        store.subscriptions.reset("b", 3)
+        assert caught_up(store, "b") == [4, 5]
+        store.subscriptions.delete("b")
+        assert [state.name for state in store.subscriptions.all()] == ["a"]
+        assert caught_up(store, "b") == [1, 2, 3, 4, 5]
+
+    def test_what_is_being_read_is_left_alone(self, store: EventStore) -> None:
+        fill(store.advanced, "a", commits=5)
+        subscription = store.subscribe("audit")
+        next(subscription), next(subscription)
+        for change in (store.subscriptions.reset, store.subscriptions.delete):
+            with pytest.raises(StorageUnavailableError, match="'audit' is being read"):
+                change("audit")
+        subscription.close()
+        store.subscriptions.delete("audit")
+        with pytest.raises(ValueError, match="no subscription 'audit'"):
+            store.subscriptions.reset("audit")
+
+    def test_an_engine_that_remembers_nothing_says_so(self, store: EventStore) -> None:
+        class Plain:
+            commit = None
+
+        with pytest.raises(StorageError, match="Plain cannot remember"):
+            EventStore(Plain()).subscribe("a")  # type: ignore[arg-type]
+
+
+class TestSeveralConsumers:
+    def test_partitions_share_the_streams_and_keep_their_order(self, store: EventStore) -> None:
+        heads = [store.advanced.commit(first_attempt(f"s{number}")) for number in range(20)]
+        for _ in range(20):
+            heads = [store.advanced.commit(next_attempt(head)) for head in heads]
+        seen: list[tuple[str, int]] = []
+        by_consumer: list[list[int]] = [[], [], []]
+
+        def consume(own: list[int]) -> None:
+            with store.subscribe("work", partitions=4, timeout_seconds=0.4) as subscription:
+                for commit in subscription:
+                    seen.append((commit.stream_id, commit.commit_sequence))
+                    own.append(commit.checkpoint_token)
+                    time.sleep(0.0002)
+
+        consumers = [threading.Thread(target=consume, args=(own,)) for own in by_consumer]
+        for consumer in consumers:
+            consumer.start()
+        for consumer in consumers:
+            consumer.join()
+        for stream in {head.stream_id for head in heads}:
+            assert [sequence for of, sequence in seen if of == stream] == list(range(1, 22))
+        assert sorted(token for own in by_consumer for token in own) == list(range(1, 421))
+
+    def test_the_number_of_partitions_stays(self, store: EventStore) -> None:
+        fill(store.advanced, "a")
+        caught_up(store, "work", partitions=4)
+        with pytest.raises(ValueError, match="'work' is read in 4 partitions, not 1"):
+            store.subscribe("work")
+
+    def test_acknowledging_by_hand_in_partitions(self, store: EventStore) -> None:
+        for number in range(10):
+            fill(store.advanced, f"s{number}", commits=2)
+        with store.subscribe("work", partitions=3, auto_acknowledge=False, timeout_seconds=0) as subscription:
+            got = []
+            for commit in subscription:
+                got.append(commit.checkpoint_token)
+                subscription.acknowledge(commit)
+        assert sorted(got) == list(range(1, 21))
+        assert caught_up(store, "work", partitions=3) == []
+
+
+CONSUMER = """
+import sys
+import fsstore
+store = fsstore.open(sys.argv[1])
+for commit in store.subscribe("audit", **eval(sys.argv[2])):
+    print(commit.checkpoint_token, flush=True)
+"""
+
+
+@pytest.fixture
+def consumers(file_store: EventStore) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    running = []
+
+    def start(**options: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", CONSUMER, str(file_store.advanced.path), repr(options)]  # type: ignore[attr-defined]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def lines(process: subprocess.Popen[str], count: int) -> list[int]:
+    assert process.stdout is not None
+    return [int(process.stdout.readline()) for _ in range(count)]
+
+
+class TestOtherProcesses:
+    def test_a_killed_consumer_is_followed_by_the_one_that_stands_by(
+        self, file_store: EventStore, consumers: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        fill(file_store.advanced, "a", commits=3)
+        first = consumers()
+        assert lines(first, 3) == [1, 2, 3]
+        second = consumers()
+        fill(file_store.advanced, "b", commits=2)
+        assert lines(first, 2) == [4, 5]
+        first.kill()
+        fill(file_store.advanced, "c", commits=2)
+        # The fifth comes again where its consumer was killed before it asked for the next one.
+        got = lines(second, 2)
+        assert got == [6, 7] or got + lines(second, 1) == [5, 6, 7]
+
+    def test_a_commit_reaches_a_subscriber_in_another_process(
+        self, file_store: EventStore, consumers: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        consumer = consumers(bucket_id="eu")
+        for number in range(1, 6):
+            fill(file_store.advanced, f"us{number}")
+            fill(file_store.advanced, f"eu{number}", bucket_id="eu")
+            assert lines(consumer, 1) == [2 * number]
