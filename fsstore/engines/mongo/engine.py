@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.read_concern import ReadConcern
@@ -18,14 +18,15 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from fsstore.engine import Lease
-from fsstore.engines.mongo import changing, delivery, layout, waiting, writing
+from fsstore.engines.mongo import changing, delivery, layout, neventstore, waiting, writing
 from fsstore.engines.mongo.calls import Conversation
 from fsstore.engines.mongo.documents import OurForm
 from fsstore.engines.mongo.driver import Driver
-from fsstore.engines.mongo.form import Form
+from fsstore.engines.mongo.form import Form, Pages, Reads
 from fsstore.engines.mongo.layout import Kind, Names
 from fsstore.engines.mongo.reading import NumberedReads
-from fsstore.errors import StoreClosedError
+from fsstore.engines.mongo.unnumbered import UnnumberedReads
+from fsstore.errors import StorageError, StoreClosedError
 from fsstore.model import (
     Commit,
     CommitAttempt,
@@ -37,16 +38,10 @@ from fsstore.model import (
     checked_stamp,
 )
 from fsstore.serialization import MsgpackSerializer, Serializer
+from fsstore.serialization.neventstore import MongoValues, NEventStorePayloads
 
+T = TypeVar("T")
 DEFAULT_DATABASE = "fsstore"
-
-
-class Pages(Protocol):
-    """A walk over commits."""
-
-    more: bool
-
-    def page(self) -> Conversation[list[Commit]]: ...
 
 
 class MongoEngine:
@@ -95,9 +90,12 @@ class MongoEngine:
         }
         self._driver = Driver(client, roles, write_concern)
         self._numbering = threading.Lock()
+        self._known = writing.Known()
         self._leases: set[Lease] = set()
         self._transactions = False
         self._kind = Kind.OURS
+        self._form: Form = OurForm(self._serializer)
+        self._reads: Reads = NumberedReads(self._form)
 
     # ---- opening and closing ----
 
@@ -105,11 +103,26 @@ class MongoEngine:
         """Find out whose documents these are; make the collections of a store of ours, and nothing in others'."""
         self._transactions = self._driver.run(layout.capabilities())
         kind = self._driver.run(layout.recognize(self._names))
-        self._kind = kind or Kind.OURS
-        if self._kind is Kind.OURS:
+        if kind is None or kind is Kind.OURS:
             self._driver.run(layout.found(), writing=True)
-        self._form: Form = OurForm(self._serializer)
-        self._reads = NumberedReads(self._form)
+            return
+        self._kind = kind
+        payloads = NEventStorePayloads.of(self._serializer)
+        values = MongoValues(payloads)
+        if kind is Kind.NEVENTSTORE:
+            sample = self._driver.run(neventstore.newest_commit())
+            self._form = neventstore.NEventStoreForm(values, payloads.types, sample)
+            self._reads = NumberedReads(self._form)
+        else:
+            self._reads = UnnumberedReads(values)
+
+    def _write(self, conversation: Conversation[T]) -> T:
+        self._check_writable()
+        return self._driver.run(conversation, writing=True)
+
+    def _check_writable(self) -> None:
+        if self._kind is not Kind.OURS:
+            raise StorageError(f"{self._kind.value} wrote this database, and it is opened for reading alone")
 
     def close(self) -> None:
         """Finish what was accepted, release the leases and let go of the connections."""
@@ -118,7 +131,7 @@ class MongoEngine:
     def drop(self) -> None:
         """Drop the collections of the store, then close."""
         try:
-            self._driver.run(layout.forget(self._kind), writing=True)
+            self._write(layout.forget(self._kind))
         except StoreClosedError:
             return
         self.close()
@@ -132,13 +145,14 @@ class MongoEngine:
     def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none. Several need a server with transactions."""
         with self._driver.open():
+            self._check_writable()
             documents = [self._form.document(attempt) for attempt in attempts]
             if not attempts:
                 return []
-            said = writing.store(self._form, attempts, documents, transactions=self._transactions)
+            said = writing.store(self._form, attempts, documents, self._known, transactions=self._transactions)
             # Threads of one process would only take the numbers from one another.
             with self._numbering:
-                numbers = self._driver.run(said, writing=True)
+                numbers = self._write(said)
             return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
 
     # ---- reads ----
@@ -182,8 +196,9 @@ class MongoEngine:
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         with self._driver.open():
+            self._check_writable()
             payload = self._form.snapshot_payload(snapshot.payload)
-            return self._driver.run(changing.add_snapshot(self._form, snapshot, payload), writing=True)
+            return self._write(changing.add_snapshot(self._form, snapshot, payload))
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
@@ -193,17 +208,17 @@ class MongoEngine:
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
-        self._driver.run(changing.mark(self._form.undispatched, commit.checkpoint_token), writing=True)
+        self._write(changing.mark(self._form.undispatched, commit.checkpoint_token))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream. A commit to it that is under way may end up as the first of a stream without
         beginning: delete streams that nobody writes to."""
         place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
-        self._driver.run(changing.bury(self._form, *place), writing=True)
+        self._write(changing.bury(self._form, *place))
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
-        self._driver.run(changing.bury(self._form, _bucket(bucket_id)), writing=True)
+        self._write(changing.bury(self._form, _bucket(bucket_id)))
 
     # ---- delivery ----
 
@@ -214,11 +229,11 @@ class MongoEngine:
     def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
         """Replace the value, with a lease only while that is held."""
         value = checked_checkpoint(value, checked_name(name))
-        self._driver.run(delivery.put_checkpoint(name, value, lease, transactions=self._transactions), writing=True)
+        self._write(delivery.put_checkpoint(name, value, lease, transactions=self._transactions))
 
     def delete_checkpoint(self, name: str) -> None:
         """Forget the value."""
-        self._driver.run(delivery.delete_checkpoint(checked_name(name)), writing=True)
+        self._write(delivery.delete_checkpoint(checked_name(name)))
 
     def get_checkpoint_names(self) -> list[str]:
         """The names that have a value, sorted."""
@@ -226,25 +241,25 @@ class MongoEngine:
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
         """The lease of `name` for `seconds` by the server's clock, or `None` while somebody holds it."""
-        lease = self._driver.run(delivery.acquire_lease(checked_name(name), seconds), writing=True)
+        lease = self._write(delivery.acquire_lease(checked_name(name), seconds))
         if lease is not None:
             self._leases.add(lease)
         return lease
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         """Hold it for `seconds` from now."""
-        self._driver.run(delivery.renew_lease(lease, seconds), writing=True)
+        self._write(delivery.renew_lease(lease, seconds))
 
     def release_lease(self, lease: Lease) -> None:
         """Let others have it."""
         with suppress(StoreClosedError):  # closing has released it
-            self._driver.run(delivery.release_leases([lease]), writing=True)
+            self._write(delivery.release_leases([lease]))
         self._leases.discard(lease)
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Wait until there may be a commit after `checkpoint_token`."""
         return waiting.wait_for_commits(
-            self._driver, checkpoint_token, timeout_seconds, change_streams=self._transactions
+            self._driver, self._reads.is_above, checkpoint_token, timeout_seconds, change_streams=self._transactions
         )
 
 

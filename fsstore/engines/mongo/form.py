@@ -1,4 +1,4 @@
-"""What differs between the documents of one writer and another's, as the conversations need to know it."""
+"""What differs between the documents of one writer and another's, as the conversations and the engine see it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from uuid import UUID
 
 from bson.binary import Binary
 
-from fsstore.engines.mongo.calls import Document
-from fsstore.model import Commit, CommitAttempt, Snapshot
+from fsstore.engines.mongo.calls import Conversation, Document
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
 
 class Form(Protocol):
@@ -46,4 +46,28 @@ class Form(Protocol):
 
     def stamped(self, start: datetime, end: datetime | None) -> Document:
         """The filter for `start <= commit_stamp < end`."""
+        ...
+
+
+class Pages(Protocol):
+    """A walk over commits. Ask for pages as long as there is `more`; one may be empty."""
+
+    more: bool
+
+    def page(self) -> Conversation[list[Commit]]:
+        """The next commits."""
+        ...
+
+
+class Reads(Protocol):
+    """The questions that a store answers, in the words of `PersistenceEngine`."""
+
+    def stream(self, bucket_id: str, stream_id: str, low: int, high: int | None) -> Pages: ...
+    def checkpoints(self, after: int, to: int | None, bucket_id: str | None) -> Pages: ...
+    def dates(self, start: datetime, end: datetime | None, bucket_id: str | None) -> Pages: ...
+    def undispatched(self) -> Pages: ...
+    def snapshot(self, bucket_id: str, stream_id: str, high: int | None) -> Conversation[Snapshot | None]: ...
+    def heads(self, bucket_id: str, threshold: int) -> Conversation[list[StreamHead]]: ...
+    def is_above(self, number: int) -> Conversation[bool]:
+        """Whether there is a commit after this one."""
         ...

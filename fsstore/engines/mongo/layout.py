@@ -19,7 +19,8 @@ from fsstore.errors import StorageError
 COMMITS, SNAPSHOTS, STREAMS, OWN, DATABASE = "commits", "snapshots", "streams", "own", "database"
 MARK = "store"
 FORMAT = 1
-PAGE = 128
+PAGE = 500
+MOST = (1 << 63) - 1
 
 # GUIDs have two forms, so they are told apart here and not by the driver; C# knows times that Python does not.
 CODEC: CodecOptions[Any] = CodecOptions(
@@ -48,8 +49,8 @@ class Kind(enum.Enum):
     """Whose documents they are."""
 
     OURS = "fsstore"
-    NEVENTSTORE = "NEventStore 5 and later"
-    JOLIVER = "JOliver EventStore 3"
+    NEVENTSTORE = "NEventStore 5 or later"
+    UNNUMBERED = "JOliver EventStore 3 or NEventStore 4"
 
 
 def recognize(names: Names) -> Conversation[Kind | None]:
@@ -71,7 +72,7 @@ def recognize(names: Names) -> Conversation[Kind | None]:
         return None
     commits = yield find(COMMITS, {}, fields=["CommitSequence"], limit=1)
     if commits and isinstance(commits[0]["_id"], dict):
-        return Kind.JOLIVER
+        return Kind.UNNUMBERED
     return Kind.NEVENTSTORE
 
 

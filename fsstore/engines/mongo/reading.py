@@ -12,10 +12,8 @@ from bson import MinKey
 
 from fsstore.engines.mongo.calls import Conversation, Document, aggregate, find
 from fsstore.engines.mongo.form import Form
-from fsstore.engines.mongo.layout import COMMITS, PAGE, SNAPSHOTS
+from fsstore.engines.mongo.layout import COMMITS, MOST, PAGE, SNAPSHOTS
 from fsstore.model import Commit, Snapshot, StreamHead
-
-_MOST = (1 << 63) - 1
 
 
 class Walk:
@@ -26,15 +24,14 @@ class Walk:
         self._form = form
         self._where = where
         self._key = key
-        self._after: Document = {}
 
     def page(self) -> Conversation[list[Commit]]:
         """The next commits."""
-        where = {"$and": [self._where, self._after]} if self._after else self._where
-        documents = yield find(COMMITS, where, sort=[(self._key, 1)], limit=PAGE)
+        documents = yield find(COMMITS, self._where, sort=[(self._key, 1)], limit=PAGE)
         self.more = len(documents) == PAGE
         if self.more:
-            self._after = {self._key: {"$gt": documents[-1][self._key]}}
+            after = {"$gt": documents[-1][self._key]}
+            self._where = {**self._where, self._key: {**self._where.get(self._key, {}), **after}}
         return [self._form.commit(document) for document in documents]
 
 
@@ -45,44 +42,47 @@ class NumberedReads:
         self._form = form
 
     def stream(self, bucket_id: str, stream_id: str, low: int, high: int | None) -> Walk:
-        where: Document = {"BucketId": bucket_id, "StreamId": stream_id}
+        where: Document = {**self._within(bucket_id), "StreamId": stream_id}
         if low > 1:
-            where["StreamRevisionTo"] = {"$gte": min(low, _MOST)}
+            where["StreamRevisionTo"] = {"$gte": min(low, MOST)}
         if high is not None:
-            where["StreamRevisionFrom"] = {"$lte": min(high, _MOST)}
-        return self._walk(where, "StreamRevisionFrom")
+            where["StreamRevisionFrom"] = {"$lte": min(high, MOST)}
+        return Walk(self._form, where, "StreamRevisionFrom")
 
     def checkpoints(self, after: int, to: int | None, bucket_id: str | None) -> Walk:
-        between = {"$gt": min(max(after, 0), _MOST)}
+        between = {"$gt": min(max(after, 0), MOST)}
         if to is not None:
-            between["$lte"] = min(max(to, 0), _MOST)
-        return self._walk({"_id": between, **self._bucket(bucket_id)})
+            between["$lte"] = min(max(to, 0), MOST)
+        return Walk(self._form, {"_id": between, **self._within(bucket_id)}, "_id")
 
     def dates(self, start: datetime, end: datetime | None, bucket_id: str | None) -> Walk:
-        return self._walk({**self._form.stamped(start, end), **self._bucket(bucket_id)})
+        return Walk(self._form, {**self._form.stamped(start, end), **self._within(bucket_id)}, "_id")
 
     def undispatched(self) -> Walk:
-        return self._walk(dict(self._form.undispatched))
+        return Walk(self._form, {**self._form.undispatched, **self._within(None)}, "_id")
 
-    def _walk(self, where: Document, key: str = "_id") -> Walk:
-        return Walk(self._form, {"$and": [where, self._form.live]}, key)
+    def is_above(self, number: int) -> Conversation[bool]:
+        return bool((yield find(COMMITS, {"_id": {"$gt": min(number, MOST)}}, fields=[], limit=1)))
 
-    @staticmethod
-    def _bucket(bucket_id: str | None) -> Document:
-        return {} if bucket_id is None else {"BucketId": bucket_id}
+    def _within(self, bucket_id: str | None) -> Document:
+        """The filter for a bucket's commits, or for all, without the numbers that have none."""
+        live = self._form.live
+        if bucket_id is None:
+            return live
+        return {**live, "BucketId": {"$eq": bucket_id, **live.get("BucketId", {})}}
 
     def snapshot(self, bucket_id: str, stream_id: str, high: int | None) -> Conversation[Snapshot | None]:
         def key(revision: object) -> Document:
             return {"BucketId": bucket_id, "StreamId": stream_id, "StreamRevision": revision}
 
         # Whole keys are compared, field by field: the index over `_id`, which every collection has, is enough.
-        between = {"$gt": key(MinKey()), "$lte": key(_MOST if high is None else min(high, _MOST))}
+        between = {"$gt": key(MinKey()), "$lte": key(MOST if high is None else min(high, MOST))}
         found = yield find(SNAPSHOTS, {"_id": between}, sort=[("_id", -1)], limit=1)
         return self._form.snapshot(found[0]) if found else None
 
     def heads(self, bucket_id: str, threshold: int) -> Conversation[list[StreamHead]]:
         """From the commits themselves, which the collection of heads may lag behind."""
-        here = {"$match": {"$and": [{"BucketId": bucket_id}, self._form.live]}}
+        here = {"$match": self._within(bucket_id)}
         ends = yield aggregate(COMMITS, here, _newest("$StreamId", "$StreamRevisionTo"))
         between = {"$match": {"_id": {"$gte": {"BucketId": bucket_id}, "$lt": {"BucketId": bucket_id + "\0"}}}}
         taken = yield aggregate(SNAPSHOTS, between, _newest("$_id.StreamId", "$_id.StreamRevision"))

@@ -13,6 +13,7 @@ that the commit is stored already, the others that somebody else took the place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from pymongo.errors import PyMongoError
@@ -25,14 +26,25 @@ from fsstore.engines.mongo.layout import COMMITS, STREAMS
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, StorageError
 from fsstore.model import CommitAttempt
 
-_STREAMS_A_QUERY = 100
 # A place that is taken is seen by the next check; only a stream that others keep deleting gets this far.
 _MOST_LOST = 10
 Place = tuple[str, str]
 
 
+@dataclass(slots=True)
+class Known:
+    """The highest number that this process has seen given out: the last one is not below."""
+
+    number: int = 0
+
+
 def store(
-    form: Form, attempts: Sequence[CommitAttempt], documents: Sequence[Document], *, transactions: bool
+    form: Form,
+    attempts: Sequence[CommitAttempt],
+    documents: Sequence[Document],
+    known: Known,
+    *,
+    transactions: bool,
 ) -> Conversation[list[int]]:
     """Insert `documents`, which are those of `attempts`: all of them or none. Gives their numbers."""
     if len(attempts) > 1 and not transactions:
@@ -44,11 +56,11 @@ def store(
     while True:
         try:
             if len(attempts) > 1:
-                yield Transaction(lambda: _checked_insert(form, attempts, documents))
+                yield Transaction(lambda: _checked_insert(form, attempts, documents, known))
             else:
                 if check:
                     yield from _check(form, attempts)
-                yield from _insert(documents)
+                yield from _insert(documents, known)
         except PyMongoError as error:
             hit = duplicate_index(error)
             if hit is None:
@@ -63,20 +75,17 @@ def store(
                     f"{named(attempts[position])} fits, and again and again its place is taken"
                 ) from error
             continue
+        known.number = documents[-1]["_id"]
         if form.keeps_heads and len(attempts) == 1:
             yield from _move_heads(attempts)
         return [document["_id"] for document in documents]
 
 
-def last_number() -> Conversation[int]:
-    """The last number that was given out, whatever became of its commit."""
-    found = yield find(COMMITS, {"_id": {"$gt": 0}}, fields=[], sort=[("_id", -1)], limit=1)
-    return int(found[0]["_id"]) if found else 0
-
-
-def _insert(documents: Sequence[Document]) -> Conversation[None]:
-    last = yield from last_number()
-    for number, document in enumerate(documents, last + 1):
+def _insert(documents: Sequence[Document], known: Known) -> Conversation[None]:
+    found = yield find(COMMITS, {"_id": {"$gt": known.number}}, fields=[], sort=[("_id", -1)], limit=1)
+    if found:
+        known.number = max(known.number, int(found[0]["_id"]))
+    for number, document in enumerate(documents, known.number + 1):
         document["_id"] = number
     if len(documents) == 1:
         yield call(COMMITS, "insert_one", documents[0])
@@ -84,9 +93,11 @@ def _insert(documents: Sequence[Document]) -> Conversation[None]:
         yield call(COMMITS, "insert_many", documents, ordered=True)
 
 
-def _checked_insert(form: Form, attempts: Sequence[CommitAttempt], documents: Sequence[Document]) -> Conversation[None]:
+def _checked_insert(
+    form: Form, attempts: Sequence[CommitAttempt], documents: Sequence[Document], known: Known
+) -> Conversation[None]:
     yield from _check(form, attempts)
-    yield from _insert(documents)
+    yield from _insert(documents, known)
     if form.keeps_heads:
         yield from _move_heads(attempts)
 
@@ -135,17 +146,12 @@ def _ends(attempts: Iterable[CommitAttempt]) -> Conversation[dict[tuple[str, str
     firsts: dict[Place, int] = {}
     for attempt in attempts:
         firsts.setdefault((attempt.bucket_id, attempt.stream_id), attempt.commit_sequence)
-    wanted = [
-        {"BucketId": bucket, "StreamId": stream, "CommitSequence": {"$in": [sequence - 1, sequence]}}
-        for (bucket, stream), sequence in firsts.items()
-    ]
     ends: dict[tuple[str, str, int], int] = {}
-    for start in range(0, len(wanted), _STREAMS_A_QUERY):
-        some = wanted[start : start + _STREAMS_A_QUERY]
-        where = some[0] if len(some) == 1 else {"$or": some}
-        fields = ["BucketId", "StreamId", "CommitSequence", "StreamRevisionTo"]
+    fields = ["CommitSequence", "StreamRevisionTo"]
+    for (bucket, stream), sequence in firsts.items():
+        where = {"BucketId": bucket, "StreamId": stream, "CommitSequence": {"$in": [sequence - 1, sequence]}}
         for each in (yield find(COMMITS, where, fields=fields)):
-            ends[each["BucketId"], each["StreamId"], each["CommitSequence"]] = each["StreamRevisionTo"]
+            ends[bucket, stream, each["CommitSequence"]] = each["StreamRevisionTo"]
     return ends
 
 

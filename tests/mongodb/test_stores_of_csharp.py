@@ -1,0 +1,298 @@
+"""Databases that the C# libraries wrote are read as they are, and nothing in them changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import bson
+import pytest
+from bson.binary import Binary
+from neventstore import ordering
+from neventstore.samples import DATA, differences, expected
+
+from fsstore import CommitAttempt, EventMessage, Snapshot, StorageError
+from fsstore.engine import PersistenceEngine
+from fsstore.engines import engine_for
+from fsstore.model import Commit
+
+NUMBERED = ["nes12-mongodb-legacy-guids", "nes12-mongodb-standard-guids"]
+SAMPLES = [*NUMBERED, "joliver32-mongodb"]
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def raw(name: str, collection: str) -> list[dict[str, Any]]:
+    return bson.decode_all((DATA / name / f"{collection}.bson").read_bytes())
+
+
+def load(database: Any, name: str, change: Change = lambda document: document) -> None:
+    """Put the sample's documents into the database, the commits changed."""
+    database.Commits.insert_many([change(each) for each in raw(name, "Commits")])
+    for collection in ("Snapshots", "Streams"):
+        database[collection].insert_many(raw(name, collection))
+
+
+@pytest.fixture
+def opened(url: str) -> Iterator[Callable[..., PersistenceEngine]]:
+    engines: list[PersistenceEngine] = []
+
+    def open_engine(**options: Any) -> PersistenceEngine:
+        engine = engine_for(url, **options)
+        engines.append(engine)
+        engine.initialize()
+        return engine
+
+    yield open_engine
+    for engine in engines:
+        engine.close()
+
+
+def content(database: Any) -> dict[str, Any]:
+    """Everything in the database, indexes too."""
+    return {
+        name: (list(database[name].find().sort("_id")), database[name].index_information())
+        for name in sorted(database.list_collection_names())
+    }
+
+
+def in_order(name: str) -> list[dict[str, Any]]:
+    """The expected commits as a reader meets them."""
+    commits = expected(name).commits
+    if name in NUMBERED:
+        return sorted(commits, key=lambda each: each["checkpoint_token"])
+    commits.sort(key=lambda each: stamp(each["commit_stamp"]))
+    return [{**commit, "checkpoint_token": place} for place, commit in enumerate(commits, 1)]
+
+
+def stamp(text: str) -> datetime:
+    """The stamp as MongoDB keeps it."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def check(found: list[Commit], wanted: list[dict[str, Any]]) -> None:
+    """Every field of every commit."""
+    assert len(found) == len(wanted)
+    for commit, line in zip(found, wanted, strict=True):
+        assert commit == Commit(
+            line["stream_id"],
+            line["stream_revision"],
+            UUID(line["commit_id"]),
+            line["commit_sequence"],
+            stamp(line["commit_stamp"]),
+            commit.headers,
+            commit.events,
+            line["bucket_id"],
+            line["checkpoint_token"],
+        )
+        assert list(differences(line["headers"], commit.headers)) == []
+        events = [{"body": event.body, "headers": event.headers} for event in commit.events]
+        assert list(differences(line["events"], events)) == []
+
+
+# ---- reading ----
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_commit_is_read_as_it_was_written(database: Any, opened: Any, name: str) -> None:
+    load(database, name)
+    engine, wanted = opened(), in_order(name)
+    check(list(engine.get_from_checkpoint()), wanted)
+    third = wanted[2]["checkpoint_token"]
+    check(list(engine.get_from_checkpoint(third)), wanted[3:])
+    check(list(engine.get_from_checkpoint(0, third)), wanted[:3])
+    check([next(engine.get_from_checkpoint(wanted[-2]["checkpoint_token"]))], wanted[-1:])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_stream_is_read_whole_and_in_part(database: Any, opened: Any, name: str) -> None:
+    load(database, name)
+    engine, wanted = opened(), in_order(name)
+    for bucket, stream in {(each["bucket_id"], each["stream_id"]) for each in wanted}:
+        lines = [each for each in wanted if (each["bucket_id"], each["stream_id"]) == (bucket, stream)]
+        check(list(engine.get_from(bucket, stream)), lines)
+        first = lines[0]["stream_revision"]
+        check(list(engine.get_from(bucket, stream, first + 1)), lines[1:])
+        check(list(engine.get_from(bucket, stream, 1, first)), lines[:1])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_buckets_and_dates_are_told_apart(database: Any, opened: Any, name: str) -> None:
+    load(database, name)
+    engine, wanted = opened(), in_order(name)
+    for bucket in {each["bucket_id"] for each in wanted}:
+        lines = [each for each in wanted if each["bucket_id"] == bucket]
+        check(list(engine.get_from_checkpoint(bucket_id=bucket)), lines)
+    stamps = sorted(stamp(each["commit_stamp"]) for each in wanted)
+    start, end = stamps[3], stamps[-3]
+    for low, high in ((start, end), (start - timedelta(microseconds=1), end), (start, end + timedelta(microseconds=1))):
+        check(
+            list(engine.get_from_date(low, high)),
+            [each for each in wanted if low <= stamp(each["commit_stamp"]) < high],
+        )
+    beginning = datetime.min.replace(tzinfo=UTC)
+    check(list(engine.get_from_date(beginning, datetime.max.replace(tzinfo=UTC))), wanted)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_snapshots_and_heads(database: Any, opened: Any, name: str) -> None:
+    load(database, name)
+    engine, wanted = opened(), expected(name)
+    newest: dict[tuple[str, str], int] = {}
+    for line in wanted.snapshots:
+        place = (line["bucket_id"], line["stream_id"])
+        snapshot = engine.get_snapshot(*place, line["stream_revision"])
+        assert snapshot is not None
+        assert snapshot == Snapshot(place[1], line["stream_revision"], snapshot.payload, place[0])
+        assert list(differences(line["payload"], snapshot.payload)) == []
+        newest[place] = max(newest.get(place, 0), line["stream_revision"])
+    ends: dict[tuple[str, str], int] = {}
+    for line in wanted.commits:
+        place = (line["bucket_id"], line["stream_id"])
+        ends[place] = max(ends.get(place, 0), line["stream_revision"])
+    for bucket in {bucket for bucket, _ in ends}:
+        heads = {head.stream_id: head for head in engine.get_streams_to_snapshot(bucket, 1)}
+        found = {stream: (head.head_revision, head.snapshot_revision) for stream, head in heads.items()}
+        assert found == {
+            stream: (end, newest.get((where, stream), 0))
+            for (where, stream), end in ends.items()
+            if where == bucket and end > newest.get((where, stream), 0)
+        }
+
+
+def test_what_was_dispatched_is_known_where_the_store_says_it(database: Any, opened: Any) -> None:
+    load(database, "joliver32-mongodb")
+    wanted = in_order("joliver32-mongodb")
+    check(list(opened().get_undispatched_commits()), [each for each in wanted if not each["dispatched"]])
+
+
+def test_a_store_of_neventstore_five_knows_what_was_dispatched(database: Any, opened: Any) -> None:
+    load(database, NUMBERED[0], lambda each: {**each, "Dispatched": each["_id"] % 3 == 0})
+    wanted = [each for each in in_order(NUMBERED[0]) if each["checkpoint_token"] % 3]
+    check(list(opened().get_undispatched_commits()), wanted)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_registered_classes_come_back_as_themselves(database: Any, url: str, name: str) -> None:
+    from fsstore import Wireup
+
+    load(database, name)
+    with Wireup.init().using(url).register_types((ordering.OrderPlaced, "Ordering.OrderPlaced")).build() as store:
+        bodies = [event.body for commit in store.advanced.get_from_checkpoint() for event in commit.events]
+    orders = [body for body in bodies if isinstance(body, ordering.OrderPlaced)]
+    lines = [event["body"] for line in in_order(name) for event in line["events"]]
+    placed = [body for body in lines if isinstance(body, dict) and body.get("$type") == "Ordering.OrderPlaced"]
+    assert [str(order.order_id) for order in orders] == [body["OrderId"] for body in placed]
+
+
+# ---- variants of the same documents ----
+
+
+def headers_as_document(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "Headers": dict(document["Headers"])}
+
+
+def headers_as_documents(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "Headers": [{"k": key, "v": value} for key, value in document["Headers"]]}
+
+
+def number_as_long(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "_id": bson.Int64(document["_id"])}
+
+
+def another_filler(document: dict[str, Any]) -> dict[str, Any]:
+    if document["Events"]:
+        return document
+    return {**document, "BucketId": "holes", "StreamId": f"holes.empty.{document['_id']}"}
+
+
+def both_guids(document: dict[str, Any]) -> dict[str, Any]:
+    if document["_id"] % 2:
+        return document
+    return {**document, "CommitId": Binary(UUID(bytes_le=bytes(document["CommitId"])).bytes, 4)}
+
+
+@pytest.mark.parametrize(
+    "change", [headers_as_document, headers_as_documents, number_as_long, another_filler, both_guids]
+)
+def test_every_variant_of_the_documents_is_read(database: Any, opened: Any, change: Change) -> None:
+    load(database, NUMBERED[0], change)
+    check(list(opened().get_from_checkpoint()), in_order(NUMBERED[0]))
+
+
+def test_payloads_of_a_byte_serializer_are_read(database: Any, opened: Any) -> None:
+    payload = b'{"Headers":{"a":1},"Body":{"$type":"A.B, C","N":1}}'
+
+    def as_bytes(document: dict[str, Any]) -> dict[str, Any]:
+        return {**document, "Events": [{**each, "Payload": payload} for each in document["Events"]]}
+
+    load(database, NUMBERED[0], as_bytes)
+    for commit in opened().get_from_checkpoint():
+        assert {(str(event.body), str(event.headers)) for event in commit.events} == {
+            ("{'$type': 'A.B, C', 'N': 1}", "{'a': 1}")
+        }
+
+
+def test_the_store_of_neventstore_four_has_buckets_and_no_numbers(database: Any, opened: Any) -> None:
+    def with_bucket(document: dict[str, Any]) -> dict[str, Any]:
+        key = document["_id"]
+        stream = str(UUID(bytes_le=bytes(key["StreamId"])))
+        return {**document, "_id": {"BucketId": "b", "StreamId": stream, "CommitSequence": key["CommitSequence"]}}
+
+    name = "joliver32-mongodb"
+    load(database, name, with_bucket)
+    engine, wanted = opened(), [{**each, "bucket_id": "b"} for each in in_order(name)]
+    check(list(engine.get_from_checkpoint()), wanted)
+    check(list(engine.get_from_checkpoint(bucket_id="b")), wanted)
+    assert list(engine.get_from_checkpoint(bucket_id="default")) == []
+
+
+def test_collections_may_have_other_names(database: Any, opened: Any) -> None:
+    database.orders_commits.insert_many(raw(NUMBERED[0], "Commits"))
+    check(list(opened(commits="orders_commits").get_from_checkpoint()), in_order(NUMBERED[0]))
+
+
+# ---- nothing changes ----
+
+
+def attempt(stream_id: str = "new", **fields: Any) -> CommitAttempt:
+    values: dict[str, Any] = {
+        "stream_revision": 1,
+        "commit_id": UUID(int=7),
+        "commit_sequence": 1,
+        "commit_stamp": datetime(2024, 5, 1, 12, 0, 0, 123456, UTC),
+        "headers": {},
+        "events": (EventMessage("made"),),
+    }
+    return CommitAttempt(stream_id, **{**values, **fields})
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_reading_changes_nothing_and_writing_is_refused(database: Any, opened: Any, name: str) -> None:
+    load(database, name)
+    before = deepcopy(content(database))
+    engine = opened()
+    commit = next(engine.get_from_checkpoint())
+    place = (commit.bucket_id, commit.stream_id)
+    for refused in (
+        lambda: engine.commit(attempt()),
+        lambda: engine.commit_many([attempt()]),
+        lambda: engine.add_snapshot(Snapshot(place[1], 1, "state", place[0])),
+        lambda: engine.mark_commit_as_dispatched(commit),
+        lambda: engine.delete_stream(*place),
+        engine.purge,
+        engine.drop,
+        lambda: engine.put_checkpoint("a", b"1"),
+        lambda: engine.acquire_lease("a", 10),
+    ):
+        with pytest.raises(StorageError, match=r"NEventStore|JOliver"):
+            refused()
+    list(engine.get_streams_to_snapshot(place[0], 0))
+    assert engine.wait_for_commits(0, 1.0) is True
+    assert engine.wait_for_commits(1_000, 0.01) is False
+    assert engine.get_checkpoint("a") is None
+    engine.close()
+    assert content(database) == before
