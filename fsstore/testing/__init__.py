@@ -2,7 +2,8 @@
 
 Subclass `EngineConformance` in a test module, say how your engine is opened, and pytest collects one test
 for every promise of `fsstore.engine.PersistenceEngine`. `EngineMachine` and the strategies are the parts it
-is made of. This package knows the protocol and no engine. It needs the extra:
+is made of. `SimulatedDisk` is a disk that loses what a power cut loses. This package knows the protocol and no
+engine. It needs the extra:
 ``pip install 'fsstore[testing]'``.
 """
 # ruff: noqa: E402 (what is missing has to be said before the imports that would fail on it)
@@ -24,12 +25,16 @@ from fsstore.testing.capabilities import Capabilities
 from fsstore.testing.conformance import EngineConformance
 from fsstore.testing.machine import EngineMachine
 from fsstore.testing.model import EngineModel
+from fsstore.testing.simulation import PowerCut, ProcessKilled, SimulatedDisk
 
 __all__ = [
     "Capabilities",
     "EngineConformance",
     "EngineMachine",
     "EngineModel",
+    "PowerCut",
+    "ProcessKilled",
+    "SimulatedDisk",
     "fill",
     "first_attempt",
     "next_attempt",
