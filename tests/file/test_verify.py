@@ -41,12 +41,29 @@ def _in_segment(sequence: int, within: int) -> Callable[[Path], None]:
     return damage
 
 
+def _in_the_folded_journal(path: Path) -> None:
+    engine = FileEngine(path)
+    engine.initialize()
+    fill(engine, "late", commits=1)
+    engine.close()
+    flip(journal_of(path), record(path, journal_of(path), "late", 1)[0] + 130)
+
+
 FOLDED = [
-    Case("a bit of the meta file", lambda p: flip(p / "store.meta", 20), "store.meta", "meta file", "the whole store", False),
+    Case(
+        "a bit of the meta file", lambda p: flip(p / "store.meta", 20),
+        "store.meta", "meta file", "the whole store", False,
+    ),
     Case("a bit of the control page", lambda p: flip(p / "control", 48), "control", "control page is damaged"),
     Case("no control page", lambda p: (p / "control").unlink(), "control", "control page is missing"),
-    Case("a bit of a segment's header", lambda p: flip(_segment(p), 30), "{b}.segment", "header", "nothing but the name", False),
-    Case("a bit of a record's header", _in_segment(2, 20), "{b}.segment", "damaged", "commit 2 of stream 'b' in", False),
+    Case(
+        "a bit of a segment's header", lambda p: flip(_segment(p), 30),
+        "{b}.segment", "header", "nothing but the name", False,
+    ),
+    Case(
+        "a bit of a record's header", _in_segment(2, 20),
+        "{b}.segment", "damaged", "commit 2 of stream 'b' in", False,
+    ),
     Case("a bit of a record's body", _in_segment(3, 130), "{b}.segment", "damaged", "commit 3 of stream 'b' in", False),
     Case("a bit of the last record", _in_segment(5, 130), "{b}.segment", "damaged", "commit 5 of stream 'b' in", False),
     Case(
@@ -60,7 +77,10 @@ FOLDED = [
         "{b}.segment", "damaged", "commits 3 to 5 of stream 'b' in", False,
     ),
     Case("an empty segment", lambda p: cut(_segment(p), 0), "{b}.segment", "header", "commits 1 to 5 of ", False),
-    Case("no segment", lambda p: _segment(p).unlink(), "{b}.segment", "missing", "commits 1 to 5 of stream 'b' in", False),
+    Case(
+        "no segment", lambda p: _segment(p).unlink(),
+        "{b}.segment", "missing", "commits 1 to 5 of stream 'b' in", False,
+    ),
     Case(
         "a bit of a snapshot", lambda p: flip(file_of(p, "b", "snapshots"), -3),
         "{b}.snapshots", "damaged", "snapshots of stream 'b' in", False,
@@ -75,15 +95,24 @@ FOLDED = [
     Case("a bit of .ids' header", lambda p: flip(file_of(p, "long", "ids"), 20), "{long}.ids", "index beside"),
     Case("a bit of the heads' header", lambda p: flip(p / "heads.index", 15), "heads.index", "damaged or too old"),
     Case("no heads", lambda p: (p / "heads.index").unlink(), "heads.index", "missing"),
-    Case("a bit of the commits' header", lambda p: flip(p / "commits.index", 18), "commits.index", "damaged or too old"),
+    Case(
+        "a bit of the commits' header", lambda p: flip(p / "commits.index", 18),
+        "commits.index", "damaged or too old",
+    ),
     Case("no commits.index", lambda p: (p / "commits.index").unlink(), "commits.index", "missing"),
-    Case("a bit of an entry", lambda p: flip(p / "commits.index", 128 + 48 * 6 + 5), "commits.index", "an entry is damaged"),
+    Case(
+        "a bit of an entry", lambda p: flip(p / "commits.index", 128 + 48 * 6 + 5),
+        "commits.index", "an entry is damaged",
+    ),
     Case("commits.index cut", lambda p: cut(p / "commits.index", 128 + 48 * 6), "commits.index", "damaged or too old"),
     Case(
         "a bit of a dispatch slot", lambda p: flip(p / "dispatch" / "default.checkpoint", 6),
         "default.checkpoint", "slot is damaged", "nothing; commits may be dispatched again",
     ),
-    Case("a bit of a folded record", lambda p: flip(journal_of(p), 700), ".journal", "damaged", "nothing: all of it is folded"),
+    Case(
+        "a bit of a folded record", _in_the_folded_journal,
+        ".journal", "damaged", "nothing: all of it is folded",
+    ),
 ]  # fmt: skip
 
 

@@ -196,7 +196,7 @@ class FileEngine(FileDelivery):
                     heads.open(at_least_folded=verdict.folded)
                     commits.open(at_least_folded=verdict.folded)
                 except StaleIndexError:
-                    unfolded = (header for header, _ in journal.walk(verdict.folded, verdict.tail))
+                    unfolded = journal.walk(verdict.folded, verdict.tail)
                     rebuild_indexes(disk, path, seed, heads, commits, verdict.folded, verdict.first_token, unfolded)
                 control.reset(
                     epoch=control.lower_bound(EPOCH) + 1,

@@ -8,7 +8,7 @@ One process folds at a time. This module writes segments and indexes and judges 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsstore.engines.file import format, segments
@@ -186,7 +186,7 @@ class Fold:
             if group.reset:
                 self._heads.put(format.Head(key, 0, 0, 0, 0, 0, 0, 0))
             return
-        head = known or format.Head(key, 0, 0, 0, 0, 0, 0, format.bucket_mark(group.bucket_id))
+        head = known or self._files.measured(segments.Stream.of(group.bucket_id, group.stream_id))
         if group.commits:
             last = group.commits[-1][0]
             head.segment_bytes = last.place + last.length_bytes
@@ -227,19 +227,17 @@ class Fold:
         if place == len(header):
             parts.insert(0, memoryview(header))
             place = 0
-        handle = self._open(path, self._files.directory(key), create=place == 0)
+        handle = self._open(path, self._files.directory(key))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._disk.write(handle, data, place)
         self._keep(handle, path)
 
-    def _open(self, path: str, directory: str, *, create: bool) -> int:
+    def _open(self, path: str, directory: str) -> int:
+        """The stream's file. One that is missing leaves a hole before what is written now: damage, said on reading,
+        which must not keep the other streams from being folded."""
         try:
             handle = self._disk.open(path, write=True)
         except FileNotFoundError:
-            if not create:
-                raise CorruptionError(
-                    "a stream's file is missing", path=path, repair=f"fsstore repair {self._store}"
-                ) from None
             try:
                 handle = self._disk.open(path, write=True, create=True)
             except FileNotFoundError:
@@ -265,31 +263,43 @@ class Fold:
                 self._directories.add(self._files.directory(key))
 
     def _index(self, key: bytes, group: _Group, head: format.Head) -> None:
-        """Extend the stream's indexes by the new commits; made anew where they do not reach up to them."""
+        """Extend the stream's indexes by the new commits; made anew where they do not reach up to them.
+
+        A damaged segment gets none: reading it says so, and the other streams are folded all the same.
+        """
         headers = [header for header, _ in group.commits]
-        first = headers[0].sequence
         stream = segments.Stream.of(group.bucket_id, group.stream_id)
+        index, ids = self._open_index(key, INDEX), self._open_index(key, IDS)
 
         def whole() -> list[format.RecordHeader]:
             return [header for header, _ in self._files.records(stream, head.segment_bytes)]
 
-        index = self._open_index(key, INDEX)
-        offset = format.INDEX_HEADER_BYTES + (first - 1) * format.STREAM_INDEX_ENTRY_BYTES
-        indexed = headers
+        try:
+            self._extend_index(index, key, headers, whole)
+            IdIndex(self._disk, self._files.path(key, IDS), self._seed).extend(
+                headers[0].sequence,
+                [one.commit_id for one in headers],
+                lambda: (one.commit_id for one in whole()),
+                ids,
+            )
+        except CorruptionError:
+            self._disk.truncate(index, 0)
+            self._disk.truncate(ids, 0)
+        finally:
+            self._keep(index, self._files.path(key, INDEX))
+            self._keep(ids, self._files.path(key, IDS))
+
+    def _extend_index(
+        self, index: int, key: bytes, headers: list[format.RecordHeader], whole: Callable[[], list[format.RecordHeader]]
+    ) -> None:
+        offset = format.INDEX_HEADER_BYTES + (headers[0].sequence - 1) * format.STREAM_INDEX_ENTRY_BYTES
         if self._disk.size(index) < offset:
             header = format.pack_file_header("index", self._seed, [key], format.INDEX_HEADER_BYTES)
             self._disk.write(index, header, 0)
-            indexed, offset = whole(), format.INDEX_HEADER_BYTES
+            headers, offset = whole(), format.INDEX_HEADER_BYTES
         pack = format.STREAM_INDEX_ENTRY.pack
-        entries = [pack(one.place, one.length_bytes, one.revision, one.commit_id) for one in indexed]
+        entries = [pack(one.place, one.length_bytes, one.revision, one.commit_id) for one in headers]
         self._disk.write(index, b"".join(entries), offset)
-        self._keep(index, self._files.path(key, INDEX))
-
-        ids = self._open_index(key, IDS)
-        IdIndex(self._disk, self._files.path(key, IDS), self._seed).extend(
-            first, [one.commit_id for one in headers], lambda: (one.commit_id for one in whole()), ids
-        )
-        self._keep(ids, self._files.path(key, IDS))
 
     def _open_index(self, key: bytes, kind: str) -> int:
         self._directories.add(self._files.directory(key))

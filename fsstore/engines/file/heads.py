@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
+from fsstore.errors import CorruptionError
 
 _FIRST_CAPACITY = 1024
 _PROBE_SLOTS = 4
@@ -144,15 +145,26 @@ class Heads:
         self._disk.close(old)
 
     def all(self) -> Iterator[format.Head]:
-        """Every slot that holds a stream, in no order that means anything."""
+        """Every slot that holds a stream, in no order that means anything; `CorruptionError` at a damaged one."""
+        for number, head in self.slots():
+            if head is None:
+                raise CorruptionError(
+                    "a slot of the table of heads is damaged",
+                    path=self._path,
+                    offset_bytes=format.INDEX_HEADER_BYTES + number * format.HEAD_BYTES,
+                    expected="a stream's head",
+                    repair=f"fsstore repair {self._store}",
+                )
+            yield head
+
+    def slots(self) -> Iterator[tuple[int, format.Head | None]]:
+        """The number of every used slot and what it holds: `None` where that is damaged."""
         for first in range(0, self.capacity, _SCAN_SLOTS):
             slots = min(_SCAN_SLOTS, self.capacity - first)
             data = self._read(first, slots)
             for offset in range(0, len(data) - format.HEAD_BYTES + 1, format.HEAD_BYTES):
                 if data[offset : offset + format.HEAD_BYTES] != _EMPTY:
-                    head = format.read_head(data, offset, self._seed)
-                    if head is not None:
-                        yield head
+                    yield first + offset // format.HEAD_BYTES, format.read_head(data, offset, self._seed)
 
     def mark_folded(self, position: int, next_token: int) -> None:
         """Note that the table now covers everything folded below `position`."""

@@ -7,6 +7,7 @@ the look is repeated. Damage is `CorruptionError`, never a shorter answer.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -89,9 +90,9 @@ class Reader:
             except CorruptionError:
                 # A fold or delete in another process may have replaced the file under the reader.
                 with self._mutex:
-                    before = self._view.folded
+                    before = self._view.folded, self._view.tail.end
                     self._refresh()
-                    if self._view.folded == before:
+                    if (self._view.folded, self._view.tail.end) == before:
                         raise
         raise CorruptionError(
             f"the files of {stream} do not hold what the store's indexes say",
@@ -108,10 +109,9 @@ class Reader:
             end = folded.segment_bytes
             if end and tail is not None and tail.entries:
                 end = min(end, tail.entries[0].place)
-        if end:
-            last = folded.revision
-            if min_revision <= last:
-                yield from self._folded_stream(stream, end, min_revision, max_revision, after)
+        # A head without a sequence is that of a damaged segment: reading it says where.
+        if end and (min_revision <= folded.revision or not folded.sequence):
+            yield from self._folded_stream(stream, end, min_revision, max_revision, after)
         entries = [entry for entry in entries if entry.sequence > after and entry.revision >= min_revision]
         yield from self._unfolded_stream(stream, entries, max_revision)
 
@@ -256,11 +256,7 @@ class Reader:
             except (MovedError, FileNotFoundError):
                 retries += 1
                 if retries > _MAX_RETRIES:
-                    raise CorruptionError(
-                        f"the commits after checkpoint {after} are not where commits.index says",
-                        path=self._view.commits.path,
-                        repair=f"fsstore repair {self._store}",
-                    ) from None
+                    raise self._page_damage(after + 1, last) from None
                 continue
             retries = 0
             for commit in page:
@@ -309,7 +305,8 @@ class Reader:
             raise MovedError
         wanted: dict[bytes, list[tuple[int, int, int]]] = {}
         for number, entry in enumerate(format.read_commits_entries(data)):
-            if entry.deleted or dates is not None:
+            # What says nothing that a record could prove, or too much to be read just to see, is proved first.
+            if entry.deleted or dates is not None or entry.length_bytes > _COALESCE_BYTES or entry.place >> 48:
                 if not format.commits_entry_is_whole(data, number * width, first + number, self._seed):
                     raise self._index_damage(first + number)
                 if entry.deleted or (dates is not None and not _within(entry.stamp_us, dates)):
@@ -350,6 +347,22 @@ class Reader:
                     continue
                 commits[token] = self._commit(header, body, bucket_id, stream_id, prefix)
             at = last
+
+    def _page_damage(self, first: int, last: int) -> CorruptionError:
+        """Why the commits of these tokens cannot be found: a bad entry, a missing segment, or an index cut short."""
+        last = min(last, first + self._options.page_commits - 1)
+        data = self._view.commits.read(first, last)
+        for number, entry in enumerate(format.read_commits_entries(data)):
+            offset = number * format.COMMITS_ENTRY_BYTES
+            if not format.commits_entry_is_whole(data, offset, first + number, self._seed):
+                return self._index_damage(first + number)
+            if not (entry.deleted or self._view.segments.has(entry.key)):
+                return CorruptionError(
+                    f"the segment with commit {entry.sequence} (checkpoint {first + number}) is missing",
+                    path=self._view.segments.path(entry.key, SEGMENT),
+                    repair=f"fsstore repair {self._store}",
+                )
+        return self._index_damage(first + len(data) // format.COMMITS_ENTRY_BYTES)
 
     def _index_damage(self, token: int) -> CorruptionError:
         offset = format.INDEX_HEADER_BYTES + (token - 1) * format.COMMITS_ENTRY_BYTES
@@ -436,7 +449,10 @@ class Reader:
                 stream = Stream.of(tail.bucket_id, tail.stream_id)
                 revision = view.head(stream)[1]
                 newest = max((entry.revision for entry in tail.snapshots), default=0)
-                unfolded.append((stream, revision, max(newest, view.folded_head(stream).snapshot_revision)))
+                known = view.folded_head(stream)
+                if known.snapshots_bytes and not known.snapshot_revision:
+                    self._say_damage(stream.key)
+                unfolded.append((stream, revision, max(newest, known.snapshot_revision)))
             touched = {stream.key for stream, _, _ in unfolded}
             folded = (
                 []
@@ -444,13 +460,15 @@ class Reader:
                 else [
                     head
                     for head in view.heads.all()
-                    if head.bucket == mark and head.segment_bytes and head.key not in touched
+                    if (head.bucket == mark or not head.bucket) and head.segment_bytes and head.key not in touched
                 ]
             )
         for stream, revision, snapshot_revision in unfolded:
             if revision and revision >= snapshot_revision + max_threshold:
                 yield StreamHead(bucket_id, stream.stream_id, revision, snapshot_revision)
         for head in folded:
+            if not head.sequence or (head.snapshots_bytes and not head.snapshot_revision):
+                self._say_damage(head.key)
             if head.revision >= head.snapshot_revision + max_threshold:
                 self._check_open()
                 try:
@@ -459,6 +477,15 @@ class Reader:
                     continue
                 if found_bucket == bucket_id:
                     yield StreamHead(bucket_id, stream_id, head.revision, head.snapshot_revision)
+
+    def _say_damage(self, key: bytes) -> None:
+        """Read the files of a stream that a rebuilt index knows to be damaged: `CorruptionError` says where."""
+        segments = self._view.segments
+        stream = Stream.of(*segments.names(key))
+        for kind in (SEGMENT, SNAPSHOTS):
+            with contextlib.suppress(FileNotFoundError):
+                for _ in segments.records(stream, segments.size_bytes(stream, kind), kind=kind):
+                    pass
 
 
 def _within(stamp_us: int, dates: tuple[int, int | None]) -> bool:

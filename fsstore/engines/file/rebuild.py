@@ -42,15 +42,16 @@ def rebuild_indexes(
     commits: CommitsIndex,
     folded: int,
     first_token: int,
-    unfolded: Iterable[format.RecordHeader],
+    unfolded: Iterable[tuple[format.RecordHeader, memoryview]],
 ) -> None:
     """Make both indexes anew, for a journal that goes on at `folded` with `first_token`; durable on return.
 
     `unfolded` are the journal's records from there on: what they will write again may be half written now.
-    Anything else that is not whole in a segment stays a part of it, so that reading that stream says so and
-    nothing is ever written over it; every other stream is as usable as before.
+    Anything else that is not whole in a segment stays a part of it, and its head has no sequence, so that reading
+    that stream says so and nothing is ever written over it; every other stream is as usable as before.
     """
-    begun = _first_unfolded(unfolded)
+    begun = _first_unfolded(unfolded, seed)
+    all_whole = True
     heads.create()
     commits.create()
     segments = Segments(disk, store, seed, max_handles=1)
@@ -76,6 +77,9 @@ def rebuild_indexes(
         head.segment_bytes = _end(disk, segments.path(key, SEGMENT), end, begun.get((key, format.COMMIT)))
         if not head.segment_bytes:
             continue
+        if head.segment_bytes > end:
+            head.token = head.revision = head.sequence = 0
+            all_whole = False
         with contextlib.suppress(CorruptionError):  # said when the stream is read
             head.bucket = format.bucket_mark(segments.names(key)[0])
         end = 0
@@ -83,9 +87,11 @@ def rebuild_indexes(
             end = record.place + record.length_bytes
             head.snapshot_revision = max(head.snapshot_revision, record.revision)
         head.snapshots_bytes = _end(disk, segments.path(key, SNAPSHOTS), end, begun.get((key, format.SNAPSHOT)))
+        if head.snapshots_bytes > end:
+            head.snapshot_revision = 0
         heads.put(head)
     next_token = max(last_token + 1, first_token)
-    _fill_holes(commits, seed, next_token - 1)
+    _fill_holes(commits, seed, next_token - 1, deleted=all_whole)
     heads.mark_folded(folded, next_token)
     commits.mark_folded(folded, next_token)
     heads.flush()
@@ -93,14 +99,19 @@ def rebuild_indexes(
     disk.flush_directory(store)
 
 
-def _first_unfolded(headers: Iterable[format.RecordHeader]) -> dict[tuple[bytes, int], int]:
-    """Where in each stream's file the journal goes on; 0 where it begins the file anew, or cannot tell."""
+def _first_unfolded(
+    records: Iterable[tuple[format.RecordHeader, memoryview]], seed: int
+) -> dict[tuple[bytes, int], int]:
+    """Where in each stream's file the journal goes on; 0 where it begins the file anew."""
     begun: dict[tuple[bytes, int], int] = {}
-    for header in headers:
+    for header, record in records:
         if header.kind == format.COMMIT:
             begun.setdefault((header.key, format.COMMIT), header.place if header.sequence > 1 else 0)
         elif header.kind == format.SNAPSHOT:
-            begun.setdefault((header.key, format.SNAPSHOT), 0)
+            if (header.key, format.SNAPSHOT) not in begun:
+                bucket_id, stream_id, _ = format.split_prefix(record[format.RECORD_HEADER_BYTES :])
+                first = len(format.segment_header(seed, bucket_id, stream_id, SNAPSHOTS))
+                begun[header.key, format.SNAPSHOT] = header.place if header.place > first else 0
         elif header.kind == format.DELETE_STREAM:
             begun.setdefault((header.key, format.COMMIT), 0)
             begun.setdefault((header.key, format.SNAPSHOT), 0)
@@ -136,8 +147,15 @@ def _end(disk: Disk, path: str, whole: int, begun: int | None) -> int:
         disk.close(handle)
 
 
-def _fill_holes(commits: CommitsIndex, seed: int, last_token: int) -> None:
-    """Tokens that no segment has were deleted, or are still in the journal, whose fold writes them again."""
+def _fill_holes(commits: CommitsIndex, seed: int, last_token: int, *, deleted: bool) -> None:
+    """Tokens that no segment has were deleted, or are still in the journal, whose fold writes them again.
+
+    While a segment is damaged it may have had them: their entries are left without a checksum then.
+    """
+    if not deleted:
+        if last_token and not commits.read(last_token, last_token):
+            commits.write(last_token, bytes(format.COMMITS_ENTRY_BYTES))
+        return
     width = format.COMMITS_ENTRY_BYTES
     empty = bytes(width)
     for first in range(1, last_token + 1, _FILL_TOKENS):

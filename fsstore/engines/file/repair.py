@@ -272,7 +272,8 @@ class _Repair:
         heads = Heads(disk, self._path, seed, write=True)
         commits = CommitsIndex(disk, self._path, seed, write=True)
         try:
-            rebuild_indexes(disk, self._path, seed, heads, commits, 0, 1, [header for header, _ in self._kept])
+            unfolded = [(header, memoryview(record)) for header, record in self._kept]
+            rebuild_indexes(disk, self._path, seed, heads, commits, 0, 1, unfolded)
             if self._kept:
                 kept = _Kept(self._kept)
                 fold = Fold(disk, self._path, seed, kept, heads, commits, index_from_bytes=1 << 63)  # type: ignore[arg-type]

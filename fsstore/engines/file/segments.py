@@ -67,8 +67,9 @@ class Segments:
         """Where the first record of the stream's file of that kind stands."""
         return len(format.segment_header(self.seed, stream.bucket_id, stream.stream_id, kind))
 
-    def exists(self, stream: Stream) -> bool:
-        return self._disk.exists(self.path(stream.key, SEGMENT))
+    def has(self, key: bytes) -> bool:
+        """Whether the stream has a segment."""
+        return self._disk.exists(self.path(key, SEGMENT))
 
     # ---- a stream's records ----
 
@@ -98,13 +99,43 @@ class Segments:
             return
         handle = self._disk.open(path)
         try:
-            place = self._check_header(handle, path, stream, kind)
             end = self._disk.size(handle)
             try:
+                place = self._check_header(handle, path, stream, kind)
                 for header, _ in self._walk(handle, path, stream, place, end, first_place=place):
                     yield header
             except CorruptionError:
                 return
+        finally:
+            self._disk.close(handle)
+
+    def measured(self, stream: Stream) -> format.Head:
+        """How far the stream's files go, from the files themselves: for where heads.index does not know.
+
+        Bytes behind the last whole record belong to the file, and its head has no sequence then: they may be damage.
+        """
+        head = format.Head(stream.key, 0, 0, 0, 0, 0, 0, format.bucket_mark(stream.bucket_id))
+        for header in self.whole_headers(stream):
+            head.segment_bytes = header.place + header.length_bytes
+            head.token, head.revision, head.sequence = header.token, header.revision, header.sequence
+        for header in self.whole_headers(stream, SNAPSHOTS):
+            head.snapshots_bytes = header.place + header.length_bytes
+            head.snapshot_revision = max(head.snapshot_revision, header.revision)
+        segment, snapshots = self.size_bytes(stream, SEGMENT), self.size_bytes(stream, SNAPSHOTS)
+        if head.segment_bytes < segment:
+            head.segment_bytes, head.token, head.revision, head.sequence = segment, 0, 0, 0
+        if head.snapshots_bytes < snapshots:
+            head.snapshots_bytes, head.snapshot_revision = snapshots, 0
+        return head
+
+    def size_bytes(self, stream: Stream, kind: str) -> int:
+        """Of the stream's file of that kind; 0 when there is none."""
+        try:
+            handle = self._disk.open(self.path(stream.key, kind))
+        except FileNotFoundError:
+            return 0
+        try:
+            return self._disk.size(handle)
         finally:
             self._disk.close(handle)
 
@@ -204,6 +235,8 @@ class Segments:
             place, _, _ = self._index_entry(handle, low - 1)
         finally:
             self._disk.close(handle)
+        if place >= end:
+            return first
         header = format.read_header(self._disk.read(segment, format.RECORD_HEADER_BYTES, place), 0, self.seed)
         agrees = (
             header is not None

@@ -302,7 +302,9 @@ class Verification:
         total = sum(file.size_bytes for file in self.journal.files)
         if self.heads is not None:
             total += self.heads.capacity * format.HEAD_BYTES
-            total += sum(head.segment_bytes + head.snapshots_bytes for head in self.heads.all())
+            total += sum(
+                head.segment_bytes + head.snapshots_bytes for _, head in self.heads.slots() if head is not None
+            )
         if self.commits is not None:
             total += self.commits.next_token * format.COMMITS_ENTRY_BYTES
         return total

@@ -8,6 +8,7 @@ last from the stream's own files, in that order. The caller holds the engine's m
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsstore.engines.file import format
@@ -18,7 +19,7 @@ from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.ids import IdIndex, LongIds, runs_of
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.segments import IDS, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.segments import IDS, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.tail import StreamTail, Tail
 from fsstore.errors import CorruptionError
 
@@ -117,6 +118,9 @@ class View:
         if tail is not None and (tail.sequence or tail.reset_at):
             return tail.sequence, tail.revision, tail.segment_end
         folded = self.folded_head(stream)
+        if folded.segment_bytes and not folded.sequence:
+            for _ in self._records(stream, folded.segment_bytes):
+                pass  # what is damaged raises; a head without a sequence says that something is
         return folded.sequence, folded.revision, folded.segment_bytes
 
     def is_reset(self, stream: Stream) -> bool:
@@ -145,22 +149,14 @@ class View:
 
     def _load(self, stream: Stream) -> FoldedHead:
         slot = self.heads.get(stream.key)
-        if slot is not None:
-            return FoldedHead(
-                slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision
-            )
-        # The table of heads is disposable: a stream that it does not know may have a segment all the same.
-        return self._measure(stream) if self.segments.exists(stream) else FoldedHead(ids=set())
-
-    def _measure(self, stream: Stream) -> FoldedHead:
-        found = FoldedHead()
-        for header in self.segments.whole_headers(stream):
-            found.sequence, found.revision = header.sequence, header.revision
-            found.segment_bytes = header.place + header.length_bytes
-        for header in self.segments.whole_headers(stream, SNAPSHOTS):
-            found.snapshot_revision = max(found.snapshot_revision, header.revision)
-            found.snapshots_bytes = header.place + header.length_bytes
-        return found
+        if slot is None:
+            # The table of heads is disposable: a stream that it does not know may have a segment all the same.
+            if not self.segments.has(stream.key):
+                return FoldedHead(ids=set())
+            slot = self.segments.measured(stream)
+        return FoldedHead(
+            slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision
+        )
 
     def has_commit(self, stream: Stream, commit_id: bytes) -> bool:
         """Whether a commit of that id is in the stream, at a cost that does not grow with it."""
@@ -176,16 +172,30 @@ class View:
 
     def _load_ids(self, stream: Stream, head: FoldedHead) -> set[bytes] | LongIds:
         if head.segment_bytes < self._options.index_from_bytes:
-            return {header.commit_id for header, _ in self.segments.records(stream, head.segment_bytes)}
+            return {header.commit_id for header, _ in self._records(stream, head.segment_bytes)}
         path = self.segments.path(stream.key, IDS)
         runs = IdIndex(self._disk, path, self._seed).load(head.sequence)
         if runs is None:
-            runs = runs_of(header.commit_id for header, _ in self.segments.records(stream, head.segment_bytes))
+            runs = runs_of(header.commit_id for header, _ in self._records(stream, head.segment_bytes))
         end = head.segment_bytes
         return LongIds(runs, lambda wanted: self._in_segment(stream, end, wanted))
 
+    def _records(
+        self, stream: Stream, end: int, *, kind: str = SEGMENT
+    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+        """The folded records of a stream that has some, which nobody may have taken away."""
+        try:
+            yield from self.segments.records(stream, end, kind=kind)
+        except FileNotFoundError:
+            raise CorruptionError(
+                "a stream's file is missing",
+                path=self.segments.path(stream.key, kind),
+                expected=f"{end} bytes of {stream}",
+                repair=f"fsstore repair {self._store}",
+            ) from None
+
     def _in_segment(self, stream: Stream, end: int, commit_id: bytes) -> bool:
-        return any(header.commit_id == commit_id for header, _ in self.segments.records(stream, end))
+        return any(header.commit_id == commit_id for header, _ in self._records(stream, end))
 
     def snapshot_revisions(self, stream: Stream) -> set[int]:
         """The revisions that have a snapshot, folded or not."""
@@ -193,7 +203,7 @@ class View:
         revisions = {entry.revision for entry in tail.snapshots} if tail is not None else set()
         folded = self.folded_head(stream)
         if folded.snapshots_bytes:
-            records = self.segments.records(stream, folded.snapshots_bytes, kind=SNAPSHOTS)
+            records = self._records(stream, folded.snapshots_bytes, kind=SNAPSHOTS)
             revisions.update(header.revision for header, _ in records)
         return revisions
 
