@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from bson.binary import Binary
 from neventstore import ordering
 from neventstore.samples import DATA, differences, expected
 
-from fsstore import CommitAttempt, EventMessage, Snapshot, StorageError
+from fsstore import CommitAttempt, EventMessage, SerializationError, Snapshot, StorageError, Wireup
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
 from fsstore.model import Commit
@@ -177,8 +178,6 @@ def test_a_store_of_neventstore_five_knows_what_was_dispatched(database: Any, op
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_registered_classes_come_back_as_themselves(database: Any, url: str, name: str) -> None:
-    from fsstore import Wireup
-
     load(database, name)
     with Wireup.init().using(url).register_types((ordering.OrderPlaced, "Ordering.OrderPlaced")).build() as store:
         bodies = [event.body for commit in store.advanced.get_from_checkpoint() for event in commit.events]
@@ -296,3 +295,115 @@ def test_reading_changes_nothing_and_writing_is_refused(database: Any, opened: A
     assert engine.get_checkpoint("a") is None
     engine.close()
     assert content(database) == before
+
+
+# ---- writing, when it was asked for ----
+
+
+@pytest.fixture
+def writing(url: str) -> Iterator[Callable[..., PersistenceEngine]]:
+    stores = []
+
+    def build(*types: Any) -> PersistenceEngine:
+        store = Wireup.init().using(url).using_serializer("neventstore_json").register_types(*types).build()
+        stores.append(store)
+        return store.advanced
+
+    yield build
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.parametrize("name", NUMBERED)
+def test_a_commit_is_written_as_csharp_writes_it(database: Any, writing: Any, name: str) -> None:
+    """A commit that C# wrote is taken apart, and written again as the beginning of another stream."""
+    load(database, name)
+    engine = writing()
+    for original in raw(name, "Commits"):
+        if not original["Events"] or original["BucketId"] == ":rb" or original["CommitSequence"] > 1:
+            continue
+        [read] = engine.get_from_checkpoint(original["_id"] - 1, original["_id"])
+        number = engine.commit(
+            attempt(
+                "copy of " + read.stream_id,
+                stream_revision=read.stream_revision,
+                commit_id=read.commit_id,
+                commit_stamp=read.commit_stamp,
+                headers=read.headers,
+                events=read.events,
+                bucket_id=read.bucket_id,
+            )
+        ).checkpoint_token
+        written = database.Commits.find_one({"_id": number})
+        assert written == {**original, "_id": number, "StreamId": "copy of " + read.stream_id}
+        assert list(written) == list(original)
+        head = database.Streams.find_one({"_id": {"BucketId": read.bucket_id, "StreamId": written["StreamId"]}})
+        events = len(read.events)
+        assert (head["HeadRevision"], head["SnapshotRevision"], head["Unsnapshotted"]) == (events, 0, events)
+
+
+def test_headers_are_written_as_they_are_there(database: Any, writing: Any) -> None:
+    load(database, NUMBERED[0], lambda each: {**headers_as_document(each), "Dispatched": True})
+    number = writing().commit(attempt(headers={"a": 1})).checkpoint_token
+    written = database.Commits.find_one({"_id": number})
+    assert (written["Headers"], written["Dispatched"]) == ({"a": 1}, False)
+
+
+def test_numbers_go_on_after_what_was_deleted_and_filled(database: Any, writing: Any) -> None:
+    load(database, NUMBERED[0])
+    last = max(each["_id"] for each in raw(NUMBERED[0], "Commits"))
+    engine = writing()
+    first, second = engine.commit_many([attempt("a"), attempt("b", commit_id=UUID(int=8))])
+    assert (first.checkpoint_token, second.checkpoint_token) == (last + 1, last + 2)
+    for _ in range(2):
+        engine.delete_stream("default", "b")
+        assert list(engine.get_from("default", "b")) == []
+        second = engine.commit(attempt("b", commit_id=UUID(int=8)))
+    assert second.checkpoint_token == last + 4
+    assert database.Commits.count_documents({"BucketId": ":rb"}) >= 2
+
+
+def test_every_kind_of_value_comes_back(database: Any, writing: Any) -> None:
+    load(database, NUMBERED[1])
+    moment = datetime(2024, 5, 1, tzinfo=UTC)
+    order = ordering.OrderPlaced(
+        UUID(int=5),
+        "Zo\u00eb",
+        ordering.Channel.PHONE,
+        moment,
+        moment.astimezone(timezone(timedelta(hours=2))),
+        ordering.Address("Street", "City"),
+        [ordering.OrderLine("SKU", 1, Decimal("1.10"))],
+        {"dotted.key": "$"},
+    )
+    plain = {"n": 7, "big": 1 << 62, "f": 0.5, "none": None, "list": [1, {"x": b"1"}], "id": UUID(int=9), "at": moment}
+    bodies = [order, plain, "text", [1, 2], Decimal("0.10"), {"_t": "Other", "A": {"B": 1}}]
+    engine = writing((ordering.OrderPlaced, "Ordering.OrderPlaced"))
+    engine.commit(attempt(stream_revision=len(bodies), events=tuple(map(EventMessage, bodies)), headers={"p": plain}))
+    [commit] = engine.get_from("default", "new")
+    assert [event.body for event in commit.events] == bodies
+    assert commit.headers == {"p": plain}
+    assert engine.add_snapshot(Snapshot("new", 2, plain)) is True
+    assert engine.get_snapshot("default", "new") == Snapshot("new", 2, plain)
+    assert database.Streams.find_one({"_id.StreamId": "new"})["Unsnapshotted"] == len(bodies) - 2
+
+
+def test_what_csharp_has_no_form_for_is_refused_with_its_place(database: Any, writing: Any) -> None:
+    load(database, NUMBERED[0])
+    engine = writing()
+    before = content(database)
+    for body in ({"a": [1 << 70]}, {"a": [object()]}, {"a": [{1: 2}]}, {"a": ["\ud800"]}, {"a": [Decimal("1E+9999")]}):
+        with pytest.raises(SerializationError, match=r"new"):
+            engine.commit(attempt(events=(EventMessage(body),)))
+    assert content(database) == before
+
+
+def test_the_permission_is_a_mistake_elsewhere(database: Any, url: str, opened: Any) -> None:
+    with pytest.raises(StorageError, match="neventstore_json"):
+        Wireup.init().using(url).using_serializer("neventstore_json").build()
+    assert database.list_collection_names() == []
+    load(database, "joliver32-mongodb")
+    engine = Wireup.init().using(url).using_serializer("neventstore_json").build().advanced
+    with pytest.raises(StorageError, match="JOliver"):
+        engine.commit(attempt())
+    engine.close()

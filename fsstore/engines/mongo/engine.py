@@ -37,8 +37,9 @@ from fsstore.model import (
     checked_name,
     checked_stamp,
 )
-from fsstore.serialization import MsgpackSerializer, Serializer
+from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer
 from fsstore.serialization.neventstore import MongoValues, NEventStorePayloads
+from fsstore.serialization.neventstore.serializer import NAME, NEventStoreJson
 
 T = TypeVar("T")
 DEFAULT_DATABASE = "fsstore"
@@ -94,6 +95,7 @@ class MongoEngine:
         self._leases: set[Lease] = set()
         self._transactions = False
         self._kind = Kind.OURS
+        self._writable = True
         self._form: Form = OurForm(self._serializer)
         self._reads: Reads = NumberedReads(self._form)
 
@@ -103,7 +105,10 @@ class MongoEngine:
         """Find out whose documents these are; make the collections of a store of ours, and nothing in others'."""
         self._transactions = self._driver.run(layout.capabilities())
         kind = self._driver.run(layout.recognize(self._names))
+        allowed = _allows_csharp(self._serializer)
         if kind is None or kind is Kind.OURS:
+            if allowed:
+                raise StorageError(f"NEventStore did not make this database: open it without the serializer {NAME!r}")
             self._driver.run(layout.found(), writing=True)
             return
         self._kind = kind
@@ -113,16 +118,19 @@ class MongoEngine:
             sample = self._driver.run(neventstore.newest_commit())
             self._form = neventstore.NEventStoreForm(values, payloads.types, sample)
             self._reads = NumberedReads(self._form)
+            self._writable = allowed
         else:
             self._reads = UnnumberedReads(values)
+            self._writable = False
 
     def _write(self, conversation: Conversation[T]) -> T:
         self._check_writable()
         return self._driver.run(conversation, writing=True)
 
     def _check_writable(self) -> None:
-        if self._kind is not Kind.OURS:
-            raise StorageError(f"{self._kind.value} wrote this database, and it is opened for reading alone")
+        if not self._writable:
+            how = f"; using_serializer({NAME!r}) allows it" if self._kind is Kind.NEVENTSTORE else ""
+            raise StorageError(f"{self._kind.value} made this database, and writing into it is refused{how}")
 
     def close(self) -> None:
         """Finish what was accepted, release the leases and let go of the connections."""
@@ -261,6 +269,13 @@ class MongoEngine:
         return waiting.wait_for_commits(
             self._driver, self._reads.is_above, checkpoint_token, timeout_seconds, change_streams=self._transactions
         )
+
+
+def _allows_csharp(serializer: Serializer) -> bool:
+    """Whether writing into a store of NEventStore was asked for."""
+    while isinstance(serializer, EncryptedSerializer | CompressedSerializer):
+        serializer = serializer.inner
+    return isinstance(serializer, NEventStoreJson)
 
 
 def _bucket(bucket_id: str | None) -> str | None:

@@ -102,12 +102,9 @@ class NEventStoreForm:
                 "StreamId": attempt.stream_id,
                 "CommitSequence": attempt.commit_sequence,
             }
-            bson.encode(document)
+            return _encodable(document)
         except SerializationError as error:
             raise SerializationError(f"{named(attempt)} cannot be written: {error}", error.path) from error
-        except (BSONError, UnicodeError, OverflowError, RecursionError) as error:
-            raise SerializationError(f"{named(attempt)} cannot be written: {error}") from error
-        return document
 
     def _event(self, event: Any, path: tuple[str | int, ...]) -> Document:
         headers = dict(self._pairs(event.headers, (*path, "headers")))
@@ -117,13 +114,22 @@ class NEventStoreForm:
         return [[key, self._written.anything(value, (*path, key))] for key, value in headers.items()]
 
     def snapshot_payload(self, payload: Any) -> Any:
-        return self._written.anything(payload, ())
+        return _encodable({"Payload": self._written.anything(payload, ())})["Payload"]
 
 
 def newest_commit() -> Conversation[Document | None]:
     """A commit to learn from how this store is written: the last that has events."""
     found = yield find(COMMITS, {"Events.0": {"$exists": True}}, sort=[("_id", -1)], limit=1)
     return found[0] if found else None
+
+
+def _encodable(document: Document) -> Document:
+    """`document`, when the driver can write it: lone surrogates and endless nesting are found here and not later."""
+    try:
+        bson.encode(document)
+    except (BSONError, UnicodeError, OverflowError, RecursionError) as error:
+        raise SerializationError(str(error)) from error
+    return document
 
 
 def _up_to_millisecond(moment: datetime) -> DatetimeMS:

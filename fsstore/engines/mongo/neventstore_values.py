@@ -21,7 +21,7 @@ from fsstore.errors import SerializationError
 from fsstore.serialization.neventstore.names import clr_name
 from fsstore.serialization.neventstore.scalars import text_of_timedelta, ticks_of
 from fsstore.serialization.payload import path_text
-from fsstore.serialization.types import TypeRegistry
+from fsstore.serialization.types import RegisteredType, TypeRegistry
 
 Path = tuple[str | int, ...]
 _DICTIONARY = "System.Collections.Generic.Dictionary`2[System.String,System.Object]"
@@ -35,6 +35,11 @@ class DocumentValues:
     def __init__(self, types: TypeRegistry, *, legacy_guids: bool) -> None:
         self._types = types
         self._legacy_guids = legacy_guids
+        # Of a class's names the first that says a namespace is the one that C# knows it by.
+        self._names: dict[type, str] = {}
+        for name, registered in types.names():
+            if "." in name:
+                self._names.setdefault(registered.cls, _class_name(name))
 
     def guid(self, value: UUID) -> Binary:
         """In the form that the store has."""
@@ -49,6 +54,8 @@ class DocumentValues:
             return {"_t": _DICTIONARY, "_v": self._members(value, path, self.anything)}
         if kind in (list, tuple):
             return {"_t": _LIST, "_v": [self.anything(each, (*path, place)) for place, each in enumerate(value)]}
+        if kind not in _PLAIN and not issubclass(kind, enum.Enum) and self._types.of(kind) is None:
+            raise _refused(kind, path)
         name = _NAMES.get(kind)
         if kind is datetime and value.utcoffset():
             name = "System.DateTimeOffset"
@@ -80,11 +87,11 @@ class DocumentValues:
             return self.guid(value)
         if isinstance(value, enum.Enum):
             return self.declared(value.value, path)
-        registered = self._types.of(kind)
-        if registered is None:
-            raise SerializationError(f"{path_text(path)}: {kind.__qualname__} is not a type that is stored", path)
+        registered = self._types.of(kind) or _own(kind, path)
         members = self._members(registered.members(value), path, self.declared, _pascal)
-        return {"_t": _class_name(registered.name), **members}
+        if self._types.of(kind) is None:
+            return members  # read again by the annotation of its place
+        return {"_t": self._names.get(kind, registered.name), **members}
 
     def _document(self, value: dict[Any, Any], path: Path) -> dict[str, Any]:
         mark = value.get("_t", value.get("$type"))
@@ -100,6 +107,22 @@ class DocumentValues:
             if type(key) is not str or "\0" in key:
                 raise SerializationError(f"{path_text(path)}: {key!r} cannot be the name of a field", path)
         return {rename(key): write(each, (*path, key)) for key, each in value.items()}
+
+
+def _own(kind: type, path: Path) -> RegisteredType:
+    """How a class that nobody registered is taken apart, where the annotation of its place says that it is that."""
+    try:
+        found = TypeRegistry(kind).of(kind)
+    except TypeError as error:
+        raise _refused(kind, path) from error
+    assert found is not None
+    return found
+
+
+def _refused(kind: type, path: Path) -> SerializationError:
+    return SerializationError(
+        f"{path_text(path)}: {kind.__qualname__} is not a type that is stored: register it, or store plain data", path
+    )
 
 
 def _class_name(name: Any) -> Any:
@@ -138,4 +161,5 @@ _SCALARS: dict[type, Callable[[Any], Any]] = {
     timedelta: text_of_timedelta,
     Decimal: _decimal,
 }
+_PLAIN = {type(None), str, bool, int, float, bytes, dict, list, tuple, UUID, *_SCALARS}
 _NAMES = {Decimal: "System.Decimal", bytes: "System.Byte[]", timedelta: "System.TimeSpan"}

@@ -28,6 +28,6 @@ class NEventStoreJson:
 
 
 _NOT_HERE = (
-    f"the serializer {NAME!r} reads and writes stores that NEventStore made in an SQL database, and this is none: "
+    f"the serializer {NAME!r} reads and writes stores that NEventStore made, in SQL or MongoDB, and this is none: "
     "open it without using_serializer()"
 )
