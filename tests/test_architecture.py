@@ -34,6 +34,7 @@ OPTIONAL = {
     "demo": {"typer", "rich", "click"},
     "testing": {"hypothesis", "pytest"},
     "engines/mongo": {"pymongo", "bson"},
+    "engines/sql/neventstore": {"sqlalchemy"},
 }
 
 
