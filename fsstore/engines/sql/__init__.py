@@ -1,0 +1,19 @@
+"""The SQL engine: SQLite, PostgreSQL, MySQL and MariaDB, SQL Server, Oracle, through SQLAlchemy. See docs/sql.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fsstore.engine import PersistenceEngine
+from fsstore.serialization import Serializer
+
+
+def open_engine(url: str, *, serializer: Serializer | None = None, **options: Any) -> PersistenceEngine:
+    """The engine for a database's URL, not yet initialized; the options are those of `SqlEngine`."""
+    try:
+        from fsstore.engines.sql.engine import SqlEngine
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "sqlalchemy":
+            raise
+        raise ImportError("a store in an SQL database needs SQLAlchemy: pip install 'fsstore[sql]'") from error
+    return SqlEngine(url, serializer=serializer, **options)
