@@ -35,3 +35,54 @@ OPTIONAL = {
     "testing": {"hypothesis", "pytest"},
     "engines/mongo": {"pymongo", "bson"},
     "engines/sql": {"sqlalchemy"},
+    "engines/sql/neventstore": {"sqlalchemy"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            yield str(node.module)
+
+
+@pytest.mark.parametrize("part", FORBIDDEN)
+def test_imports_run_one_way(part: str) -> None:
+    for path in modules():
+        if path.relative_to(PACKAGE).parts[0] not in (part, f"{part}.py"):
+            continue
+        for name in imports(path):
+            for forbidden in FORBIDDEN[part]:
+                inside = name.startswith(f"fsstore.{part}") or (part == "model" and name == "fsstore.errors")
+                assert inside or not (name == forbidden or name.startswith(forbidden + ".")), f"{path}: {name}"
+
+
+def test_the_core_needs_three_packages() -> None:
+    for path in modules():
+        part = path.relative_to(PACKAGE).parts[0]
+        for name in imports(path, top_level_only=True):
+            root = name.partition(".")[0]
+            optional = OPTIONAL.get(part, set()) | OPTIONAL.get(path.parent.relative_to(PACKAGE).as_posix(), set())
+            allowed = root in CORE or root in sys.stdlib_module_names or root in optional
+            assert allowed, f"{path} imports {name} at its top"
+
+
+def test_importing_fsstore_imports_nothing_optional() -> None:
+    program = "import sys, fsstore; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not loaded & {"typer", "rich", "cryptography", "zstandard", "attrs", "pydantic", "sqlalchemy", "pytest"}
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in modules():
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no first paragraph"
