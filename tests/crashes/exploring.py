@@ -27,7 +27,7 @@ class Tally:
 
 
 def prepared() -> Run:
-    """A store with history: two streams folded, with a snapshot and a mark; a third and more of the first in the log."""
+    """A store with history: commits, a snapshot and a mark that are folded, and more of the same in the journal."""
     run = Run(SimulatedDisk(keep_everything))
     for operation in ("commit", "commit_many", "snapshot", "mark", "fold", "close", "commit", "commit_many"):
         run.do(operation)

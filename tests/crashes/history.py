@@ -57,9 +57,9 @@ def matching(found: Found, allowed: Sequence[EngineModel], *, marks_may_be_lost:
     for state in allowed:
         same = found.commits == state.commits and _sorted(found.snapshots) == _sorted(state.snapshots)
         if same and _marks_fit(found, state, exactly=not marks_may_be_lost):
-            state = copied(state)
-            state.dispatched = {token for token in state.dispatched if token not in found.undispatched}
-            return state
+            there = copied(state)
+            there.dispatched -= found.undispatched
+            return there
     raise AssertionError(
         f"found {_told(found.commits, found.snapshots, found.undispatched)}; allowed was "
         + " or ".join(
