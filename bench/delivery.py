@@ -73,9 +73,9 @@ def kill(where: Path, seconds: float, processes: int, every_seconds: float, paus
     """Kill whoever delivers, again and again, and put another in its place; then look at what was delivered."""
     log = where / "delivered.log"
     workers = {worker.pid: worker for worker in (start("work", where, pause_seconds) for _ in range(processes))}
-    until = time.monotonic() + seconds
     killed: list[tuple[int, int]] = []
     _wait(lambda: log.exists() and log.stat().st_size > 0)
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(every_seconds)
         delivering = read_log(log)[-1][1]
@@ -243,6 +243,7 @@ def main() -> int:
         subscriber(given.where)
         return 0
     where = given.where or Path(tempfile.mkdtemp(prefix="delivery."))
+    where.mkdir(parents=True, exist_ok=True)
     try:
         if given.what == "kill":
             result = kill(where, given.seconds, given.processes, given.every_seconds, given.pause_seconds)

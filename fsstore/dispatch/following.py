@@ -67,3 +67,15 @@ class Follower:
             return False
         self._told.clear()
         return True
+
+
+def head_token(engine: PersistenceEngine, bucket_id: str | None = None) -> int:
+    """The highest checkpoint token in use, 0 for an empty store; looks at a few commits only."""
+    head, step = 0, 1
+    while step:
+        later = next(iter(engine.get_from_checkpoint(head + step - 1, bucket_id=bucket_id)), None)
+        if later is None:
+            step //= 2
+        else:
+            head, step = later.checkpoint_token, step * 2
+    return head

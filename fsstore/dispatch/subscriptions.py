@@ -84,8 +84,8 @@ class _Share:
         mine = of.partitions == 1 or partition_of(commit, of.partitions) == self.partition
         return mine and of._filter.takes(commit)
 
-    def store_position(self, *, idle: bool = False) -> None:
-        if self.cursor.must_be_stored(idle=idle):
+    def store_position(self, *, idle: bool = False, leaving: bool = False) -> None:
+        if self.cursor.must_be_stored(idle=idle, leaving=leaving):
             value = pack_position(self.cursor.position)
             self._of._delivery.put_checkpoint(self.key, value, lease=self.turn.lease)
             self.cursor.stored()
@@ -94,7 +94,7 @@ class _Share:
         """Remember what was acknowledged, and let others go on from there."""
         if self.turn.lease is not None:
             try:
-                self.store_position(idle=True)
+                self.store_position(leaving=True)
             finally:
                 self.turn.give_back()
 
@@ -288,7 +288,9 @@ class SubscriptionState:
 class Subscriptions:
     """All subscriptions of one store: opened, listed, reset and deleted."""
 
-    def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None]) -> None:
+    def __init__(
+        self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None] = lambda commit: commit
+    ) -> None:
         self._engine = engine
         self._select = select
         self._open: weakref.WeakSet[Subscription] = weakref.WeakSet()
