@@ -17,10 +17,11 @@ from typing import TypeVar
 from uuid import UUID, SafeUUID
 
 from fsstore.engines.file import format
+from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import FOLDED, VISIBLE, Control
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Record, Stream
 from fsstore.engines.file.tail import Entry
 from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError, SerializationError
@@ -32,11 +33,11 @@ _TAIL_PAGE = 256
 _COALESCE_BYTES = 1 << 20
 _MAX_RETRIES = 8
 _FIRST_PAGE_COMMITS = 256
+_MADE_AT_ONCE = 2048
 _put_int = UUID.__dict__["int"].__set__
 _put_safe = UUID.__dict__["is_safe"].__set__
 _unknown = SafeUUID.unknown
 _first = itemgetter(0)
-Record = tuple[format.RecordHeader, bytes]
 T = TypeVar("T")
 
 
@@ -122,31 +123,37 @@ class Reader:
     def _folded_stream(
         self, stream: Stream, end: int, min_revision: int, max_revision: int | None, after: int
     ) -> Iterator[Commit]:
-        prefix = len(stream.prefix)
-        records = self._view.segments.records(stream, end, min_revision=min_revision)
-        for header, body in records:
-            if header.kind != format.COMMIT or header.revision < min_revision or header.sequence <= after:
-                continue
-            if not body.startswith(stream.prefix):
-                raise CorruptionError(
-                    f"a record in the segment of {stream} is another stream's",
-                    path=self._view.segments.path(stream.key, SEGMENT),
-                    offset_bytes=header.place,
-                    repair=f"fsstore repair {self._store}",
-                )
-            commit = self._commit(header, body, stream.bucket_id, stream.stream_id, prefix)
-            if max_revision is not None and header.revision - len(commit.events) >= max_revision:
+        for page in self._view.segments.pages(stream, end, min_revision=min_revision):
+            records = page
+            if after or min_revision > 1:
+                records = [one for one in page if one[0].revision >= min_revision and one[0].sequence > after]
+            for header, body in records:
+                if not body.startswith(stream.prefix):
+                    raise CorruptionError(
+                        f"a record in the segment of {stream} is another stream's",
+                        path=self._view.segments.path(stream.key, SEGMENT),
+                        offset_bytes=header.place,
+                        repair=f"fsstore repair {self._store}",
+                    )
+            yield from self._of_stream(records, stream, max_revision)
+            if max_revision is not None and page[-1][0].revision >= max_revision:
                 return
-            yield commit
 
     def _unfolded_stream(self, stream: Stream, entries: list[Entry], max_revision: int | None) -> Iterator[Commit]:
-        prefix = len(stream.prefix)
         for first in range(0, len(entries), _TAIL_PAGE):
-            for header, body in self._journal_records(entries[first : first + _TAIL_PAGE]):
-                commit = self._commit(header, body, stream.bucket_id, stream.stream_id, prefix)
-                if max_revision is not None and header.revision - len(commit.events) >= max_revision:
-                    return
-                yield commit
+            page = entries[first : first + _TAIL_PAGE]
+            yield from self._of_stream(self._journal_records(page), stream, max_revision)
+            if max_revision is not None and page[-1].revision >= max_revision:
+                return
+
+    def _of_stream(self, records: list[Record], stream: Stream, max_revision: int | None) -> Iterator[Commit]:
+        """The commits of neighbouring records of one stream that begin at or before `max_revision`."""
+        names = (stream.bucket_id, stream.stream_id, len(stream.prefix))
+        if max_revision is None:
+            return self._made(records, names)
+        beyond = next((n for n, (header, _) in enumerate(records, 1) if header.revision >= max_revision), len(records))
+        made = self._made(records[:beyond], names)
+        return (one for one in made if one.stream_revision - len(one.events) < max_revision)
 
     # ---- records ----
 
@@ -201,27 +208,42 @@ class Reader:
             repair=f"fsstore repair {self._store}",
         )
 
-    def _commit(
-        self, header: format.RecordHeader, body: bytes, bucket_id: str, stream_id: str, prefix: int
-    ) -> Commit:
+    def _made(self, records: list[Record], names: tuple[str, str, int] | None = None) -> Iterator[Commit]:
+        """The commits of the records, a page at a time; `names` where all are one stream's."""
+        for first in range(0, len(records), _MADE_AT_ONCE):
+            made: list[Commit] = []
+            failed: SerializationError | None = None
+            with CollectorHeld():
+                try:
+                    for header, body in records[first : first + _MADE_AT_ONCE]:
+                        made.append(self._commit(header, body, names or self._names(header.key, body)))
+                except SerializationError as error:
+                    failed = error  # what stands before it can be read
+            yield from made
+            if failed is not None:
+                raise failed
+
+    def _commit(self, header: format.RecordHeader, body: bytes, names: tuple[str, str, int]) -> Commit:
+        _, _, _, _, _, _, _, _, token, revision, sequence, commit_id, stamp_us, _, _ = header
+        bucket_id, stream_id, prefix = names
         try:
             headers, events = decode_payload(self._serializer, body[prefix:])
         except SerializationError as error:
             raise SerializationError(
-                f"commit {_uuid(header.commit_id)} (sequence {header.sequence}) of stream {stream_id!r} in bucket "
+                f"commit {_uuid(commit_id)} (sequence {sequence}) of stream {stream_id!r} in bucket "
                 f"{bucket_id!r} cannot be read: {error}",
                 error.path,
             ) from error
         return stored_commit(
             stream_id,
-            header.revision,
-            _uuid(header.commit_id),
-            header.sequence,
-            format.stamp_from_us(header.stamp_us),
+            revision,
+            _uuid(commit_id),
+            sequence,
+            format.stamp_from_us(stamp_us),
             headers,
             events,
             bucket_id,
-            header.token,
+            token,
         )
 
     def _names(self, key: bytes, body: bytes) -> tuple[str, str, int]:
@@ -259,11 +281,11 @@ class Reader:
                     raise self._page_damage(after + 1, last) from None
                 continue
             retries, size = 0, min(size * 2, self._options.page_commits)
-            for header, body in page:
-                bucket, stream_id, prefix = self._names(header.key, body)
-                if bucket_id is None or bucket == bucket_id:
-                    yield self._commit(header, body, bucket, stream_id, prefix)
-                    self._check_open()
+            if bucket_id is not None:
+                page = [(header, body) for header, body in page if self._names(header.key, body)[0] == bucket_id]
+            for commit in self._made(page):
+                yield commit
+                self._check_open()
             after = until
 
     def _last_visible_token(self) -> int:

@@ -25,6 +25,7 @@ _NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 _ENTRY_BYTES = format.STREAM_INDEX_ENTRY_BYTES
+Record = tuple[format.RecordHeader, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,16 @@ class Segments:
 
     # ---- a stream's records ----
 
-    def records(
-        self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0
-    ) -> Iterator[tuple[format.RecordHeader, bytes]]:
+    def records(self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0) -> Iterator[Record]:
         """Header and body of the records below `end`, from the one that holds `min_revision` on.
 
         `FileNotFoundError` when there is no such file. The file is open while the iterator is.
         """
+        for page in self.pages(stream, end, kind=kind, min_revision=min_revision):
+            yield from page
+
+    def pages(self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0) -> Iterator[list[Record]]:
+        """The same, as many at a time as one read brings."""
         path = self.path(stream.key, kind)
         handle = self._disk.open(path)
         try:
@@ -105,8 +109,8 @@ class Segments:
             data = self._disk.read(handle, min(end, _FIRST_CHUNK_BYTES), 0)
             try:
                 place = self._check_header(data, path, stream, kind)
-                for header, _ in self._walk(handle, path, stream, place, end, data, first_place=place):
-                    yield header
+                for page in self._walk(handle, path, stream, place, end, data, first_place=place):
+                    yield from (header for header, _ in page)
             except CorruptionError:
                 return
         finally:
@@ -175,35 +179,60 @@ class Segments:
 
     def _walk(
         self, handle: int, path: str, stream: Stream, place: int, end: int, data: bytes, *, first_place: int
-    ) -> Iterator[tuple[format.RecordHeader, bytes]]:
-        """The records from `place`; `data` is what the file begins with, as far as it was read already."""
-        seed, key = self.seed, stream.key
-        read_record, header_bytes = format.read_record, format.RECORD_HEADER_BYTES
+    ) -> Iterator[list[Record]]:
+        """The records from `place`; `data` is what the file begins with, as far as it was read already.
+
+        Where something is wrong, what stands before it is given first.
+        """
         start, chunk_bytes = 0, _FIRST_CHUNK_BYTES
         sequence = 0 if place == first_place else -1
         while place < end:
+            page = self._page(data, start, stream, place, end, sequence)
+            if page:
+                yield page
+                last, body = page[-1]
+                place = last.place + format.RECORD_HEADER_BYTES + len(body)
+                sequence = last.sequence if last.kind == format.COMMIT else -1
+                continue
+            if start == place or start + len(data) == end:
+                raise self._wrong(data, place - start, path, stream, place, end, sequence)
+            # Not whole as far as was read: its header says how much there must be.
+            start, data = place, self._disk.read(handle, min(chunk_bytes, end - place), place)
+            chunk_bytes = _CHUNK_BYTES
+            header = format.read_header(data, 0, self.seed)
+            if header is not None and len(data) < header.length_bytes <= end - place:
+                data = self._disk.read(handle, header.length_bytes, place)
+
+    def _page(self, data: bytes, start: int, stream: Stream, place: int, end: int, sequence: int) -> list[Record]:
+        """The records from `place` on that are whole in `data`, which begins at `start`, and where they belong."""
+        read_record, seed, key = format.read_record, self.seed, stream.key
+        page: list[Record] = []
+        while place < end:
             record = read_record(data, place - start, seed)
-            if record is None and start + len(data) < end:
-                # Perhaps it is whole beyond what was read: its header says how much there must be.
-                start, data = place, self._disk.read(handle, min(chunk_bytes, end - place), place)
-                chunk_bytes = _CHUNK_BYTES
-                header = format.read_header(data, 0, seed)
-                if header is not None and len(data) < header.length_bytes <= end - place:
-                    data = self._disk.read(handle, header.length_bytes, place)
-                record = read_record(data, 0, seed)
             if record is None:
-                whole_header = format.read_header(data, place - start, seed) is not None
-                what = f"the whole body of a record of {stream}" if whole_header else f"a record of {stream}"
-                raise self._damage(path, place, what)
+                break
             header, body = record
-            if header.place != place or header.key != key or place + header_bytes + len(body) > end:
-                raise self._damage(path, place, f"a record of {stream}")
+            following = place + format.RECORD_HEADER_BYTES + len(body)
+            if header.place != place or header.key != key or following > end:
+                break
             if header.kind == format.COMMIT:
                 if sequence >= 0 and header.sequence != sequence + 1:
-                    raise self._damage(path, place, f"commit {sequence + 1} of {stream}")
+                    break
                 sequence = header.sequence
-            yield record
-            place += header_bytes + len(body)
+            page.append(record)
+            place = following
+        return page
+
+    def _wrong(
+        self, data: bytes, offset: int, path: str, stream: Stream, place: int, end: int, sequence: int
+    ) -> CorruptionError:
+        """What is wrong with the record at `place`, which stands at `offset` in `data`."""
+        header = format.read_header(data, offset, self.seed)
+        if header is None or header.place != place or header.key != stream.key or place + header.length_bytes > end:
+            return self._damage(path, place, f"a record of {stream}")
+        if format.read_record(data, offset, self.seed) is None:
+            return self._damage(path, place, f"the whole body of a record of {stream}")
+        return self._damage(path, place, f"commit {sequence + 1} of {stream}")
 
     def _damage(self, path: str, offset: int, expected: str) -> CorruptionError:
         return CorruptionError(
