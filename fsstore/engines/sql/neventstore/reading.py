@@ -36,7 +36,7 @@ class Reading:
         table = self._commits.c
         conditions = [condition, table.streamrevision >= min_revision]
         if max_revision is not None and self._rows.generation.has("items"):
-            conditions.append(table.streamrevision - table.items < max_revision)
+            conditions.append(table.streamrevision - table["items"] < max_revision)
         after = 0
         while True:
             statement = select(*self._rows.columns).where(*conditions, table.commitsequence > after)
