@@ -56,7 +56,7 @@ class SqlEngine(SqlDelivery):
         self._url, self._database = parsed(url)
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._create = create
-        self._engine = _connected(self._url, self._database, timeout_seconds, pool_size, sqlalchemy_options)
+        self._engine = connected(self._url, self._database, timeout_seconds, pool_size, sqlalchemy_options)
         self._transactions = Transactions(self._engine, self._database)
         self._name = self._url.render_as_string(hide_password=True)
         self._process = os.getpid()
@@ -276,7 +276,8 @@ def _optional_id(bucket_id: str | None) -> str | None:
     return None if bucket_id is None else checked_id(bucket_id, "bucket_id")
 
 
-def _connected(url: URL, database: Database, timeout_seconds: float, pool_size: int, options: dict[str, Any]) -> Engine:
+def connected(url: URL, database: Database, timeout_seconds: float, pool_size: int, options: dict[str, Any]) -> Engine:
+    """SQLAlchemy's engine for a database; it connects when it is first asked something."""
     arguments = {**database.connect_arguments(timeout_seconds), **options.pop("connect_args", {})}
     chosen: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": timeout_seconds}
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):

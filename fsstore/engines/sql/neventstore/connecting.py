@@ -1,4 +1,4 @@
-"""Connections to a C# store's database: one for each statement, and for SQLite such that no byte changes.
+"""The database of a C# store: its statements and transactions, and for SQLite a file of which no byte changes.
 
 An SQLite file is opened read-only. A file in WAL mode that nobody has open is opened as immutable too, since SQLite
 would otherwise make its `-wal` and `-shm` files anew.
@@ -8,69 +8,61 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, Executable, NullPool, Row, create_engine
 
-from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
+from fsstore.engines.sql.dialects import Database, prepare
+from fsstore.engines.sql.transactions import Transactions
+from fsstore.errors import StoreClosedError
+
+Result = TypeVar("Result")
 
 _WAL_VERSIONS = b"\x02\x02"
-_BUSY_SECONDS = 30
 
 
 class Connecting:
-    """The database behind `engine`, until it is closed."""
+    """The database behind `engine`, until it is closed. `name` is what messages call it."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, database: Database, name: str) -> None:
         self._engine = engine
-        self._name = name
+        self._transactions = Transactions(engine, database)
+        self._process = os.getpid()
+        self.name = name
+        self.dialect = engine.dialect.name
         self.is_open = True
 
-    @property
-    def dialect(self) -> str:
-        """SQLAlchemy's name for the kind of database."""
-        return self._engine.dialect.name
-
     def check(self) -> None:
-        """`StoreClosedError` once it is closed."""
+        """`StoreClosedError` once it is closed, and in a process that inherited it."""
         if not self.is_open:
-            raise StoreClosedError(f"the store at {self._name} is closed; open it again")
+            raise StoreClosedError(f"{self.name} is closed; open it again")
+        if self._process != os.getpid():
+            raise StoreClosedError(f"{self.name} was opened before this process forked; open it anew in the child")
 
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """A connection for reading, given back at the end."""
-        self.check()
-        with self._errors(), self._engine.connect() as connection:
-            yield connection
+    def ask(self, statement: Executable) -> list[Row[Any]]:
+        """The rows that one statement finds, in a transaction of its own."""
+        return self.read(lambda connection: list(connection.execute(statement).all()))
 
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """A connection in a transaction of its own, committed at the end."""
+    def read(self, ask: Callable[[Connection], Result]) -> Result:
+        """What `ask` finds in one transaction."""
         self.check()
-        with self._errors(), self._engine.begin() as connection:
-            yield connection
+        return self._transactions.read(ask, f"reading {self.name}")
+
+    def write(self, change: Callable[[Connection], Result], what: str) -> Result:
+        """Do `change` in one transaction; as `Transactions.write`."""
+        self.check()
+        return self._transactions.write(change, what)
 
     def close(self) -> None:
         """Let go of the connections. Harmless when repeated."""
         self.is_open = False
-        self._engine.dispose()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OperationalError, InterfaceError) as error:
-            raise StorageUnavailableError(f"the database {self._name} does not answer: {error.orig}") from error
-        except DBAPIError as error:
-            raise StorageError(f"the database {self._name} refused: {error.orig}") from error
-        except SQLAlchemyError as error:
-            raise StorageError(f"the database {self._name}: {error}") from error
+        # The parent goes on using connections that were inherited over a fork.
+        self._engine.dispose(close=self._process == os.getpid())
 
 
-def sqlite_engine(path: str, *, write: bool) -> Engine:
+def sqlite_engine(path: str, database: Database, timeout_seconds: float, *, write: bool) -> Engine:
     """SQLAlchemy's engine for an SQLite file that is there; without `write`, one that changes no byte of it."""
     mode = "mode=rw" if write else "mode=ro"
     if not write and _is_wal_at_rest(path):
@@ -78,9 +70,13 @@ def sqlite_engine(path: str, *, write: bool) -> Engine:
     uri = f"file:{quote(os.path.abspath(path))}?{mode}"
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
+        return sqlite3.connect(uri, uri=True, timeout=timeout_seconds, check_same_thread=False)
 
-    return create_engine(URL.create("sqlite", database=path), creator=connect, poolclass=NullPool)
+    engine = create_engine(
+        URL.create("sqlite", database=path), creator=connect, poolclass=NullPool, hide_parameters=True
+    )
+    prepare(engine, database, timeout_seconds)
+    return engine
 
 
 def _is_wal_at_rest(path: str) -> bool:

@@ -22,7 +22,7 @@ class NEventStoreEngine:
 
     def __init__(self, connecting: Connecting, rows: Rows, writing: Writing | str) -> None:
         self._connecting = connecting
-        self._reading = Reading(connecting.connect, rows)
+        self._reading = Reading(connecting.ask, rows)
         self._may_write = writing
         self.generation = str(rows.generation)
 

@@ -7,16 +7,16 @@ caller takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Executable, Row, Select, and_, func, or_, select
 
 from fsstore.engines.sql.neventstore import cells
 from fsstore.engines.sql.neventstore.rows import Rows
 
 PAGE = 128
-Connect = Callable[[], AbstractContextManager[Connection]]
+Ask = Callable[[Executable], list[Row[Any]]]
+"""Executes a statement, and gives all of its rows."""
 _Key = tuple[Any, ...]
 
 
@@ -38,8 +38,8 @@ class Numbering(Protocol):
 class Numbers:
     """The database's own numbers, with gaps where streams were deleted."""
 
-    def __init__(self, connect: Connect, rows: Rows) -> None:
-        self._connect = connect
+    def __init__(self, ask: Ask, rows: Rows) -> None:
+        self._ask = ask
         self._rows = rows
 
     def walk(
@@ -48,8 +48,7 @@ class Numbers:
         number = self._rows.generation.commits.c.checkpointnumber
         while True:
             statement = select(*self._rows.columns).where(condition, number > after).order_by(number).limit(PAGE)
-            with self._connect() as connection:
-                page = connection.execute(statement if to is None else statement.where(number <= to)).all()
+            page = self._ask(statement if to is None else statement.where(number <= to))
             for row in page:
                 if keep(row):
                     yield row, self.token(row)
@@ -68,8 +67,8 @@ class Places:
     read must be writable elsewhere in that order. Equal stamps are ordered by stream and sequence.
     """
 
-    def __init__(self, connect: Connect, rows: Rows) -> None:
-        self._connect = connect
+    def __init__(self, ask: Ask, rows: Rows) -> None:
+        self._ask = ask
         self._rows = rows
         self._state: tuple[Any, ...] | None = None
         self._tokens: dict[_Key, int] = {}
@@ -78,11 +77,9 @@ class Places:
         self, condition: ColumnElement[bool], keep: Callable[[Row[Any]], bool], after: int, to: int | None
     ) -> Iterator[tuple[Row[Any], int]]:
         tokens = self._read()
-        with self._connect() as connection:
-            found = (tokens.get(tuple(row)) for row in connection.execute(self._keys().where(condition)))
-            wanted = sorted(
-                token for token in found if token is not None and token > after and (to is None or token <= to)
-            )
+        found = (tokens.get(tuple(row)) for row in self._ask(self._keys().where(condition)))
+        known = (token for token in found if token is not None)
+        wanted = sorted(token for token in known if token > after and (to is None or token <= to))
         keys = {token: key for key, token in tokens.items()}
         for start in range(0, len(wanted), PAGE):
             page = wanted[start : start + PAGE]
@@ -105,23 +102,24 @@ class Places:
         return ("bucketid", *names) if self._rows.generation.has_buckets else names
 
     def _keys(self) -> Select[Any]:
-        return select(*(self._rows.generation.commits.c[name] for name in self._key_names()))
+        return select(*(self._rows.generation.commits.c[name].label(name) for name in self._key_names()))
 
     def _read(self) -> dict[_Key, int]:
         """The token of every commit, read anew when the table has become another."""
         table = self._rows.generation.commits
-        with self._connect() as connection:
-            row = connection.execute(select(func.count(), func.max(table.c.commitstamp)).select_from(table)).one()
-            state = tuple(row)
-            if state == self._state:
-                return self._tokens
-            found = connection.execute(self._keys().add_columns(table.c.commitstamp)).all()
+        (row,) = self._ask(select(func.count(), func.max(table.c.commitstamp)).select_from(table))
+        state = tuple(row)
+        if state == self._state:
+            return self._tokens
+        found = self._ask(self._keys().add_columns(table.c.commitstamp.label("commitstamp")))
         ordered = []
         latest: dict[_Key, int] = {}
-        for *key, stamp in sorted(found, key=lambda row: int(row[-2])):
-            stream = tuple(key[:-1])
-            latest[stream] = max(cells.read_ticks(stamp), latest.get(stream, 0))
-            ordered.append((latest[stream], tuple(map(str, stream)), int(key[-1]), tuple(key)))
+        for row in sorted(found, key=lambda row: int(row._mapping["commitsequence"])):
+            cell = row._mapping
+            key = tuple(cell[name] for name in self._key_names())
+            stream = key[:-1]
+            latest[stream] = max(cells.read_ticks(cell["commitstamp"]), latest.get(stream, 0))
+            ordered.append((latest[stream], tuple(map(str, stream)), int(key[-1]), key))
         ordered.sort(key=lambda each: each[:3])
         self._tokens = {each[3]: place for place, each in enumerate(ordered, start=1)}
         self._state = state
@@ -130,6 +128,5 @@ class Places:
     def _fetch(self, keys: list[_Key]) -> dict[_Key, Row[Any]]:
         columns = [self._rows.generation.commits.c[name] for name in self._key_names()]
         each = (and_(*(column == cell for column, cell in zip(columns, key, strict=True))) for key in keys)
-        with self._connect() as connection:
-            rows = connection.execute(select(*self._rows.columns).where(or_(*each))).all()
+        rows = self._ask(select(*self._rows.columns).where(or_(*each)))
         return {tuple(row._mapping[name] for name in self._key_names()): row for row in rows}

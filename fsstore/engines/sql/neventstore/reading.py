@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, false, func, literal_column, select
 
 from fsstore.engines.sql.neventstore import cells
-from fsstore.engines.sql.neventstore.numbering import PAGE, Connect, Numbering, Numbers, Places
+from fsstore.engines.sql.neventstore.numbering import PAGE, Ask, Numbering, Numbers, Places
 from fsstore.engines.sql.neventstore.rows import Rows
 from fsstore.model import Commit, Snapshot, StreamHead
 
@@ -22,11 +22,11 @@ Keep = Callable[[Row[Any]], bool]
 class Reading:
     """Finds what is asked for. `rows` says what the tables are."""
 
-    def __init__(self, connect: Connect, rows: Rows) -> None:
-        self._connect = connect
+    def __init__(self, ask: Ask, rows: Rows) -> None:
+        self._ask = ask
         self._rows = rows
         self._commits = rows.generation.commits
-        self._numbering: Numbering = (Numbers if rows.generation.is_numbered else Places)(connect, rows)
+        self._numbering: Numbering = (Numbers if rows.generation.is_numbered else Places)(ask, rows)
 
     def stream(self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None) -> Iterator[Commit]:
         """A stream's commits within the revisions, oldest first."""
@@ -40,8 +40,7 @@ class Reading:
         after = 0
         while True:
             statement = select(*self._rows.columns).where(*conditions, table.commitsequence > after)
-            with self._connect() as connection:
-                page = connection.execute(statement.order_by(table.commitsequence).limit(PAGE)).all()
+            page = self._ask(statement.order_by(table.commitsequence).limit(PAGE))
             for row in page:
                 if self._rows.bucket(row) != bucket_id or self._rows.stream(row) != stream_id:
                     continue
@@ -106,11 +105,10 @@ class Reading:
         statement = select(*(column.label(column.key) for column in table.c)).where(condition)
         if max_revision is not None:
             statement = statement.where(table.c.streamrevision <= max_revision)
-        with self._connect() as connection:
-            row = connection.execute(statement.order_by(table.c.streamrevision.desc()).limit(1)).first()
-        if row is None or self._rows.bucket(row) != bucket_id:
-            return None
-        return self._rows.snapshot(row, bucket_id, stream_id)
+        for row in self._ask(statement.order_by(table.c.streamrevision.desc()).limit(1)):
+            if self._rows.bucket(row) == bucket_id:
+                return self._rows.snapshot(row, bucket_id, stream_id)
+        return None
 
     def heads(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """The streams of a bucket that are so far ahead of their newest snapshot."""
@@ -121,7 +119,7 @@ class Reading:
         named = [table[name].label(name) for name in ("bucketid", "streamid", "streamidoriginal") if name in table]
         statement = select(*named, func.max(table.streamrevision).label("head")).where(in_bucket)
         statement = statement.group_by(*(column.element for column in named)).order_by(table.streamid).limit(PAGE)
-        page = self._page(statement)
+        page = self._ask(statement)
         while page:
             newest = self._newest_snapshots(bucket_id, [row._mapping["streamid"] for row in page])
             for row in page:
@@ -129,11 +127,7 @@ class Reading:
                 snapshot = newest.get(row._mapping["streamid"], 0)
                 if head >= snapshot + max_threshold and self._rows.bucket(row) == bucket_id:
                     yield StreamHead(bucket_id, self._rows.stream(row), head, snapshot)
-            page = self._page(statement.where(table.streamid > page[-1]._mapping["streamid"]))
-
-    def _page(self, statement: Any) -> list[Row[Any]]:
-        with self._connect() as connection:
-            return list(connection.execute(statement).all())
+            page = self._ask(statement.where(table.streamid > page[-1]._mapping["streamid"]))
 
     def _newest_snapshots(self, bucket_id: str, keys: list[Any]) -> dict[Any, int]:
         table = self._rows.generation.snapshots
@@ -143,5 +137,5 @@ class Reading:
         if self._rows.generation.has_buckets:
             statement = statement.where(table.c.bucketid == bucket_id)
         statement = statement.add_columns(func.max(table.c.streamrevision).label("newest"))
-        found = self._page(statement.group_by(table.c.streamid))
+        found = self._ask(statement.group_by(table.c.streamid))
         return {row._mapping["streamid"]: int(row._mapping["newest"]) for row in found}

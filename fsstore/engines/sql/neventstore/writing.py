@@ -7,16 +7,15 @@ of this library; the C# library takes no such lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, TableClause, and_, delete, func, insert, select, text, update
 
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
+from fsstore.engines.sql.transactions import KeyTakenError
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, StorageUnavailableError
 from fsstore.model import Commit, CommitAttempt, Snapshot
 from fsstore.serialization.neventstore import PayloadWriter
@@ -24,13 +23,12 @@ from fsstore.serialization.neventstore import PayloadWriter
 _MAX_BUCKET_CHARACTERS = 40
 _MAX_INT = (1 << 31) - 1
 _LOCKS = {
-    "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
     "mssql": "SELECT TOP 0 1 FROM {} WITH (TABLOCKX, HOLDLOCK)",
     "oracle": "LOCK TABLE {} IN EXCLUSIVE MODE",
+    **dict.fromkeys(("mysql", "mariadb"), "SELECT {1} FROM {0} ORDER BY {1} DESC LIMIT 1 FOR UPDATE"),
 }
-_NAMED_LOCK = "fsstore.neventstore"
-_LOCK_SECONDS = 30
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +42,17 @@ class Writing:
     def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         """Store all attempts in order, or none."""
         made = [(attempt, self._row_of(attempt)) for attempt in attempts]
-        try:
-            with self._locked() as connection:
-                return [self._commit(connection, attempt, row) for attempt, row in made]
-        except _TakenError:  # by a program in C#, which takes no lock: now that can be seen
-            with self._locked() as connection:
-                return [self._commit(connection, attempt, row) for attempt, row in made]
+
+        def store(connection: Connection) -> list[Commit]:
+            self._lock(connection)
+            return [self._commit(connection, attempt, row) for attempt, row in made]
+
+        for _ in range(_TRIES):
+            try:
+                return self.connecting.write(store, "committing")
+            except KeyTakenError:
+                continue  # by a program in C#, which takes no lock: now it can be seen
+        raise StorageUnavailableError(f"{_TRIES} commits of others came first, one after the other: try again")
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store a snapshot, unless its stream has no commits or a snapshot at that revision."""
@@ -61,7 +64,9 @@ class Writing:
         }
         row = {**key, "payload": self.payloads.snapshot(snapshot.payload)}
         same = and_(*(table.c[name] == cell for name, cell in key.items()))
-        with self._locked() as connection:
+
+        def store(connection: Connection) -> bool:
+            self._lock(connection)
             if self._head(connection, snapshot.bucket_id, snapshot.stream_id) == (0, 0):
                 return False
             if connection.execute(select(table.c.streamrevision).where(same)).first() is not None:
@@ -69,33 +74,44 @@ class Writing:
             connection.execute(insert(table).values({table.c[name]: cell for name, cell in row.items()}))
             return True
 
+        try:
+            return self.connecting.write(store, "adding a snapshot")
+        except KeyTakenError:
+            return False
+
     def mark(self, commit: Commit) -> None:
         """Set `Dispatched`, where there is such a column."""
-        if not self.rows.generation.has("dispatched"):
-            return
-        flag = True if self.connecting.dialect == "postgresql" else 1
         table = self._commits
-        with self.connecting.begin() as connection:
-            connection.execute(
-                update(table)
-                .where(table.c.checkpointnumber == commit.checkpoint_token)
-                .values({table.c.dispatched: flag})
-            )
+        if self.rows.generation.has("dispatched"):
+            flag = True if self.connecting.dialect == "postgresql" else 1
+            statement = update(table).where(table.c.checkpointnumber == commit.checkpoint_token)
+            statement = statement.values({table.c.dispatched: flag})
+            self.connecting.write(lambda connection: connection.execute(statement), "marking a commit as dispatched")
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Delete a stream's snapshots and commits."""
-        stream = {"bucketid": bucket_id, "streamid": hashed(stream_id)}
-        self._delete(*(and_(*(table.c[name] == cell for name, cell in stream.items())) for table in self._tables))
+        self._delete({"bucketid": bucket_id, "streamid": hashed(stream_id)}, "deleting a stream")
 
     def purge(self, bucket_id: str | None) -> None:
         """Delete the snapshots and commits of a bucket, or all."""
-        self._delete(*(None if bucket_id is None else table.c.bucketid == bucket_id for table in self._tables))
+        self._delete({} if bucket_id is None else {"bucketid": bucket_id}, "purging")
+
+    def _delete(self, key: dict[str, str], what: str) -> None:
+        def forget(connection: Connection) -> None:
+            self._lock(connection)
+            for table in self._tables:
+                connection.execute(delete(table).where(*(table.c[name] == cell for name, cell in key.items())))
+
+        self.connecting.write(forget, what)
 
     def drop(self) -> None:
         """Drop the tables."""
-        with self.connecting.begin() as connection:
+
+        def destroy(connection: Connection) -> None:
             for table in self._tables:
                 connection.execute(text(f"DROP TABLE {_quoted(connection, table)}"))
+
+        self.connecting.write(destroy, "dropping the tables")
 
     # ---- tables ----
 
@@ -114,23 +130,12 @@ class Writing:
 
     # ---- single steps, within a transaction ----
 
-    @contextmanager
-    def _locked(self) -> Iterator[Connection]:
-        """A transaction that no other writer of this library is beside."""
-        with self.connecting.begin() as connection:
-            lock = _LOCKS.get(self.connecting.dialect)
-            if lock is not None:
-                connection.execute(text(lock.format(_quoted(connection, self._commits))))
-                yield connection
-                return
-            name = {"name": _NAMED_LOCK, "seconds": _LOCK_SECONDS}
-            if not connection.execute(text("SELECT GET_LOCK(:name, :seconds)"), name).scalar():
-                raise StorageUnavailableError(f"no turn to write within {_LOCK_SECONDS} seconds: try again")
-            try:
-                yield connection
-                connection.commit()
-            finally:
-                connection.execute(text("SELECT RELEASE_LOCK(:name)"), name)
+    def _lock(self, connection: Connection) -> None:
+        """Wait until no other writer of this library is at work, and be the one until the transaction ends."""
+        lock = _LOCKS.get(self.connecting.dialect)
+        if lock is not None:  # SQLite's transactions begin with one
+            number = connection.dialect.identifier_preparer.quote(self._commits.c.checkpointnumber.name)
+            connection.execute(text(lock.format(_quoted(connection, self._commits), number)))
 
     def _row_of(self, attempt: CommitAttempt) -> dict[str, Any]:
         """The cells of an attempt's row, but its number."""
@@ -167,13 +172,10 @@ class Writing:
                 f"revision {attempt.stream_revision} does not follow: read what is new, decide again, commit again"
             )
         statement = insert(table).values({table.c[name]: cell for name, cell in row.items()})
-        try:
-            if connection.dialect.insert_returning:
-                token = connection.execute(statement.returning(table.c.checkpointnumber)).scalar_one()
-            else:
-                token = connection.execute(statement).lastrowid
-        except IntegrityError as error:
-            raise _TakenError from error
+        if connection.dialect.insert_returning:
+            token = connection.execute(statement.returning(table.c.checkpointnumber)).scalar_one()
+        else:
+            token = connection.execute(statement).lastrowid
         return Commit.of(attempt, int(token))
 
     def _head(self, connection: Connection, bucket_id: str, stream_id: str) -> tuple[int, int]:
@@ -184,16 +186,6 @@ class Writing:
             statement.where(table.bucketid == bucket_id, table.streamid == hashed(stream_id))
         ).one()
         return sequence or 0, revision or 0
-
-    def _delete(self, *conditions: ColumnElement[bool] | None) -> None:
-        with self._locked() as connection:
-            for table, condition in zip(self._tables, conditions, strict=True):
-                statement = delete(table)
-                connection.execute(statement if condition is None else statement.where(condition))
-
-
-class _TakenError(Exception):
-    """A row with this key is there."""
 
 
 def _quoted(connection: Connection, table: TableClause) -> str:
