@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -17,10 +17,10 @@ from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from fsstore.engines.mongo.calls import Call, Conversation, Transaction
 from fsstore.engines.mongo.failures import our_error
+from fsstore.engines.mongo.opening import Connected
 from fsstore.errors import StorageUnavailableError, StoreClosedError
 
 T = TypeVar("T")
@@ -32,11 +32,11 @@ _MAX_PAUSE_SECONDS = 0.1
 class Driver:
     """One client and the collections of one store. Shared freely between threads."""
 
-    def __init__(self, client: MongoClient[Any], roles: Mapping[str, Any], write_concern: WriteConcern) -> None:
-        self.client = client
-        self.roles = roles
+    def __init__(self, connected: Connected) -> None:
+        self.roles = connected.roles
         self.closing = threading.Event()
-        self._write_concern = write_concern
+        self._client: MongoClient[Any] = connected.client
+        self._write_concern = connected.write_concern
         self._process = os.getpid()
         self._condition = threading.Condition()
         self._running = 0
@@ -79,7 +79,7 @@ class Driver:
             with suppress(PyMongoError):
                 self._converse(last_words, None)
         finally:
-            self.client.close()
+            self._client.close()
 
     def _converse(self, conversation: Conversation[T], session: ClientSession | None) -> T:
         try:
@@ -104,7 +104,7 @@ class Driver:
         until = time.monotonic() + _TRANSACTION_SECONDS
         pauses = _pauses()
         while True:
-            with self.client.start_session() as session:
+            with self._client.start_session() as session:
                 try:
                     session.start_transaction(ReadConcern("snapshot"), self._write_concern)
                     answer = self._converse(said.conversation(), session)
