@@ -83,7 +83,7 @@ def test_streams_read_alone_and_by_revision(store_url: str, name: str) -> None:
             middle = commits[len(commits) // 2]
             first = middle.stream_revision - len(middle.events) + 1
             assert list(store.get_from(stream_id, first, first, bucket_id=bucket_id)) == [middle]
-            assert list(store.get_from(stream_id, middle.stream_revision, bucket_id=bucket_id))[0] == middle
+            assert next(iter(store.get_from(stream_id, middle.stream_revision, bucket_id=bucket_id))) == middle
         assert list(store.get_from("nobody")) == []
         assert list(store.get_from("order-1", bucket_id="TENANT-B")) == []
         assert list(store.get_from("3F2504E0-4F89-11D3-9A0C-0305E82C3301")) == []
@@ -241,8 +241,8 @@ def test_writing_is_refused_until_it_is_asked_for(store_url: str, name: str) -> 
             lambda: engine.add_snapshot(Snapshot("order-1", 1, "state")),
             lambda: engine.mark_commit_as_dispatched(commit),
             lambda: engine.delete_stream("default", "order-1"),
-            lambda: engine.purge(),
-            lambda: engine.drop(),
+            engine.purge,
+            engine.drop,
         ):
             with pytest.raises(StorageError, match=words):
                 change()
