@@ -30,9 +30,10 @@ class Run:
         self.path = path
         self.allowed = [model or EngineModel()]
         self.marks_may_be_lost = False
+        self.power_was_cut = False
         self.in_flight: list[CommitAttempt] = []
         self._engine: FileEngine | None = None
-        self._count = len(self.model.commits) * 100
+        self.count = len(self.model.commits) * 100
 
     @property
     def model(self) -> EngineModel:
@@ -129,10 +130,10 @@ class Run:
         return "abcab"[(len(self.model.commits) + offset) % 5]
 
     def _attempt(self, stream_id: str, state: EngineModel) -> CommitAttempt:
-        self._count += 1
+        self.count += 1
         own = state.get_from("default", stream_id)
-        stamp = EPOCH + timedelta(seconds=self._count)
-        commit_id = UUID(int=self._count << 64 | len(state.commits))
+        stamp = EPOCH + timedelta(seconds=self.count)
+        commit_id = UUID(int=self.count << 64 | len(state.commits))
         if own:
             return next_attempt(own[-1], events=1, commit_id=commit_id, stamp=stamp)
         return first_attempt(stream_id, events=2, commit_id=commit_id, stamp=stamp)
@@ -144,33 +145,38 @@ class Run:
 def recovered(disk: SimulatedDisk, crashed: Run, *, power_was_cut: bool) -> Run:
     """The next process opens the store; what it finds is allowed, whole, and verified."""
     run = Run(disk, crashed.model, path=crashed.path)
-    found = look(run.engine)
     lost = power_was_cut and crashed.marks_may_be_lost
-    state = matching(found, crashed.allowed, marks_may_be_lost=lost)
+    state = matching(look(run.engine), crashed.allowed, marks_may_be_lost=lost)
     run.allowed = [state]
+    run.marks_may_be_lost = crashed.marks_may_be_lost and not power_was_cut
     run.in_flight = crashed.in_flight
-    run._count = crashed._count
+    run.count = crashed.count
     verify(run)
     return run
 
 
 def verify(run: Run) -> None:
-    findings = list(run.engine.verify())
+    """Nothing is damaged. Dispatch marks are not flushed: a power cut may tear the newest, and leaves the other."""
+    findings = [one for one in run.engine.verify() if "/dispatch/" not in one.path]
     assert not findings, findings
 
 
-def goes_on(run: Run) -> None:
-    """The store works: what was under way is settled by doing it again, and every operation does its work."""
+def settle(run: Run) -> None:
+    """Do again what was under way: it is a duplicate where it was stored, and is stored where it was not."""
     attempts, run.in_flight = run.in_flight, []
     if attempts and attempts[0].commit_id in {commit.commit_id for commit in run.model.commits}:
         try:
             run.engine.commit_many(attempts)
         except DuplicateCommitError:
-            pass
-        else:
-            raise AssertionError("a commit that was stored was stored again")
-    elif attempts:
+            return
+        raise AssertionError("a commit that was stored was stored again")
+    if attempts:
         run.commit_again(attempts)
+
+
+def goes_on(run: Run) -> None:
+    """The store works: what was under way is settled, and every operation does its work."""
+    settle(run)
     for operation in ("commit", "fold", "commit_many", "close"):
         run.do(operation)
     matching(look(run.engine), run.allowed, marks_may_be_lost=False)

@@ -9,10 +9,9 @@ import pytest
 from fsstore.engines.file import FileEngine
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import SimulatedDisk, fill, next_attempt
-from fsstore.testing.simulation import Call, PowerCut, lose_everything
+from fsstore.testing.simulation import Call, ProcessKilled, lose_everything
 
 OPTIONS = {"background": False, "journal_bytes": 4096, "index_from_bytes": 600}
-REACHED_THE_DEVICE = ("/store/heads.index", "/store/control")
 
 
 def opened(disk: SimulatedDisk) -> FileEngine:
@@ -35,20 +34,40 @@ def crashed() -> Iterator[tuple[FileEngine, list[Commit]]]:
     commits += fill(engine, "b")
     engine.add_snapshot(Snapshot("b", 1, "one"))
 
-    def flush_heads_alone(call: Call) -> None:
-        if call.name == "flush_file_system" or (call.name == "flush" and "streams" in call.path):
-            disk.watch(None)
-            other = disk.process()
-            for path in REACHED_THE_DEVICE:
-                other.flush(other.open(path))
-            raise PowerCut
-
-    disk.watch(flush_heads_alone)
-    with pytest.raises(PowerCut):
-        engine.fold()
+    killed_before_the_flush(disk, engine)
+    reach_the_device(disk, "/store/heads.index", "/store/control")
     engine = opened(disk.restarted())
     yield engine, commits
     engine.close()
+
+
+def killed_before_the_flush(disk: SimulatedDisk, engine: FileEngine) -> None:
+    """A fold that has written everything, and flushed nothing."""
+
+    def look(call: Call) -> None:
+        if call.name.startswith("flush") and "journal" not in call.path:
+            disk.watch(None)
+            disk.kill()
+            raise ProcessKilled
+
+    disk.watch(look)
+    with pytest.raises(ProcessKilled):
+        engine.fold()
+
+
+def reach_the_device(disk: SimulatedDisk, *paths: str) -> None:
+    """The system wrote these back by itself."""
+    other = disk.process()
+    for path in paths:
+        other.flush(other.open(path))
+
+
+def emptied(disk: SimulatedDisk, ending: str) -> None:
+    """The file's size reached the device, its content did not."""
+    (path,) = (path for path in disk.sizes_bytes() if "/streams/" in path and path.endswith(ending))
+    handle = disk.open(path, write=True)
+    disk.write(handle, bytes(disk.size(handle)), 0)
+    disk.close(handle)
 
 
 def test_every_snapshot_is_read(crashed: tuple[FileEngine, list[Commit]]) -> None:
@@ -72,3 +91,57 @@ def test_the_store_is_healthy_before_and_after_the_next_fold(crashed: tuple[File
     engine.fold()
     assert not list(engine.verify())
     assert list(engine.get_from_checkpoint()) == commits
+
+
+def test_a_file_that_an_interrupted_fold_made_stays_after_the_next_fold() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    commits = fill(engine, "a")
+    killed_before_the_flush(disk, engine)
+    disk = disk.process()
+    opened(disk).fold()
+    reach_the_device(disk, "/store/control")
+    engine = opened(disk.restarted())
+    assert list(engine.get_from_checkpoint()) == commits
+
+
+def test_a_stream_that_an_interrupted_fold_removed_stays_away_after_the_next_fold() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fill(engine, "a", commits=4)
+    engine.fold()
+    engine.delete_stream("default", "a")
+    killed_before_the_flush(disk, engine)
+    disk = disk.process()
+    opened(disk).fold()
+    reach_the_device(disk, "/store/control")
+    disk = disk.restarted()
+    assert not [path for path in disk.sizes_bytes() if "/streams/" in path]
+
+
+def test_an_index_that_was_begun_and_lost_is_made_anew() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    commits = fill(engine, "a", commits=8)
+    killed_before_the_flush(disk, engine)
+    disk = disk.process()
+    emptied(disk, ".index")
+    engine = opened(disk)
+    engine.fold()
+    engine.commit(next_attempt(commits[-1]))
+    engine.fold()
+    assert not list(engine.verify())
+
+
+def test_snapshots_that_were_begun_and_lost_are_no_damage() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fill(engine, "a")
+    engine.add_snapshot(Snapshot("a", 2, "two"))
+    killed_before_the_flush(disk, engine)
+    disk = disk.process()
+    emptied(disk, ".snapshots")
+    engine = opened(disk)
+    assert not list(engine.verify())
+    engine.fold()
+    assert engine.get_snapshot("default", "a") == Snapshot("a", 2, "two")
