@@ -1,7 +1,8 @@
 """fsstore: an event store for applications that live on one machine, and the way up. Public names only."""
 
+from fsstore.aio import AsyncEventStore, AsyncEventStream
 from fsstore.dispatch import DelegateMessageDispatcher, Dispatcher, NullDispatcher
-from fsstore.engine import DeliveryEngine, Lease, PersistenceEngine
+from fsstore.engine import AsyncPersistenceEngine, DeliveryEngine, Lease, PersistenceEngine
 from fsstore.errors import (
     AfterCommitError,
     ConcurrencyError,
@@ -9,7 +10,6 @@ from fsstore.errors import (
     DispatchError,
     DuplicateCommitError,
     EventStoreError,
-    ForwardingConflictError,
     LeaseLostError,
     SerializationError,
     StorageError,
@@ -22,12 +22,15 @@ from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot, StreamH
 from fsstore.serialization import Keys, MsgpackSerializer, Serializer, TypeName, event_type
 from fsstore.store import EventStore
 from fsstore.stream import EventStream
-from fsstore.wireup import Wireup, open
+from fsstore.wireup import Wireup, open, open_async
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AfterCommitError",
+    "AsyncEventStore",
+    "AsyncEventStream",
+    "AsyncPersistenceEngine",
     "Commit",
     "CommitAttempt",
     "ConcurrencyError",
@@ -41,7 +44,6 @@ __all__ = [
     "EventStore",
     "EventStoreError",
     "EventStream",
-    "ForwardingConflictError",
     "Keys",
     "Lease",
     "LeaseLostError",
@@ -62,4 +64,5 @@ __all__ = [
     "__version__",
     "event_type",
     "open",
+    "open_async",
 ]

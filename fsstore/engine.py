@@ -6,7 +6,7 @@ any engine, the store, hooks or dispatch. The promises follow NEventStore's `IPe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -163,3 +163,52 @@ class DeliveryEngine(Protocol):
         `StoreClosedError`, when the engine closes. `True` can be wrong, as when the last commits were deleted:
         who finds nothing to read then waits a little by himself before asking again."""
         ...
+
+
+@runtime_checkable
+class AsyncPersistenceEngine(Protocol):
+    """A store of commits for the tasks of one event loop: `PersistenceEngine` with `await` and `async for`.
+
+    The promises are the same, word for word.
+
+    A call that is cancelled has either stored all of what it was given or nothing; the note on the
+    cancellation says when that is in doubt. `close()` waits for what was accepted.
+    """
+
+    async def initialize(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def drop(self) -> None: ...
+
+    async def commit(self, attempt: CommitAttempt) -> Commit: ...
+
+    async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]: ...
+
+    def get_from(
+        self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
+    ) -> AsyncIterator[Commit]: ...
+
+    def get_from_checkpoint(
+        self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+    ) -> AsyncIterator[Commit]: ...
+
+    def get_from_date(
+        self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
+    ) -> AsyncIterator[Commit]: ...
+
+    async def get_snapshot(
+        self, bucket_id: str, stream_id: str, max_revision: int | None = None
+    ) -> Snapshot | None: ...
+
+    async def add_snapshot(self, snapshot: Snapshot) -> bool: ...
+
+    def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> AsyncIterator[StreamHead]: ...
+
+    def get_undispatched_commits(self) -> AsyncIterator[Commit]: ...
+
+    async def mark_commit_as_dispatched(self, commit: Commit) -> None: ...
+
+    async def delete_stream(self, bucket_id: str, stream_id: str) -> None: ...
+
+    async def purge(self, bucket_id: str | None = None) -> None: ...

@@ -64,6 +64,11 @@ class Hooks:
         """Whether any hook wants to hear of purges and deletions."""
         return bool(self._purge or self._delete)
 
+    @property
+    def change_reading(self) -> bool:
+        """Whether any hook may change or hide what is read."""
+        return bool(self._select)
+
     def selecting(self, commit: Commit) -> Steps[Commit | None]:
         """What the hooks leave of `commit` for a reader."""
         selected: Commit | None = commit

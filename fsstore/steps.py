@@ -45,10 +45,7 @@ def run(steps: Steps[T]) -> T:
         answer, error = None, None
         try:
             if isinstance(step, Call):
-                answer = step.function(*step.arguments)
-                if inspect.iscoroutine(answer):
-                    answer.close()
-                    raise TypeError(f"{_named(step)} is a coroutine function, which only an AsyncEventStore can await")
+                answer = answered(step.function, *step.arguments)
             else:
                 _give(step)
         except BaseException as raised:  # raised again by the rule, which may know what to do
@@ -92,5 +89,11 @@ async def _give_async(step: Each) -> None:
                 return
 
 
-def _named(call: Call) -> str:
-    return getattr(call.function, "__qualname__", None) or repr(call.function)
+def answered(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's result; `TypeError` when it is a coroutine function, whose work would never be done."""
+    answer = function(*arguments)
+    if inspect.iscoroutine(answer):
+        answer.close()
+        name = getattr(function, "__qualname__", None) or repr(function)
+        raise TypeError(f"{name} is a coroutine function, which only an AsyncEventStore can await")
+    return answer

@@ -8,23 +8,20 @@ awaits them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Subscriptions
+from fsstore.dispatch import Subscription, Subscriptions
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id
 from fsstore.steps import Call, Steps, run
-from fsstore.stream import EventStream
+from fsstore.stream import EventStream, WorkingCopy
 
-if TYPE_CHECKING:
-    from sqlite3 import Connection
-
-S = TypeVar("S")
+StreamT = TypeVar("StreamT", bound=WorkingCopy)
 
 
 class Scheduler(Protocol):
@@ -45,7 +42,34 @@ class StoreRules:
         self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
         self._scheduler = scheduler
         self._closing = threading.Lock()
+        self._dispatching = False
         self._closed = False
+
+    def _opening(
+        self,
+        kind: type[StreamT],
+        stream_id: str | UUID | Snapshot,
+        min_revision: int,
+        max_revision: int | None,
+        bucket_id: str,
+    ) -> tuple[StreamT, Steps[None]]:
+        """The rule of `open_stream`: the stream, and the steps that read into it."""
+        self._check()
+        if isinstance(stream_id, Snapshot):
+            snapshot = stream_id
+            opened = kind(self, snapshot.bucket_id, snapshot.stream_id)
+            last = max_revision or min_revision or None
+            return opened, opened.reading_after_snapshot(snapshot.stream_revision, last)
+        opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+        return opened, opened.reading(min_revision, max_revision)
+
+    def commit(self, attempt: CommitAttempt) -> Any:
+        """What a stream of this store calls; the store says who waits for it."""
+        raise NotImplementedError
+
+    def read_stream(self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None) -> Any:
+        """Each commit as it is stored and as the hooks leave it; `None` where they hide it."""
+        raise NotImplementedError
 
     def committing(self, attempt: CommitAttempt) -> Steps[Commit | None]:
         """The rule of `commit`."""
@@ -98,7 +122,6 @@ class EventStore(StoreRules):
         self, engine: PersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Scheduler | None = None
     ) -> None:
         super().__init__(engine, hooks, scheduler)
-        self._dispatching = False
         self._subscriptions = Subscriptions(engine, self._hooks.select)
 
     # ---- streams ----
@@ -121,14 +144,8 @@ class EventStore(StoreRules):
         `StreamNotFoundError` when nothing is there and `min_revision > 0`. With a snapshot in place of the id
         the range is `open_stream(snapshot, max_revision)`.
         """
-        self._check()
-        if isinstance(stream_id, Snapshot):
-            snapshot = stream_id
-            opened = EventStream(self, snapshot.bucket_id, snapshot.stream_id)
-            run(opened.reading_after_snapshot(snapshot.stream_revision, max_revision or min_revision or None))
-            return opened
-        opened = self.create_stream(stream_id, bucket_id=bucket_id)
-        run(opened.reading(min_revision, max_revision))
+        opened, reading = self._opening(EventStream, stream_id, min_revision, max_revision, bucket_id)
+        run(reading)
         return opened
 
     # ---- commits ----
@@ -194,20 +211,6 @@ class EventStore(StoreRules):
         """What is remembered under all names: `all`, `reset`, `delete`."""
         self._check()
         return self._subscriptions
-
-    def projection(
-        self, name: str, fold: Callable[[S, Commit], S], initial: Callable[[], S], **options: Any
-    ) -> StoreProjection[S]:
-        """A state folded from all commits and kept in this store, in which each counts exactly once."""
-        self._check()
-        return StoreProjection(self._engine, name, fold, initial, select=self._hooks.select, **options)
-
-    def sqlite_projection(
-        self, name: str, connection: Connection, apply: Callable[[Connection, Commit], object], **options: Any
-    ) -> SqliteProjection:
-        """Tables of an SQLite database kept up by all commits, each counting exactly once."""
-        self._check()
-        return SqliteProjection(self._engine, name, connection, apply, select=self._hooks.select, **options)
 
     # ---- the rest ----
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from fsstore.aio import AsyncEventStore
+from fsstore.aio.delivery import AwaitedScheduler, InLoop, LoopDispatcher, selecting_in_loop
+from fsstore.aio.opening import OpeningStore
 from fsstore.dispatch import (
     AsynchronousDispatchScheduler,
     DelegateMessageDispatcher,
@@ -20,6 +23,7 @@ from fsstore.dispatch import (
 )
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
+from fsstore.engines.threaded import awaiting, blocking
 from fsstore.hooks import EventUpconverter, Hooks
 from fsstore.serialization import (
     CompressedSerializer,
@@ -187,8 +191,7 @@ class Wireup:
         engine = self._make_engine()
         try:
             engine.initialize()
-            converters = [EventUpconverter(self._converters)] if self._converters else []
-            hooks = Hooks([*converters, *self._hooks])
+            hooks = self._all_hooks()
             if self._scheduler is None:
                 return EventStore(engine, hooks)
             dispatcher = self._dispatcher or NullDispatcher()
@@ -200,6 +203,33 @@ class Wireup:
         except BaseException:
             engine.close()
             raise
+
+    async def build_async(self) -> AsyncEventStore:
+        """The same store for the tasks of this event loop. Hooks and dispatchers may be coroutine functions."""
+        engine = awaiting(self._make_engine())
+        try:
+            await engine.initialize()
+            hooks = self._all_hooks()
+            if self._scheduler is None:
+                return AsyncEventStore(engine, hooks)
+            in_loop = InLoop()
+            scheduler = self._scheduler(
+                blocking(engine),
+                LoopDispatcher(self._dispatcher or NullDispatcher(), in_loop),
+                select=selecting_in_loop(hooks, in_loop),
+                retry=self._retry,
+            )
+            store = AsyncEventStore(engine, hooks, AwaitedScheduler(scheduler))
+            if self._start_dispatching:
+                await store.start_dispatching()
+            return store
+        except BaseException:
+            await engine.close()
+            raise
+
+    def _all_hooks(self) -> Hooks:
+        converters = [EventUpconverter(self._converters)] if self._converters else []
+        return Hooks([*converters, *self._hooks])
 
     def _make_engine(self) -> PersistenceEngine:
         if self._engine is None:
@@ -227,6 +257,11 @@ class Wireup:
         if self._keys is not None:
             serializer = EncryptedSerializer(serializer, self._keys)
         return serializer
+
+
+def open_async(target: str | os.PathLike[str], **options: Any) -> OpeningStore:
+    """`await` it or enter it with `async with`: the store at a path or URL for the tasks of this event loop."""
+    return OpeningStore(Wireup.init().using(target, **options).build_async)
 
 
 def open(target: str | os.PathLike[str], **options: Any) -> EventStore:

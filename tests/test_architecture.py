@@ -24,6 +24,7 @@ FORBIDDEN = {
     "stream": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
     "store": {"fsstore.engines", "fsstore.wireup"},
     "serialization": {"fsstore.engines", "fsstore.store", "fsstore.stream", "fsstore.wireup", "fsstore.dispatch"},
+    "aio": {"fsstore.engines", "fsstore.wireup"},
     "dispatch": {"fsstore.engines", "fsstore.store", "fsstore.wireup"},
     "engines": {"fsstore.store", "fsstore.stream", "fsstore.wireup", "fsstore.dispatch", "fsstore.cli"},
     "wireup": {"fsstore.cli"},
@@ -34,8 +35,6 @@ OPTIONAL = {
     "demo": {"typer", "rich", "click"},
     "testing": {"hypothesis", "pytest"},
     "engines/mongo": {"pymongo", "bson"},
-    "engines/sql": {"sqlalchemy"},
-    "engines/sql/neventstore": {"sqlalchemy"},
 }
 
 

@@ -15,7 +15,7 @@ _MODULES = {
     "eventsourcing-app": ("eventsourcing_application", "Application"),
     "umadb": ("umadb_", "UmaDb"),
 }
-PEERS = ("floor", *(name for name in _MODULES if name != "fsstore"))
+NAMES = tuple(_MODULES)
 TITLES = {
     "floor": "disk's floor",
     "fsstore": "fsstore",

@@ -17,6 +17,7 @@ from fsstore.dispatch.parking import PARKED_BUCKET, Parking
 from fsstore.dispatch.policy import Attempts, DispatchHealth, Retry, Verdict, describe
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.model import Commit
+from fsstore.steps import answered
 
 _log = logging.getLogger("fsstore.dispatch")
 DISPATCHER = "dispatcher/default"
@@ -72,7 +73,7 @@ class Delivery:
             # A commit that the hooks hide from readers is hidden from dispatchers too.
             selected = self._select(commit)
             if selected is not None:
-                self._dispatcher.dispatch(selected)
+                answered(self._dispatcher.dispatch, selected)
         except Exception as error:
             self.error = error
             verdict = self.attempts.failed(commit, error, time.monotonic())

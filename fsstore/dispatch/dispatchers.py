@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from fsstore.model import Commit
 
 
 @runtime_checkable
 class Dispatcher(Protocol):
-    """Receives commits, at least once each, in checkpoint order."""
+    """Receives commits, at least once each, in checkpoint order. In an asynchronous store the methods may be
+    coroutine functions."""
 
     def dispatch(self, commit: Commit) -> None:
         """Hand `commit` on; when this returns, the commit counts as delivered. Any exception means: try again."""
@@ -30,14 +31,14 @@ class NullDispatcher:
 
 
 class DelegateMessageDispatcher:
-    """Calls a function with every commit."""
+    """Calls a function, in an asynchronous store a coroutine function if you like, with every commit."""
 
-    def __init__(self, deliver: Callable[[Commit], object]) -> None:
+    def __init__(self, deliver: Callable[[Commit], Any]) -> None:
         if not callable(deliver):
             raise TypeError(f"a function is needed, not {type(deliver).__name__}")
         self._deliver = deliver
 
-    def dispatch(self, commit: Commit) -> None:
-        self._deliver(commit)
+    def dispatch(self, commit: Commit) -> Any:
+        return self._deliver(commit)
 
     def close(self) -> None: ...

@@ -21,6 +21,7 @@ pytest.register_assert_rewrite("fsstore.testing.promises", "fsstore.testing.mach
 
 from fsstore.testing import strategies
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
+from fsstore.testing.awaited import AwaitedEngine
 from fsstore.testing.capabilities import Capabilities
 from fsstore.testing.conformance import EngineConformance
 from fsstore.testing.machine import EngineMachine
@@ -28,6 +29,7 @@ from fsstore.testing.model import EngineModel
 from fsstore.testing.simulation import PowerCut, ProcessKilled, SimulatedDisk
 
 __all__ = [
+    "AwaitedEngine",
     "Capabilities",
     "EngineConformance",
     "EngineMachine",

@@ -14,16 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-ENGINES = {
-    "memory": "none needed",
-    "file": "none needed",
-    "sqlite": "none needed",
-    "postgresql": "",
-    "mariadb": "",
-    "mssql": "",
-    "oracle": "",
-    "mongodb": "",
-}
+ENGINES = {"memory": "none needed", "file": "none needed", "mongodb": ""}
 """Engine to server; "" where the server is whatever the tests record."""
 
 _FILE = re.compile(r"test_conformance_(\w+)\.py::")

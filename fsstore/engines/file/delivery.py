@@ -136,7 +136,7 @@ class FileDelivery:
     def _check(self) -> None:
         raise NotImplementedError
 
-    def _check_writing(self) -> None:
+    def check_writing(self) -> None:
         raise NotImplementedError
 
     def _visible_position(self) -> int:
@@ -158,14 +158,14 @@ class FileDelivery:
 
     def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
         """Replace the value, while the lease is held; survives the process, the power with the next flush."""
-        self._check_writing()
+        self.check_writing()
         if lease is not None:
             self._leases.check(lease)
         self._values.put(checked_name(name), checked_checkpoint(value, name))
 
     def delete_checkpoint(self, name: str) -> None:
         """Forget the value."""
-        self._check_writing()
+        self.check_writing()
         self._values.delete(checked_name(name))
 
     def get_checkpoint_names(self) -> list[str]:
@@ -175,12 +175,12 @@ class FileDelivery:
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
         """The lease of `name`, held until it is released or this process or engine ends; `seconds` do not matter."""
-        self._check_writing()
+        self.check_writing()
         return self._leases.acquire(checked_name(name))
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         """Nothing is due: `LeaseLostError` where the lease was released."""
-        self._check_writing()
+        self.check_writing()
         self._leases.check(lease)
 
     def release_lease(self, lease: Lease) -> None:

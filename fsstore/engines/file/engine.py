@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines.file import format, layout, recovery
 from fsstore.engines.file.background import Background
 from fsstore.engines.file.commits_index import CommitsIndex
@@ -80,6 +81,11 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+
+
+def stored(attempts: Sequence[CommitAttempt], request: CommitRequest) -> list[Commit]:
+    """What the attempts became once their request is done."""
+    return [Commit.of(attempt, record.token) for attempt, record in zip(attempts, request.records, strict=True)]
 
 
 class FileEngine(FileDelivery):
@@ -229,7 +235,7 @@ class FileEngine(FileDelivery):
             journal_bytes=self._options.journal_bytes,
             make_room=self._make_room,
         )
-        self._group: Group[Request] = Group(self._writer.lead, max_pass_bytes=self._options.max_batch_bytes)
+        self.group: Group[Request] = Group(self._writer.lead, max_pass_bytes=self._options.max_batch_bytes)
         self._reader = self._new_reader()
         self._begin_delivery(disk, path, seed)
 
@@ -275,7 +281,7 @@ class FileEngine(FileDelivery):
                 self._let_go()
 
     def _close_writing(self) -> None:
-        self._group.stop()
+        self.group.stop()
         if self._options.background:
             self._background.stop()
         with self._write_lock:
@@ -330,7 +336,7 @@ class FileEngine(FileDelivery):
         if not self._is_open:
             raise StoreClosedError(f"{self.path} is not open yet; call initialize() first")
 
-    def _check_writing(self) -> None:
+    def check_writing(self) -> None:
         self._check()
         if self.read_only:
             raise StorageError(f"{self.path} is open read-only; open it without read_only=True to write")
@@ -343,17 +349,28 @@ class FileEngine(FileDelivery):
 
     def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one durable step, or none."""
-        self._check_writing()
+        self.check_writing()
         if not attempts:
             return []
+        request = self.request(attempts)
+        self.group.run(request)
+        return stored(attempts, request)
+
+    def awaiting(self) -> AsyncPersistenceEngine:
+        """This store for the tasks of one event loop, whose commits share flushes."""
+        from fsstore.engines.file.awaiting import AsyncFileEngine
+
+        return AsyncFileEngine(self)
+
+    def request(self, attempts: Sequence[CommitAttempt]) -> CommitRequest:
+        """The attempts as bytes for the group; nothing is stored yet."""
         request = CommitRequest([self._encode(attempt) for attempt in attempts])
         if request.size_bytes > self._options.max_batch_bytes:
             raise ValueError(
                 f"a batch of {request.size_bytes} bytes is over max_batch_bytes = {self._options.max_batch_bytes}; "
                 "commit it in parts"
             )
-        self._group.run(request)
-        return [Commit.of(attempt, record.token) for attempt, record in zip(attempts, request.records, strict=True)]
+        return request
 
     def _encode(self, attempt: CommitAttempt) -> Encoded:
         stream = self._stream(attempt.bucket_id, attempt.stream_id)
@@ -435,7 +452,7 @@ class FileEngine(FileDelivery):
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store a snapshot, durable when this returns; `False` where there may be none."""
-        self._check_writing()
+        self.check_writing()
         stream = self._stream(snapshot.bucket_id, snapshot.stream_id)
         payload = self._serializer.dumps(snapshot.payload)
         body = self._body(stream, payload, f"snapshot {snapshot.stream_revision} of {stream}")
@@ -443,7 +460,7 @@ class FileEngine(FileDelivery):
             raise ValueError(f"stream_revision {snapshot.stream_revision} of {stream} is beyond {format.MAX_REVISION}")
         crc = format.checksum(body, self._seed)
         request = SnapshotRequest(stream, snapshot.stream_revision, body, crc)
-        self._group.run(request)
+        self.group.run(request)
         return bool(request.records)
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
@@ -473,7 +490,7 @@ class FileEngine(FileDelivery):
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched; survives the process."""
-        self._check_writing()
+        self.check_writing()
         self._marks.mark(commit.checkpoint_token)
 
     def _visible_position(self) -> int:
@@ -486,24 +503,24 @@ class FileEngine(FileDelivery):
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget the stream; the next fold removes its bytes from every file."""
-        self._check_writing()
+        self.check_writing()
         stream = self._stream(bucket_id, stream_id)
         self._forget(format.DELETE_STREAM, stream.prefix, stream)
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket or of the store; the next fold removes their bytes."""
-        self._check_writing()
+        self.check_writing()
         bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
         self._forget(format.PURGE, format.pack_purge(bucket), None)
 
     def _forget(self, kind: int, body: bytes, stream: Stream | None) -> None:
-        self._group.run(ForgetRequest(Planned(kind, body, format.checksum(body, self._seed), stream)))
+        self.group.run(ForgetRequest(Planned(kind, body, format.checksum(body, self._seed), stream)))
 
     # ---- folding ----
 
     def fold(self) -> None:
         """Write everything that is durable by now into the streams' files. Waits for a fold that is going on."""
-        self._check_writing()
+        self.check_writing()
         self._fold_all()
 
     def _fold_all(self) -> None:

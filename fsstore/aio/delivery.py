@@ -1,0 +1,204 @@
+"""Dispatch and subscriptions for tasks: the rules and the waiting of `fsstore.dispatch`, in threads of their own.
+
+Dispatchers and hooks are called in the event loop, one at a time, whether they are functions or coroutine
+functions; only the waiting for the store happens elsewhere. Knows anyio (extra `aio`) and no engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from fsstore.dispatch import Dispatcher, Subscription, Subscriptions
+from fsstore.dispatch.subscriptions import SubscriptionState
+from fsstore.engine import PersistenceEngine
+from fsstore.hooks import Hooks
+from fsstore.model import Commit
+from fsstore.steps import Call, Steps, run_async
+
+T = TypeVar("T")
+# How long a task that is cancelled while it waits for a commit may be kept from ending.
+_SLICE_SECONDS = 0.2
+
+
+class InLoop:
+    """Has a thread's work done in the event loop that made this."""
+
+    def __init__(self) -> None:
+        from anyio import from_thread
+        from anyio.lowlevel import current_token
+
+        self._run = from_thread.run
+        self._token = current_token()
+
+    def __call__(self, make: Callable[[], Steps[Any]]) -> Any:
+        """Carry out the steps in the loop and wait for their result."""
+
+        async def carry_out() -> Any:
+            return await run_async(make())
+
+        return self._run(carry_out, token=self._token)
+
+
+class LoopDispatcher:
+    """A dispatcher for a scheduler's thread that calls `inner` in the event loop."""
+
+    def __init__(self, inner: Dispatcher, in_loop: InLoop) -> None:
+        self._inner = inner
+        self._in_loop = in_loop
+
+    def dispatch(self, commit: Commit) -> None:
+        self._in_loop(lambda: _calling(self._inner.dispatch, commit))
+
+    def close(self) -> None:
+        self._in_loop(lambda: _calling(self._inner.close))
+
+
+def _calling(function: Callable[..., Any], *arguments: Any) -> Steps[Any]:
+    return (yield Call(function, arguments))
+
+
+def selecting_in_loop(hooks: Hooks, in_loop: InLoop) -> Callable[[Commit], Commit | None]:
+    """What the hooks leave of a commit, for threads that read; the hooks run in the event loop."""
+
+    def select(commit: Commit) -> Commit | None:
+        if not hooks.change_reading:
+            return commit
+        selected: Commit | None = in_loop(lambda: hooks.selecting(commit))
+        return selected
+
+    return select
+
+
+class Scheduler(Protocol):
+    """A scheduler of `fsstore.dispatch`."""
+
+    def start(self) -> None: ...
+
+    def committed(self, commit: Commit) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class AwaitedScheduler:
+    """A scheduler whose calls wait in a thread."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    async def start(self) -> None:
+        await _in_thread(self._scheduler.start)
+
+    async def committed(self, commit: Commit) -> None:
+        await _in_thread(self._scheduler.committed, commit)
+
+    async def close(self) -> None:
+        await _in_thread(self._scheduler.close)
+
+
+class AsyncSubscription:
+    """A `Subscription` for one task: `async for` waits for new commits, `async with` closes it.
+
+    The rules of acknowledging are the same. A commit that was fetched for a task that was cancelled comes with
+    the next step.
+    """
+
+    def __init__(self, make: Callable[[float], Subscription], timeout_seconds: float | None) -> None:
+        self._make = make
+        self._timeout_seconds = timeout_seconds
+        self._subscription: Subscription | None = None
+        self._mutex = threading.Lock()
+        self._fetched: deque[Commit] = deque()
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[Commit]:
+        return self
+
+    async def __anext__(self) -> Commit:
+        import anyio
+
+        until = anyio.current_time() + (float("inf") if self._timeout_seconds is None else self._timeout_seconds)
+        while not self._fetched:
+            left = until - anyio.current_time()
+            if self._closed or left <= 0:
+                raise StopAsyncIteration
+            await _in_thread(self._fetch)
+        return self._fetched.popleft()
+
+    def _opened(self) -> Subscription:
+        if self._subscription is None:
+            self._subscription = self._make(_SLICE_SECONDS)
+        return self._subscription
+
+    def _fetch(self) -> None:
+        with self._mutex:
+            if self._fetched or self._closed:
+                return
+            subscription = self._opened()
+            commit = next(subscription, None)
+            if commit is not None:
+                self._fetched.append(commit)
+            elif subscription.closed:
+                self._closed = True
+
+    async def acknowledge(self, commit: Commit) -> None:
+        """`commit`, and all that were handed out before it, need not come again; remembered on return."""
+        await _in_thread(lambda: self._opened().acknowledge(commit))
+
+    @property
+    def position(self) -> int:
+        """The token up to which nothing comes again, as this consumer knows it; 0 before the first step."""
+        return 0 if self._subscription is None else self._subscription.position
+
+    async def close(self) -> None:
+        """Remember what was acknowledged and let others go on. Harmless when repeated."""
+        self._closed = True
+        if self._subscription is not None:
+            await _in_thread(self._subscription.close)
+
+    async def __aenter__(self) -> AsyncSubscription:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncSubscriptions:
+    """All subscriptions of one store, awaited."""
+
+    def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None]) -> None:
+        self._all = Subscriptions(engine, select)
+
+    def subscribe(self, name: str, *, timeout_seconds: float | None = None, **options: Any) -> AsyncSubscription:
+        """A consumer of `name`; nothing is read before its first step."""
+        return AsyncSubscription(
+            lambda slice_seconds: self._all.subscribe(name, timeout_seconds=slice_seconds, **options), timeout_seconds
+        )
+
+    async def all(self) -> list[SubscriptionState]:
+        """Every subscription that has acknowledged anything, by name."""
+        return await _in_thread(self._all.all)
+
+    async def reset(self, name: str, checkpoint_token: int = 0) -> None:
+        """Have everything after the token delivered again."""
+        await _in_thread(self._all.reset, name, checkpoint_token)
+
+    async def delete(self, name: str) -> None:
+        """Forget it."""
+        await _in_thread(self._all.delete, name)
+
+    async def close(self) -> None:
+        """Close every subscription that is open."""
+        await _in_thread(self._all.close)
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """The function's result, from a thread that no other waiting call can keep it from having."""
+    from anyio import CapacityLimiter, to_thread
+
+    return await to_thread.run_sync(function, *arguments, limiter=CapacityLimiter(1))

@@ -1,0 +1,146 @@
+"""The store for the tasks of one event loop: the rules of `StoreRules`, awaited, over any asynchronous engine.
+
+Hooks and dispatchers may be functions or coroutine functions. Knows the engine's seam and no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from fsstore.aio.delivery import AsyncSubscription, AsyncSubscriptions, InLoop, selecting_in_loop
+from fsstore.aio.stream import AsyncEventStream
+from fsstore.engine import AsyncPersistenceEngine
+from fsstore.hooks import Hooks
+from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id
+from fsstore.steps import run_async
+from fsstore.store import StoreRules
+
+
+class AsyncEventStore(StoreRules):
+    """Streams of commits, shared by all tasks of one event loop; `async with` closes it.
+
+    The words and errors of `EventStore`. After `close()` every call raises `StoreClosedError`.
+    """
+
+    def __init__(
+        self, engine: AsyncPersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Any = None
+    ) -> None:
+        super().__init__(engine, hooks, scheduler)
+        self._subscriptions: AsyncSubscriptions | None = None
+
+    # ---- streams ----
+
+    def create_stream(self, stream_id: str | UUID, *, bucket_id: str = DEFAULT_BUCKET) -> AsyncEventStream:
+        """An empty stream, nothing read; a plain call. That it is new shows when it is committed."""
+        self._check()
+        return AsyncEventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+
+    async def open_stream(
+        self,
+        stream_id: str | UUID | Snapshot,
+        min_revision: int = 0,
+        max_revision: int | None = None,
+        *,
+        bucket_id: str = DEFAULT_BUCKET,
+    ) -> AsyncEventStream:
+        """The stream with the events of that range, or with those after a snapshot; as `EventStore.open_stream`."""
+        opened, reading = self._opening(AsyncEventStream, stream_id, min_revision, max_revision, bucket_id)
+        await run_async(reading)
+        return opened
+
+    # ---- commits ----
+
+    async def commit(self, attempt: CommitAttempt) -> Commit | None:
+        """Store `attempt`; `None` when a hook refused it. Errors as with `EventStore.commit`."""
+        return await run_async(self.committing(attempt))
+
+    async def get_from(
+        self,
+        stream_id: str | UUID,
+        min_revision: int = 0,
+        max_revision: int | None = None,
+        *,
+        bucket_id: str = DEFAULT_BUCKET,
+    ) -> AsyncIterator[Commit]:
+        """The commits that touch that range, oldest first, as the hooks leave them."""
+        names = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        async for _, selected in self.read_stream(*names, min_revision, max_revision):
+            if selected is not None:
+                yield selected
+
+    async def read_stream(
+        self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None
+    ) -> AsyncIterator[tuple[Commit, Commit | None]]:
+        """Each commit as it is stored and as the hooks leave it; `None` where they hide it."""
+        self._check()
+        async for commit in self._engine.get_from(bucket_id, stream_id, min_revision, max_revision):
+            yield commit, await run_async(self._hooks.selecting(commit))
+
+    # ---- dispatch ----
+
+    async def start_dispatching(self) -> None:
+        """Begin to deliver; needed after `dispatch_to(…, start=False)` only. Harmless when repeated."""
+        self._check()
+        if self._scheduler is not None and not self._dispatching:
+            self._dispatching = True
+            await self._scheduler.start()
+
+    def subscribe(
+        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | None = None, **options: Any
+    ) -> AsyncSubscription:
+        """The commits after `from_checkpoint` for `async for`; a plain call. As `EventStore.subscribe`."""
+        return self.subscriptions.subscribe(name, from_checkpoint=from_checkpoint, bucket_id=bucket_id, **options)
+
+    @property
+    def subscriptions(self) -> AsyncSubscriptions:
+        """What is remembered under all names: `all`, `reset`, `delete`."""
+        self._check()
+        if self._subscriptions is None:
+            select = selecting_in_loop(self._hooks, InLoop())
+            self._subscriptions = AsyncSubscriptions(self._engine.blocking, select)
+        return self._subscriptions
+
+    # ---- the rest ----
+
+    @property
+    def advanced(self) -> AsyncPersistenceEngine:
+        """The engine underneath. Where hooks want to hear of purges and deletions, it tells them."""
+        self._check()
+        engine: AsyncPersistenceEngine = self._engine
+        return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
+
+    async def close(self) -> None:
+        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated."""
+        if not self._closed and self._subscriptions is not None:
+            await self._subscriptions.close()
+        await run_async(self.closing())
+
+    async def __aenter__(self) -> AsyncEventStore:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class _WatchedEngine:
+    """The engine, with the hooks told of what is deleted through it."""
+
+    def __init__(self, engine: AsyncPersistenceEngine, hooks: Hooks) -> None:
+        self._engine = engine
+        self._hooks = hooks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def purge(self, bucket_id: str | None = None) -> None:
+        await self._engine.purge(bucket_id)
+        await run_async(self._hooks.purged(bucket_id))
+
+    async def delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        await self._engine.delete_stream(bucket_id, stream_id)
+        await run_async(self._hooks.deleted(bucket_id, stream_id))

@@ -1,0 +1,244 @@
+"""The words of the store with `await`: streams, hooks, snapshots, dispatch, subscriptions."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import fsstore
+from fsstore import (
+    AfterCommitError,
+    AsyncEventStore,
+    Commit,
+    CommitAttempt,
+    ConcurrencyError,
+    DispatchError,
+    DuplicateCommitError,
+    Snapshot,
+    StoreClosedError,
+    StreamNotFoundError,
+    Wireup,
+)
+from fsstore.dispatch import Retry
+from fsstore.testing import first_attempt
+
+pytestmark = pytest.mark.anyio
+
+
+async def all_of(commits: Any) -> list[Commit]:
+    return [commit async for commit in commits]
+
+
+async def test_a_stream_is_written_and_read(store: AsyncEventStore) -> None:
+    async with store.create_stream("order") as stream:
+        stream.add({"placed": 1})
+        stream.uncommitted_headers["user"] = "ann"
+        commit = await stream.commit_changes()
+    assert commit is not None
+    assert commit.checkpoint_token == 1
+    opened = await store.open_stream("order")
+    assert [event.body for event in opened.committed_events] == [{"placed": 1}]
+    assert opened.committed_headers == {"user": "ann"}
+    assert await all_of(store.get_from("order")) == [commit]
+    assert await all_of(store.advanced.get_from_checkpoint()) == [commit]
+
+
+async def test_nothing_to_commit_is_none(store: AsyncEventStore) -> None:
+    assert await store.create_stream("order").commit_changes() is None
+
+
+async def test_a_lost_race_refreshes_the_stream_and_keeps_what_was_added(store: AsyncEventStore) -> None:
+    first, second = store.create_stream("order"), store.create_stream("order")
+    first.add("a")
+    second.add("b")
+    await first.commit_changes()
+    with pytest.raises(ConcurrencyError):
+        await second.commit_changes()
+    assert [event.body for event in second.committed_events] == ["a"]
+    await second.commit_changes()
+    assert second.stream_revision == 2
+
+
+async def test_the_same_commit_id_again_is_a_duplicate(store: AsyncEventStore) -> None:
+    attempt = first_attempt("order")
+    await store.commit(attempt)
+    with pytest.raises(DuplicateCommitError):
+        await store.commit(attempt)
+
+
+async def test_a_missing_stream_is_said(store: AsyncEventStore) -> None:
+    with pytest.raises(StreamNotFoundError):
+        await store.open_stream("nothing", min_revision=1)
+
+
+async def test_a_snapshot_opens_the_rest(store: AsyncEventStore) -> None:
+    stream = store.create_stream("order")
+    for body in "abc":
+        stream.add(body)
+        await stream.commit_changes()
+    assert await store.advanced.add_snapshot(Snapshot("order", 2, {"state": "ab"}))
+    snapshot = await store.advanced.get_snapshot("default", "order")
+    assert snapshot is not None
+    opened = await store.open_stream(snapshot)
+    assert [event.body for event in opened.committed_events] == ["c"]
+
+
+async def test_after_close_every_call_says_so(store: AsyncEventStore) -> None:
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreClosedError):
+        await store.commit(first_attempt("order"))
+    with pytest.raises(StoreClosedError):
+        store.create_stream("order")
+
+
+async def test_a_store_may_be_awaited(tmp_path: Path) -> None:
+    store = await fsstore.open_async(tmp_path / "a.store")
+    await store.close()
+
+
+async def test_hooks_may_be_coroutine_functions(tmp_path: Path) -> None:
+    heard: list[Any] = []
+
+    class Hook:
+        async def pre_commit(self, attempt: CommitAttempt) -> bool:
+            await anyio.sleep(0)
+            return attempt.stream_id != "refused"
+
+        async def post_commit(self, commit: Commit) -> None:
+            heard.append(commit.stream_id)
+
+        def select_commit(self, commit: Commit) -> Commit | None:
+            return None if commit.stream_id == "hidden" else commit
+
+        async def on_delete_stream(self, bucket_id: str, stream_id: str) -> None:
+            heard.append(("deleted", stream_id))
+
+        async def close(self) -> None:
+            heard.append("closed")
+
+    async with await Wireup.init().using_file_persistence(tmp_path / "a.store").hook_into_pipeline_using(
+        Hook()
+    ).build_async() as store:
+        assert await store.commit(first_attempt("refused")) is None
+        await store.commit(first_attempt("hidden"))
+        await store.commit(first_attempt("seen"))
+        assert await all_of(store.get_from("hidden")) == []
+        await store.advanced.delete_stream("default", "seen")
+    assert heard == ["hidden", "seen", ("deleted", "seen"), "closed"]
+
+
+async def test_a_failing_hook_says_that_the_commit_is_stored(tmp_path: Path) -> None:
+    class Hook:
+        async def post_commit(self, commit: Commit) -> None:
+            raise RuntimeError("no")
+
+    async with await Wireup.init().hook_into_pipeline_using(Hook()).build_async() as store:
+        with pytest.raises(AfterCommitError, match="is stored"):
+            await store.commit(first_attempt("order"))
+        assert len(await all_of(store.advanced.get_from_checkpoint())) == 1
+
+
+async def test_a_coroutine_function_in_a_store_for_threads_is_refused() -> None:
+    async def deliver(commit: Commit) -> None: ...
+
+    store = (
+        Wireup.init()
+        .using_synchronous_dispatch_scheduler(deliver, retry=Retry(initial_backoff_seconds=0, max_attempts=1))
+        .build()
+    )
+    with pytest.raises(DispatchError, match="coroutine function"):
+        await anyio.to_thread.run_sync(store.commit, first_attempt("order"))
+    store.close()
+
+
+async def test_a_synchronous_scheduler_has_delivered_when_the_commit_returns(tmp_path: Path) -> None:
+    delivered: list[int] = []
+
+    async def deliver(commit: Commit) -> None:
+        await anyio.sleep(0.001)
+        delivered.append(commit.checkpoint_token)
+
+    async with await Wireup.init().using_file_persistence(tmp_path / "a.store").using_synchronous_dispatch_scheduler(
+        deliver
+    ).build_async() as store:
+        for number in range(3):
+            await store.commit(first_attempt(f"order {number}"))
+            assert delivered == list(range(1, number + 2))
+
+
+async def test_an_asynchronous_scheduler_delivers_everything_in_order(tmp_path: Path) -> None:
+    delivered: list[int] = []
+    done = anyio.Event()
+
+    async def deliver(commit: Commit) -> None:
+        delivered.append(commit.checkpoint_token)
+        if commit.checkpoint_token == 20:
+            done.set()
+
+    async with await Wireup.init().using_file_persistence(tmp_path / "a.store").using_asynchronous_dispatch_scheduler(
+        deliver
+    ).build_async() as store:
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(store.commit, first_attempt(f"order {number}"))
+        with anyio.fail_after(30):
+            await done.wait()
+    assert delivered == list(range(1, 21))
+
+
+async def test_a_subscription_waits_and_remembers(store: AsyncEventStore) -> None:
+    await store.commit(first_attempt("order 1"))
+    seen: list[int] = []
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks, store.subscribe("mail") as mail:
+            async for commit in mail:
+                seen.append(commit.checkpoint_token)
+                if commit.checkpoint_token == 1:
+                    tasks.start_soon(store.commit, first_attempt("order 2"))
+                else:
+                    await mail.acknowledge(commit)
+                    break
+    assert seen == [1, 2]
+    assert [(each.name, each.position) for each in await store.subscriptions.all()] == [("mail", 2)]
+
+
+async def test_a_subscription_ends_after_its_timeout_and_when_the_store_closes(store: AsyncEventStore) -> None:
+    with anyio.fail_after(30):
+        assert await all_of(store.subscribe("mail", timeout_seconds=0.05)) == []
+        async with anyio.create_task_group() as tasks:
+
+            async def read() -> None:
+                assert await all_of(store.subscribe("forever")) == []
+
+            tasks.start_soon(read)
+            await anyio.sleep(0.05)
+            await store.close()
+
+
+async def test_a_cancelled_reader_loses_nothing(store: AsyncEventStore) -> None:
+    mail = store.subscribe("mail")
+    with anyio.move_on_after(0.01):
+        await anext(mail)
+    stored = await store.commit(first_attempt("order"))
+    with anyio.fail_after(30):
+        assert await anext(mail) == stored
+    await mail.close()
+
+
+async def test_a_commit_id_settles_a_commit_that_was_cancelled(store: AsyncEventStore) -> None:
+    stream = store.create_stream("order")
+    stream.add("event")
+    commit_id = uuid.uuid4()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await stream.commit_changes(commit_id)
+    try:
+        await stream.commit_changes(commit_id)
+    except DuplicateCommitError:
+        stream = await store.open_stream("order")
+    assert [event.body for event in stream.committed_events] == ["event"]

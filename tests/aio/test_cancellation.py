@@ -1,0 +1,150 @@
+"""A cancelled commit is stored whole or not at all, and the store goes on; closing waits for what was accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from pathlib import Path
+
+import pytest
+
+import fsstore
+from fsstore import AsyncEventStore, Commit, DuplicateCommitError
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.awaiting import AsyncFileEngine
+from fsstore.testing import first_attempt, next_attempt
+
+pytestmark = pytest.mark.anyio
+
+COMMITS = 10_000
+TASKS = 50
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_ten_thousand_commits_with_random_cancellation(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    returned: list[Commit] = []
+    cancelled = 0
+
+    async def commit_one(store: AsyncEventStore, stream_id: str) -> None:
+        known = [commit async for commit in store.advanced.get_from("default", stream_id, 1)]
+        attempt = next_attempt(known[-1], events=2) if known else first_attempt(stream_id, events=2)
+        commit = await store.commit(attempt)
+        assert commit is not None
+        returned.append(commit)
+
+    async def write(store: AsyncEventStore, number: int) -> None:
+        nonlocal cancelled
+        for step in range(COMMITS // TASKS):
+            task = asyncio.create_task(commit_one(store, f"stream {number} {step // 20}"))
+            if dice.random() < 0.3:
+                for _ in range(dice.randrange(6)):
+                    await asyncio.sleep(0)
+                task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                cancelled += 1
+
+    engine = AsyncFileEngine(FileEngine(tmp_path / "a.store", durability="os"))
+    await engine.initialize()
+    async with AsyncEventStore(engine) as store:
+        await asyncio.gather(*(write(store, number) for number in range(TASKS)))
+    assert cancelled > COMMITS // 100
+
+    with fsstore.open(tmp_path / "a.store") as store_again:
+        stored = list(store_again.advanced.get_from_checkpoint())
+        assert [each.checkpoint_token for each in stored] == list(range(1, len(stored) + 1))
+        assert all(len(each.events) == 2 for each in stored)
+        found = set(map(repr, stored))
+        assert [commit for commit in returned if repr(commit) not in found] == []
+        assert list(FileEngine.verify(store_again.advanced)) == []  # type: ignore[arg-type]
+
+
+async def test_a_commit_that_still_waits_is_withdrawn(tmp_path: Path) -> None:
+    """While another process holds the write lock, the first commit is in doubt and the second was never begun."""
+    engine = AsyncFileEngine(FileEngine(tmp_path / "a.store"))
+    await engine.initialize()
+    with engine._file._write_lock:
+        begun = asyncio.create_task(engine.commit(first_attempt("begun")))
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(engine.commit(first_attempt("waiting")))
+        await asyncio.sleep(0.05)
+        begun.cancel()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError) as in_doubt:
+            await begun
+        with pytest.raises(asyncio.CancelledError) as withdrawn:
+            await waiting
+    assert "'begun'" in in_doubt.value.__notes__[0]
+    assert "whole or not at all" in in_doubt.value.__notes__[0]
+    assert "nothing was stored" in withdrawn.value.__notes__[0]
+    await engine.close()
+    with fsstore.open(tmp_path / "a.store") as store:
+        assert [commit.stream_id for commit in store.advanced.get_from_checkpoint()] == ["begun"]
+
+
+@pytest.mark.parametrize("target", ["memory", "file"])
+async def test_closing_waits_for_what_was_accepted(tmp_path: Path, target: str) -> None:
+    store = await fsstore.open_async("memory:" if target == "memory" else tmp_path / "a.store")
+    tasks = [asyncio.create_task(store.commit(first_attempt(f"order {number}"))) for number in range(100)]
+    await asyncio.sleep(0)
+    await store.close()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    stored = [result for result in results if isinstance(result, Commit)]
+    assert all(isinstance(result, Commit | fsstore.StoreClosedError) for result in results)
+    if target == "file":
+        with fsstore.open(tmp_path / "a.store") as again:
+            assert len(list(again.advanced.get_from_checkpoint())) == len(stored)
+
+
+async def test_the_same_attempt_settles_what_was_in_doubt(tmp_path: Path) -> None:
+    async with fsstore.open_async(tmp_path / "a.store") as store:
+        attempt = first_attempt("order")
+        task = asyncio.create_task(store.commit(attempt))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with contextlib.suppress(DuplicateCommitError):
+            await store.commit(attempt)
+        assert len([commit async for commit in store.get_from("order")]) == 1
+
+
+async def test_more_commits_than_are_taken_in_wait_for_their_turn(tmp_path: Path) -> None:
+    engine = AsyncFileEngine(FileEngine(tmp_path / "a.store", durability="os"), max_waiting_commits=2)
+    await engine.initialize()
+    most = 0
+    submit = engine._file.group.submit
+
+    def counted(*arguments: object) -> None:
+        nonlocal most
+        submit(*arguments)  # type: ignore[arg-type]
+        most = max(most, len(engine._file.group._queue))
+
+    engine._file.group.submit = counted  # type: ignore[method-assign]
+    await asyncio.gather(*(engine.commit(first_attempt(f"order {number}")) for number in range(50)))
+    assert most <= 2
+    await engine.close()
+
+
+async def test_an_abandoned_reader_leaves_no_file_open(tmp_path: Path) -> None:
+    async with fsstore.open_async(tmp_path / "a.store") as store:
+        attempts = [first_attempt("order")]
+        for _ in range(600):
+            attempts.append(next_attempt(attempts[-1]))
+        await store.advanced.commit_many(attempts)
+        open_before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            reader = store.get_from("order")
+            await anext(reader)
+            await reader.aclose()  # type: ignore[attr-defined]
+        assert len(list(Path("/proc/self/fd").iterdir())) <= open_before + 1
