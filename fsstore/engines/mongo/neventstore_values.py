@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, Inexact
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,14 +19,26 @@ from bson.binary import OLD_UUID_SUBTYPE, UUID_SUBTYPE, Binary
 from bson.decimal128 import Decimal128, create_decimal128_context
 
 from fsstore.errors import SerializationError
+from fsstore.serialization.neventstore.annotations import (
+    class_of,
+    elements_of,
+    entries_of,
+    optional_of,
+    says_nothing,
+)
+from fsstore.serialization.neventstore.members import fields_of, is_class_with_fields
 from fsstore.serialization.neventstore.names import clr_name
 from fsstore.serialization.neventstore.scalars import text_of_timedelta, ticks_of
+from fsstore.serialization.neventstore.writing import member_name
 from fsstore.serialization.payload import path_text
 from fsstore.serialization.types import RegisteredType, TypeRegistry
 
 Path = tuple[str | int, ...]
 _DICTIONARY = "System.Collections.Generic.Dictionary`2[System.String,System.Object]"
 _LIST = "System.Collections.Generic.List`1[System.Object]"
+# The driver writes C#'s largest decimal as the largest that there is.
+_MAX_DECIMAL = Decimal(2**96 - 1)
+_LARGEST = Decimal("9.999999999999999999999999999999999E+6144")
 _MIN_INT, _MAX_INT = -(1 << 63), (1 << 63) - 1
 
 
@@ -54,8 +67,6 @@ class DocumentValues:
             return {"_t": _DICTIONARY, "_v": self._members(value, path, self.anything)}
         if kind in (list, tuple):
             return {"_t": _LIST, "_v": [self.anything(each, (*path, place)) for place, each in enumerate(value)]}
-        if kind not in _PLAIN and not issubclass(kind, enum.Enum) and self._types.of(kind) is None:
-            raise _refused(kind, path)
         name = _NAMES.get(kind)
         if kind is datetime and value.utcoffset():
             name = "System.DateTimeOffset"
@@ -87,11 +98,43 @@ class DocumentValues:
             return self.guid(value)
         if isinstance(value, enum.Enum):
             return self.declared(value.value, path)
-        registered = self._types.of(kind) or _own(kind, path)
-        members = self._members(registered.members(value), path, self.declared, _pascal)
-        if self._types.of(kind) is None:
-            return members  # read again by the annotation of its place
-        return {"_t": self._names.get(kind, registered.name), **members}
+        registered = self._types.of(kind)
+        if registered is None or not is_class_with_fields(kind):
+            reason = f"{kind.__qualname__} is not a type that is stored: register it, or store plain data"
+            raise SerializationError(f"{path_text(path)}: {reason}", path)
+        return {"_t": self._names.get(kind, registered.name), **self._object(registered, value, path)}
+
+    def _object(self, registered: RegisteredType, value: Any, path: Path) -> dict[str, Any]:
+        """The members of an instance, nothing omitted, each in the place that its annotation declares."""
+        stored = registered.members(value)
+        return {
+            field.alias or member_name(field.name): self._fitted(
+                field.annotation, stored.get(field.name), (*path, field.name)
+            )
+            for field in fields_of(registered.cls)
+        }
+
+    def _fitted(self, annotation: Any, value: Any, path: Path) -> Any:
+        parts = optional_of(annotation)[1]
+        if len(parts) != 1 or value is None:
+            return self.declared(value, path)
+        [part], kind = parts, type(value)
+        if says_nothing(part):
+            return self.anything(value, path)
+        if kind in (list, tuple):
+            found = elements_of(part, len(value))
+            kinds = [Any] * len(value) if found is None else found[0]
+            pairs = enumerate(zip(kinds, value, strict=True))
+            return [self._fitted(each, one, (*path, place)) for place, (each, one) in pairs]
+        if kind is dict and (entries := entries_of(part)) is not None:
+            return self._members(value, path, partial(self._fitted, entries[1]))
+        if kind is class_of(part) and is_class_with_fields(kind):
+            own = self._types.of(kind) or TypeRegistry(kind).of(kind)
+            assert own is not None
+            return self._object(own, value, path)
+        if kind is int and class_of(part) in (float, Decimal):
+            value = class_of(part)(value)
+        return self.declared(value, path)
 
     def _document(self, value: dict[Any, Any], path: Path) -> dict[str, Any]:
         mark = value.get("_t", value.get("$type"))
@@ -100,39 +143,17 @@ class DocumentValues:
         return written if mark is None else {"_t": _class_name(mark), **written}
 
     @staticmethod
-    def _members(
-        value: dict[Any, Any], path: Path, write: Callable[[Any, Path], Any], rename: Callable[[str], str] = str
-    ) -> dict[str, Any]:
+    def _members(value: dict[Any, Any], path: Path, write: Callable[[Any, Path], Any]) -> dict[str, Any]:
         for key in value:
             if type(key) is not str or "\0" in key:
                 raise SerializationError(f"{path_text(path)}: {key!r} cannot be the name of a field", path)
-        return {rename(key): write(each, (*path, key)) for key, each in value.items()}
-
-
-def _own(kind: type, path: Path) -> RegisteredType:
-    """How a class that nobody registered is taken apart, where the annotation of its place says that it is that."""
-    try:
-        found = TypeRegistry(kind).of(kind)
-    except TypeError as error:
-        raise _refused(kind, path) from error
-    assert found is not None
-    return found
-
-
-def _refused(kind: type, path: Path) -> SerializationError:
-    return SerializationError(
-        f"{path_text(path)}: {kind.__qualname__} is not a type that is stored: register it, or store plain data", path
-    )
+        return {key: write(each, (*path, key)) for key, each in value.items()}
 
 
 def _class_name(name: Any) -> Any:
     """The class alone, as the driver writes it; a list of classes or a generic's full name stays."""
     found = clr_name(name) if isinstance(name, str) else None
     return name if found is None or found.is_dictionary or "`" in name else found.class_name
-
-
-def _pascal(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def _moment(value: datetime) -> Any:
@@ -150,6 +171,8 @@ def _moment(value: datetime) -> Any:
 
 
 def _decimal(value: Decimal) -> Decimal128:
+    if value.copy_abs() == _MAX_DECIMAL:
+        return Decimal128(_LARGEST.copy_sign(value))
     context = create_decimal128_context()
     context.traps[Inexact] = True
     return Decimal128(context.create_decimal(value))
@@ -161,5 +184,4 @@ _SCALARS: dict[type, Callable[[Any], Any]] = {
     timedelta: text_of_timedelta,
     Decimal: _decimal,
 }
-_PLAIN = {type(None), str, bool, int, float, bytes, dict, list, tuple, UUID, *_SCALARS}
 _NAMES = {Decimal: "System.Decimal", bytes: "System.Byte[]", timedelta: "System.TimeSpan"}
