@@ -121,9 +121,12 @@ async def test_hooks_may_be_coroutine_functions(tmp_path: Path) -> None:
         async def close(self) -> None:
             heard.append("closed")
 
-    async with await Wireup.init().using_file_persistence(tmp_path / "a.store").hook_into_pipeline_using(
-        Hook()
-    ).build_async() as store:
+    async with (
+        await Wireup.init()
+        .using_file_persistence(tmp_path / "a.store")
+        .hook_into_pipeline_using(Hook())
+        .build_async() as store
+    ):
         assert await store.commit(first_attempt("refused")) is None
         await store.commit(first_attempt("hidden"))
         await store.commit(first_attempt("seen"))
@@ -163,9 +166,12 @@ async def test_a_synchronous_scheduler_has_delivered_when_the_commit_returns(tmp
         await anyio.sleep(0.001)
         delivered.append(commit.checkpoint_token)
 
-    async with await Wireup.init().using_file_persistence(tmp_path / "a.store").using_synchronous_dispatch_scheduler(
-        deliver
-    ).build_async() as store:
+    async with (
+        await Wireup.init()
+        .using_file_persistence(tmp_path / "a.store")
+        .using_synchronous_dispatch_scheduler(deliver)
+        .build_async() as store
+    ):
         for number in range(3):
             await store.commit(first_attempt(f"order {number}"))
             assert delivered == list(range(1, number + 2))
@@ -180,9 +186,12 @@ async def test_an_asynchronous_scheduler_delivers_everything_in_order(tmp_path: 
         if commit.checkpoint_token == 20:
             done.set()
 
-    async with await Wireup.init().using_file_persistence(tmp_path / "a.store").using_asynchronous_dispatch_scheduler(
-        deliver
-    ).build_async() as store:
+    async with (
+        await Wireup.init()
+        .using_file_persistence(tmp_path / "a.store")
+        .using_asynchronous_dispatch_scheduler(deliver)
+        .build_async() as store
+    ):
         async with anyio.create_task_group() as tasks:
             for number in range(20):
                 tasks.start_soon(store.commit, first_attempt(f"order {number}"))

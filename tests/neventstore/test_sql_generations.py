@@ -138,6 +138,9 @@ def built(url: str, kind: str, generation: str) -> str:
                 if generation in "23":
                     row["StreamId"] = guid(UUID(bytes_le=row["StreamId"]))
                 fill(connection, table_name(database, "Snapshots"), list(row), row)
+        if database == "postgresql" and generation == "5":
+            last = "SELECT setval('commits_checkpointnumber_seq', max(CheckpointNumber)) FROM Commits"
+            connection.exec_driver_sql(last)
     engine.dispose()
     return name
 
