@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="cases to run; all when none is named")
     parser.add_argument("--quick", action="store_true", help="tiny amounts: shows that it works, measures nothing")
     parser.add_argument("--rounds", type=int, help="instead of each case's own number")
+    parser.add_argument("--against", nargs="+", metavar="CONTENDER", help="leave out the contenders not named")
     parser.add_argument("--directory", type=Path, default=Path(), help="where to measure; default: here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there")
     parser.add_argument("--docs", type=Path, metavar="DIRECTORY", help="bring its performance.md and .svg up to date")
@@ -62,6 +63,7 @@ def _measure(cases: list[Case], options: argparse.Namespace) -> Report:
                 directory,
                 scale=_QUICK_SCALE if options.quick else 1,
                 rounds=1 if options.quick else options.rounds,
+                against=options.against,
                 say=_say if sys.stderr.isatty() else _nothing,
             )
             print(f"{table(outcome)}\n", flush=True)

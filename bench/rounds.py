@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.case import Case, more_is_better
-from bench.peers import NotAvailableError
+from bench.peers import PEERS, NotAvailableError
 
 
 @dataclass
@@ -42,12 +42,20 @@ class Outcome:
         return statistics.median(values) if values else None
 
 
-def run(case: Case, directory: Path, *, scale: int, rounds: int | None, say: Callable[[str], None]) -> Outcome:
-    """All rounds of one case."""
+def run(
+    case: Case,
+    directory: Path,
+    *,
+    scale: int,
+    rounds: int | None,
+    say: Callable[[str], None],
+    against: Sequence[str] | None = None,
+) -> Outcome:
+    """All rounds of one case; with `against` only fsstore's own contenders and those."""
     outcome = Outcome(case.name, case.title, dict(case.units))
     case.prepare(directory, scale)
     try:
-        running = list(case.contenders)
+        running = [name for name in case.contenders if against is None or name in against or name not in PEERS]
         for number in range(rounds or case.rounds):
             for contender in _rotated(running, number):
                 say(f"{case.name}: round {number + 1}, {contender}")

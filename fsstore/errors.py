@@ -104,3 +104,7 @@ class AfterCommitError(EventStoreError):
 
 class DispatchError(AfterCommitError):
     """The commit is stored, but a dispatcher kept failing; delivery goes on from the commit it failed at."""
+
+
+class ForwardingConflictError(EventStoreError):
+    """A commit cannot be copied because its stream goes another way at the other end. Trying again cannot help."""

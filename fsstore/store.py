@@ -8,12 +8,12 @@ awaits them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
-from fsstore.dispatch import Subscription, Subscriptions
+from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Subscriptions
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
@@ -22,6 +22,11 @@ from fsstore.steps import Call, Steps, run
 from fsstore.stream import EventStream, WorkingCopy
 
 StreamT = TypeVar("StreamT", bound=WorkingCopy)
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+S = TypeVar("S")
 
 
 class Scheduler(Protocol):
@@ -211,6 +216,20 @@ class EventStore(StoreRules):
         """What is remembered under all names: `all`, `reset`, `delete`."""
         self._check()
         return self._subscriptions
+
+    def projection(
+        self, name: str, fold: Callable[[S, Commit], S], initial: Callable[[], S], **options: Any
+    ) -> StoreProjection[S]:
+        """A state folded from all commits and kept in this store, in which each counts exactly once."""
+        self._check()
+        return StoreProjection(self._engine, name, fold, initial, select=self._hooks.select, **options)
+
+    def sqlite_projection(
+        self, name: str, connection: Connection, apply: Callable[[Connection, Commit], object], **options: Any
+    ) -> SqliteProjection:
+        """Tables of an SQLite database kept up by all commits, each counting exactly once."""
+        self._check()
+        return SqliteProjection(self._engine, name, connection, apply, select=self._hooks.select, **options)
 
     # ---- the rest ----
 

@@ -35,6 +35,8 @@ OPTIONAL = {
     "demo": {"typer", "rich", "click"},
     "testing": {"hypothesis", "pytest"},
     "engines/mongo": {"pymongo", "bson"},
+    "engines/sql": {"sqlalchemy"},
+    "engines/sql/neventstore": {"sqlalchemy"},
 }
 
 

@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class TestMongoEngine(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True, delivery=True, record_limit_bytes=16 << 20)
     machine_settings = settings(
-        max_examples=15,
+        max_examples=10,
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

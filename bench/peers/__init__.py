@@ -15,7 +15,7 @@ _MODULES = {
     "eventsourcing-app": ("eventsourcing_application", "Application"),
     "umadb": ("umadb_", "UmaDb"),
 }
-NAMES = tuple(_MODULES)
+PEERS = ("floor", *(name for name in _MODULES if name != "fsstore"))
 TITLES = {
     "floor": "disk's floor",
     "fsstore": "fsstore",

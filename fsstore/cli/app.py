@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import fsstore
-from fsstore.cli import demo, export, import_, ls, show, stat, tail, verify
+from fsstore.cli import demo, export, import_, ls, parked, show, stat, subscriptions, tail, verify
 from fsstore.errors import EventStoreError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ app.command("ls")(ls.ls)
 app.command("show")(show.show)
 app.command("tail")(tail.tail)
 app.command("stat")(stat.stat)
+app.command("subscriptions")(subscriptions.subscriptions)
+app.command("parked")(parked.parked)
 app.command("verify")(verify.verify)
 
 

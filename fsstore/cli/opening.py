@@ -32,9 +32,9 @@ def reading(store: str) -> Iterator[PersistenceEngine]:
 
 
 @contextmanager
-def writing(store: str) -> Iterator[PersistenceEngine]:
-    """The store's engine, open to write; the store is created when it is not there."""
-    with _opened(store, {}) as engine:
+def writing(store: str, *, create: bool = True) -> Iterator[PersistenceEngine]:
+    """The store's engine, open to write; a file store that is not there is created, or is an error."""
+    with _opened(store, {"create": create} if is_file_store(store) else {}) as engine:
         yield engine
 
 

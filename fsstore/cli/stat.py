@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fsstore.cli.opening import JsonOption, StoreArgument, reading
-from fsstore.cli.output import print_json
+from fsstore.cli.output import print_json, printable
 from fsstore.cli.walk import totals
+from fsstore.dispatch import Parking, Subscriptions, published_health
+from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.model import Commit
 
 
@@ -26,6 +28,7 @@ def stat(store: StoreArgument, as_json: JsonOption = False) -> None:
             "head_checkpoint_token": max((stream.checkpoint_token for stream in streams.values()), default=0),
             "undispatched_commits": sum(1 for _ in engine.get_undispatched_commits()),
         }
+        numbers |= _delivery(engine)
         own = getattr(engine, "stat", None)
         if own is not None:
             numbers["engine"] = own()
@@ -33,9 +36,26 @@ def stat(store: StoreArgument, as_json: JsonOption = False) -> None:
         print_json(numbers)
         return
     own_numbers = numbers.pop("engine", {})
+    numbers |= {f"dispatch {name}": value for name, value in numbers.pop("dispatch", {}).items()}
+    numbers |= {f"subscription {printable(name)}": at for name, at in numbers.pop("subscriptions", {}).items()}
     for name, value in (numbers | own_numbers).items():
-        text = f"{value:,}" if type(value) is int else str(value)
+        text = f"{value:,}" if type(value) is int else printable(str(value))
         print(f"{name.replace('_', ' '):<22} {text}")
+
+
+def _delivery(engine: PersistenceEngine) -> dict[str, Any]:
+    """What there is to say of delivery: where it stands and why, what is parked, who subscribed."""
+    if not isinstance(engine, DeliveryEngine):
+        return {}
+    health = published_health(engine)
+    parked = len(Parking(engine).commits())
+    subscriptions = {state.name: state.position for state in Subscriptions(engine).all()}
+    found: dict[str, Any] = {} if health.ok else {"dispatch": health.as_dict()}
+    return (
+        found
+        | ({"parked_commits": parked} if parked else {})
+        | ({"subscriptions": subscriptions} if subscriptions else {})
+    )
 
 
 def _counted(commits: Iterable[Commit], counts: Counter[str]) -> Iterator[Commit]:

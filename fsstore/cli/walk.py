@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from fsstore.dispatch.following import head_token
 from fsstore.engine import PersistenceEngine
 from fsstore.model import Commit
+
+__all__ = ["StreamTotals", "head_token", "last_commits", "totals"]
 
 
 @dataclass(slots=True)
@@ -36,18 +39,6 @@ def totals(commits: Iterable[Commit]) -> dict[tuple[str, str], StreamTotals]:
         stream.checkpoint_token = commit.checkpoint_token
         stream.commit_stamp = commit.commit_stamp
     return streams
-
-
-def head_token(engine: PersistenceEngine, bucket_id: str | None = None) -> int:
-    """The highest checkpoint token in use, 0 for an empty store; looks at a few commits only."""
-    head, step = 0, 1
-    while step:
-        later = next(iter(engine.get_from_checkpoint(head + step - 1, bucket_id=bucket_id)), None)
-        if later is None:
-            step //= 2
-        else:
-            head, step = later.checkpoint_token, step * 2
-    return head
 
 
 def last_commits(engine: PersistenceEngine, count: int, bucket_id: str | None = None) -> list[Commit]:

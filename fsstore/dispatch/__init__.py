@@ -2,8 +2,10 @@
 
 from fsstore.dispatch.delivery import published_health
 from fsstore.dispatch.dispatchers import DelegateMessageDispatcher, Dispatcher, NullDispatcher
+from fsstore.dispatch.forwarding import ForwardingDispatcher
 from fsstore.dispatch.parking import PARKED_BUCKET, ParkedCommit, Parking
 from fsstore.dispatch.policy import DispatchHealth, Retry
+from fsstore.dispatch.projections import SqliteProjection, StoreProjection
 from fsstore.dispatch.schedulers import AsynchronousDispatchScheduler, SynchronousDispatchScheduler
 from fsstore.dispatch.subscriptions import Subscription, Subscriptions, SubscriptionState
 
@@ -13,10 +15,13 @@ __all__ = [
     "DelegateMessageDispatcher",
     "DispatchHealth",
     "Dispatcher",
+    "ForwardingDispatcher",
     "NullDispatcher",
     "ParkedCommit",
     "Parking",
     "Retry",
+    "SqliteProjection",
+    "StoreProjection",
     "Subscription",
     "SubscriptionState",
     "Subscriptions",

@@ -54,8 +54,10 @@ class Cursor:
         if self._unacknowledged:
             self.acknowledge(self._unacknowledged[-1])
 
-    def must_be_stored(self, *, idle: bool = False) -> bool:
+    def must_be_stored(self, *, idle: bool = False, leaving: bool = False) -> bool:
         """Whether the position has to be written now: a batch is full, or there is time and something to write."""
+        if leaving:
+            return self.position > self._stored
         if self._acknowledged >= (1 if idle else self._acknowledge_every):
             return True
         return self.position - self._stored >= _PASSED_OVER

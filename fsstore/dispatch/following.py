@@ -20,28 +20,30 @@ class Follower:
         self._engine = engine if isinstance(engine, DeliveryEngine) else None
         self._stopping = stopping
         self._told = threading.Event()
+        self._was_misled = False
         self._pause_seconds = _SHORTEST_PAUSE_SECONDS
 
     def committed(self) -> None:
         """A commit was stored by this process."""
         self._told.set()
 
+    def found(self) -> None:
+        """The commit that was waited for was there, so the engine's word is good."""
+        self._was_misled = False
+        self._pause_seconds = _SHORTEST_PAUSE_SECONDS
+
     def wait(
         self,
         checkpoint_token: int,
         *,
-        found: bool,
         meanwhile: Callable[[], None] = lambda: None,
         timeout_seconds: float = float("inf"),
     ) -> bool:
         """Return when there may be something after the token: `True`, or `False` when the time is up or it ends.
 
-        `found` says whether the last look found something; where it did not, an engine that says there is
-        something is not believed at once. `meanwhile` is called every now and then.
+        Where the last `True` led to nothing, this begins with a pause. `meanwhile` is called every now and then.
         """
-        if found:
-            self._pause_seconds = _SHORTEST_PAUSE_SECONDS
-        else:
+        if self._was_misled:
             pause = min(self._pause_seconds, timeout_seconds)
             timeout_seconds -= pause
             self._pause_seconds = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
@@ -51,6 +53,7 @@ class Follower:
         while not self._stopping.is_set():
             meanwhile()
             if self._wait_slice(checkpoint_token, min(_SLICE_SECONDS, max(timeout_seconds, 0.0))):
+                self._was_misled = True
                 return not self._stopping.is_set()
             timeout_seconds -= _SLICE_SECONDS
             if timeout_seconds <= 0:
@@ -64,3 +67,15 @@ class Follower:
             return False
         self._told.clear()
         return True
+
+
+def head_token(engine: PersistenceEngine, bucket_id: str | None = None) -> int:
+    """The highest checkpoint token in use, 0 for an empty store; looks at a few commits only."""
+    head, step = 0, 1
+    while step:
+        later = next(iter(engine.get_from_checkpoint(head + step - 1, bucket_id=bucket_id)), None)
+        if later is None:
+            step //= 2
+        else:
+            head, step = later.checkpoint_token, step * 2
+    return head

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Literal
 
+from fsstore.errors import ForwardingConflictError
 from fsstore.model import Commit
 
 
@@ -103,7 +104,10 @@ class Attempts:
         if not self._failures or self._token != commit.checkpoint_token:
             self._token, self._failures, self._failing_since = commit.checkpoint_token, 0, now
         self._failures += 1
-        exhausted = self.retry.is_exhausted(self._failures, now - self._failing_since)
+        # No later commit may pass one that conflicts, so there is nothing to wait for and nothing to park.
+        conflict = isinstance(error, ForwardingConflictError)
+        exhausted = conflict or self.retry.is_exhausted(self._failures, now - self._failing_since)
+        stops = exhausted and (conflict or self.retry.then == "stop")
         self.health = DispatchHealth(
             self._failures,
             commit.checkpoint_token,
@@ -111,11 +115,11 @@ class Attempts:
             commit.bucket_id,
             commit.stream_id,
             str(commit.commit_id),
-            exhausted and self.retry.then == "stop",
+            stops,
         )
         if not exhausted:
             return Verdict.AGAIN
-        return Verdict.PARK if self.retry.then == "park" else Verdict.STOP
+        return Verdict.STOP if stops else Verdict.PARK
 
     def wait_seconds(self) -> float:
         """How long to wait before the next attempt."""

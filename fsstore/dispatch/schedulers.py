@@ -202,10 +202,10 @@ class AsynchronousDispatchScheduler(_Scheduler):
     def _deliver_while_it_is_our_turn(self) -> None:
         position = 0
         while not self._stopping.is_set():
-            found = False
             for settled, _ in self._settle(until=None):
-                found, position = True, settled.checkpoint_token
-            self._follower.wait(position, found=found, meanwhile=self._turn.keep)
+                position = settled.checkpoint_token
+                self._follower.found()
+            self._follower.wait(position, meanwhile=self._turn.keep)
 
     def close(self) -> None:
         self._stopping.set()

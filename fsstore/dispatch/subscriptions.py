@@ -84,8 +84,8 @@ class _Share:
         mine = of.partitions == 1 or partition_of(commit, of.partitions) == self.partition
         return mine and of._filter.takes(commit)
 
-    def store_position(self, *, idle: bool = False) -> None:
-        if self.cursor.must_be_stored(idle=idle):
+    def store_position(self, *, idle: bool = False, leaving: bool = False) -> None:
+        if self.cursor.must_be_stored(idle=idle, leaving=leaving):
             value = pack_position(self.cursor.position)
             self._of._delivery.put_checkpoint(self.key, value, lease=self.turn.lease)
             self.cursor.stored()
@@ -94,7 +94,7 @@ class _Share:
         """Remember what was acknowledged, and let others go on from there."""
         if self.turn.lease is not None:
             try:
-                self.store_position(idle=True)
+                self.store_position(leaving=True)
             finally:
                 self.turn.give_back()
 
@@ -176,13 +176,13 @@ class Subscription:
             if self._auto_acknowledge:
                 self._acknowledge_all()
             while not self._stopping.is_set():
-                commit, found = self._look_at_every_share()
+                commit = self._look_at_every_share()
                 if commit is not None:
                     return commit
                 left = until - time.monotonic()
                 if left <= 0:
                     break
-                self._wait(left, found)
+                self._wait(left)
             self._check_taken_over()
             raise StopIteration
 
@@ -191,9 +191,8 @@ class Subscription:
         share.cursor.acknowledge_all()
         share.store_position()
 
-    def _look_at_every_share(self) -> tuple[Commit | None, bool]:
-        """The next commit of the first partition that has one, and whether any commit was read at all."""
-        found = False
+    def _look_at_every_share(self) -> Commit | None:
+        """The next commit of the first partition that has one."""
         for _ in self._shares:
             share = self._shares[self._current]
             if self._is_used_up(share):
@@ -204,33 +203,32 @@ class Subscription:
                 if commit is None and not self._stopping.is_set():
                     share.read_on()
                     commit = share.next_commit()
+                if share.cursor.read_to > before:
+                    self._follower.found()
                 if commit is not None:
-                    return commit, True
-                found |= share.cursor.read_to > before
+                    return commit
                 share.store_position(idle=True)
                 if share.cursor.handed_out:
-                    return None, found
+                    return None
                 if self.partitions > 1:
                     share.give_back()
             self._current = (self._current + 1) % self.partitions
-        return None, found
+        return None
 
     def _is_used_up(self, share: _Share) -> bool:
         return self.partitions > 1 and share.handed_out >= _PARTITION_BATCH and not share.cursor.handed_out
 
-    def _wait(self, seconds: float, found: bool) -> None:
+    def _wait(self, seconds: float) -> None:
         if self.partitions == 1:
             share = self._shares[0]
             if share.turn.lease is None:
                 self._stopping.wait(min(seconds, self._standby_seconds))
                 return
-            self._follower.wait(share.cursor.read_to, found=found, meanwhile=share.turn.keep, timeout_seconds=seconds)
+            self._follower.wait(share.cursor.read_to, meanwhile=share.turn.keep, timeout_seconds=seconds)
             return
         read_to = max(share.cursor.read_to for share in self._shares)
         share = self._shares[self._current]
-        self._follower.wait(
-            read_to, found=found, meanwhile=share.turn.keep, timeout_seconds=min(seconds, _PARTITION_LOOK_SECONDS)
-        )
+        self._follower.wait(read_to, meanwhile=share.turn.keep, timeout_seconds=min(seconds, _PARTITION_LOOK_SECONDS))
 
     # ---- acknowledging ----
 
@@ -295,7 +293,9 @@ class SubscriptionState:
 class Subscriptions:
     """All subscriptions of one store: opened, listed, reset and deleted."""
 
-    def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None]) -> None:
+    def __init__(
+        self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None] = lambda commit: commit
+    ) -> None:
         self._engine = engine
         self._select = select
         self._open: weakref.WeakSet[Subscription] = weakref.WeakSet()

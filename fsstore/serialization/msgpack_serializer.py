@@ -16,7 +16,9 @@ and no type is made that was not registered.
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
@@ -52,12 +54,21 @@ def _zone(offset_us: int) -> timezone:
 
 class MsgpackSerializer:
     """Plain data, `bytes`, aware `datetime`, `date`, `UUID`, `Decimal`, tuples, integers of any size, and
-    instances of registered types; all come back equal and of the same type."""
+    instances of registered types; all come back equal and of the same type.
 
-    def __init__(self, types: TypeRegistry | None = None) -> None:
+    Reads with msgspec where that is installed, unless `msgspec` is false; values and errors are the same.
+    """
+
+    def __init__(self, types: TypeRegistry | None = None, *, msgspec: bool = True) -> None:
         self.types = types if types is not None else TypeRegistry()
         self._write_hooks = [partial(self._extension, depth) for depth in range(_MAX_EXTENSIONS + 1)]
         self._read_hooks = [partial(self._value, depth) for depth in range(_MAX_EXTENSIONS + 1)]
+        self._read: Callable[[bytes], Any] = self._unpack
+        if msgspec:
+            with contextlib.suppress(ImportError):
+                from fsstore.serialization.msgspec_decoding import decoder
+
+                self._read = decoder(self._read_hooks[0], self._unpack)
 
     def dumps(self, value: Any, /) -> bytes:
         try:
@@ -71,9 +82,9 @@ class MsgpackSerializer:
             raise SerializationError(
                 "what is stored is " + _WRAPPINGS.get(data[1] if len(data) > 1 else 0, "wrapped in an unknown form")
             )
-        return self._unpack(data, 0)
+        return self._read(data)
 
-    def _unpack(self, data: bytes, depth: int) -> Any:
+    def _unpack(self, data: bytes, depth: int = 0) -> Any:
         try:
             return msgpack.unpackb(data, ext_hook=self._read_hooks[depth], strict_map_key=False)
         except SerializationError:

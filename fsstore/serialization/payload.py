@@ -42,10 +42,9 @@ def decode_payload(serializer: Serializer, data: bytes) -> tuple[dict[str, Any],
     parts = serializer.loads(data)
     if not isinstance(parts, list) or len(parts) < 3 or not len(parts) % 2 or not isinstance(parts[0], dict):
         raise SerializationError("these bytes are not the headers and events of a commit")
-    headers = parts[0]
-    rest = iter(parts)
-    next(rest)
-    return headers, tuple(map(stored_event, rest, rest))
+    if len(parts) == 3:
+        return parts[0], (stored_event(parts[1], parts[2]),)
+    return parts[0], tuple(map(stored_event, parts[1::2], parts[2::2]))
 
 
 def _commit_path(path: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-ENGINES = {"memory": "none needed", "file": "none needed", "mongodb": ""}
+ENGINES = {
+    "memory": "none needed",
+    "file": "none needed",
+    "sqlite": "none needed",
+    "postgresql": "",
+    "mariadb": "",
+    "mssql": "",
+    "oracle": "",
+    "mongodb": "",
+}
 """Engine to server; "" where the server is whatever the tests record."""
 
 _FILE = re.compile(r"test_conformance_(\w+)\.py::")

@@ -28,7 +28,7 @@ def running(directory: Path) -> Iterator[str]:
         yield given
         return
     secantus = pytest.importorskip("secantus", reason=INSTALL)
-    server = secantus.SecantusDBServer(storage_path=str(directory))
+    server = secantus.SecantusDBServer(storage_path=str(directory), enable_test_commands=True)
     server.start()
     try:
         yield f"mongodb://{HOST}:{server.port}/"

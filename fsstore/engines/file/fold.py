@@ -227,24 +227,26 @@ class Fold:
         if place == len(header):
             parts.insert(0, memoryview(header))
             place = 0
-        handle = self._open(path, self._files.directory(key))
+        handle = self._open(path, self._files.directory(key), begins=place == 0)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._disk.write(handle, data, place)
         self._keep(handle, path)
 
-    def _open(self, path: str, directory: str) -> int:
+    def _open(self, path: str, directory: str, *, begins: bool) -> int:
         """The stream's file. One that is missing leaves a hole before what is written now: damage, said on reading,
         which must not keep the other streams from being folded."""
         try:
             handle = self._disk.open(path, write=True)
         except FileNotFoundError:
+            begins = True
             try:
                 handle = self._disk.open(path, write=True, create=True)
             except FileNotFoundError:
                 self._disk.make_directory(directory)
-                self._directories.add(f"{self._store}/streams")
                 handle = self._disk.open(path, write=True, create=True)
-            self._directories.add(directory)
+        if begins:
+            # Also when it is there already: an interrupted fold may have made it and flushed no directory.
+            self._directories.update((directory, f"{self._store}/streams"))
         return handle
 
     def _keep(self, handle: int, path: str) -> None:
@@ -260,7 +262,9 @@ class Fold:
             path = self._files.path(key, kind)
             if self._disk.exists(path):
                 self._disk.unlink(path)
-                self._directories.add(self._files.directory(key))
+        if self._disk.exists(self._files.directory(key)):
+            # Also when nothing is there: an interrupted fold may have removed it and flushed no directory.
+            self._directories.add(self._files.directory(key))
 
     def _index(self, key: bytes, group: _Group, head: format.Head) -> None:
         """Extend the stream's indexes by the new commits; made anew where they do not reach up to them.
@@ -293,13 +297,27 @@ class Fold:
         self, index: int, key: bytes, headers: list[format.RecordHeader], whole: Callable[[], list[format.RecordHeader]]
     ) -> None:
         offset = format.INDEX_HEADER_BYTES + (headers[0].sequence - 1) * format.STREAM_INDEX_ENTRY_BYTES
-        if self._disk.size(index) < offset:
+        if not self._is_indexed(index, key, offset, headers[0].place):
             header = format.pack_file_header("index", self._seed, [key], format.INDEX_HEADER_BYTES)
             self._disk.write(index, header, 0)
             headers, offset = whole(), format.INDEX_HEADER_BYTES
         pack = format.STREAM_INDEX_ENTRY.pack
         entries = [pack(one.place, one.length_bytes, one.revision, one.commit_id) for one in headers]
         self._disk.write(index, b"".join(entries), offset)
+
+    def _is_indexed(self, index: int, key: bytes, end: int, place: int) -> bool:
+        """Whether a fold that came to its end indexed everything before `place`, up to `end` of the index.
+
+        One that was interrupted may have left a file of the right size with nothing in it.
+        """
+        if place < self._index_from_bytes:
+            return False
+        header = format.pack_file_header("index", self._seed, [key], format.INDEX_HEADER_BYTES)
+        last = self._disk.read(index, format.STREAM_INDEX_ENTRY_BYTES, end - format.STREAM_INDEX_ENTRY_BYTES)
+        if self._disk.read(index, len(header), 0) != header or len(last) < format.STREAM_INDEX_ENTRY_BYTES:
+            return False
+        last_place, length_bytes, _, _ = format.STREAM_INDEX_ENTRY.unpack(last)
+        return bool(last_place + length_bytes == place)
 
     def _open_index(self, key: bytes, kind: str) -> int:
         self._directories.add(self._files.directory(key))

@@ -18,7 +18,7 @@ class Options:
     `max_cached_streams`: streams whose heads and commit ids are kept in memory.
     `max_open_segments`: segment files kept open for reading in checkpoint order.
     `index_from_bytes`: size at which a segment gets an index beside it.
-    `page_commits`: commits fetched at once when reading in checkpoint order.
+    `page_commits`: the most commits fetched at once when reading in checkpoint order.
     `background`: fold in a thread; without it folding happens within the commit that makes it due.
     """
 
@@ -29,7 +29,7 @@ class Options:
     max_cached_streams: int = 4096
     max_open_segments: int = 128
     index_from_bytes: int = 64 << 10
-    page_commits: int = 2048
+    page_commits: int = 8192
     background: bool = True
 
     def __post_init__(self) -> None:

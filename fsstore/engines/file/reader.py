@@ -12,14 +12,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from operator import itemgetter
 from typing import TypeVar
 from uuid import UUID, SafeUUID
 
 from fsstore.engines.file import format
+from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import FOLDED, VISIBLE, Control
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Record, Stream
 from fsstore.engines.file.tail import Entry
 from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError, SerializationError
@@ -30,9 +32,12 @@ _HEADER = format.RECORD_HEADER_BYTES
 _TAIL_PAGE = 256
 _COALESCE_BYTES = 1 << 20
 _MAX_RETRIES = 8
+_FIRST_PAGE_COMMITS = 256
+_MADE_AT_ONCE = 2048
 _put_int = UUID.__dict__["int"].__set__
 _put_safe = UUID.__dict__["is_safe"].__set__
 _unknown = SafeUUID.unknown
+_first = itemgetter(0)
 T = TypeVar("T")
 
 
@@ -118,31 +123,37 @@ class Reader:
     def _folded_stream(
         self, stream: Stream, end: int, min_revision: int, max_revision: int | None, after: int
     ) -> Iterator[Commit]:
-        prefix = len(stream.prefix)
-        records = self._view.segments.records(stream, end, min_revision=min_revision)
-        for header, body in records:
-            if header.kind != format.COMMIT or header.revision < min_revision or header.sequence <= after:
-                continue
-            if body[:prefix] != stream.prefix:
-                raise CorruptionError(
-                    f"a record in the segment of {stream} is another stream's",
-                    path=self._view.segments.path(stream.key, SEGMENT),
-                    offset_bytes=header.place,
-                    repair=f"fsstore repair {self._store}",
-                )
-            commit = self._commit(header, body, stream.bucket_id, stream.stream_id, prefix)
-            if max_revision is not None and header.revision - len(commit.events) >= max_revision:
+        for page in self._view.segments.pages(stream, end, min_revision=min_revision):
+            records = page
+            if after or min_revision > 1:
+                records = [one for one in page if one[0].revision >= min_revision and one[0].sequence > after]
+            for header, body in records:
+                if not body.startswith(stream.prefix):
+                    raise CorruptionError(
+                        f"a record in the segment of {stream} is another stream's",
+                        path=self._view.segments.path(stream.key, SEGMENT),
+                        offset_bytes=header.place,
+                        repair=f"fsstore repair {self._store}",
+                    )
+            yield from self._of_stream(records, stream, max_revision)
+            if max_revision is not None and page[-1][0].revision >= max_revision:
                 return
-            yield commit
 
     def _unfolded_stream(self, stream: Stream, entries: list[Entry], max_revision: int | None) -> Iterator[Commit]:
-        prefix = len(stream.prefix)
         for first in range(0, len(entries), _TAIL_PAGE):
-            for header, body in self._journal_records(entries[first : first + _TAIL_PAGE]):
-                commit = self._commit(header, body, stream.bucket_id, stream.stream_id, prefix)
-                if max_revision is not None and header.revision - len(commit.events) >= max_revision:
-                    return
-                yield commit
+            page = entries[first : first + _TAIL_PAGE]
+            yield from self._of_stream(self._journal_records(page), stream, max_revision)
+            if max_revision is not None and page[-1].revision >= max_revision:
+                return
+
+    def _of_stream(self, records: list[Record], stream: Stream, max_revision: int | None) -> Iterator[Commit]:
+        """The commits of neighbouring records of one stream that begin at or before `max_revision`."""
+        names = (stream.bucket_id, stream.stream_id, len(stream.prefix))
+        if max_revision is None:
+            return self._made(records, names)
+        beyond = next((n for n, (header, _) in enumerate(records, 1) if header.revision >= max_revision), len(records))
+        made = self._made(records[:beyond], names)
+        return (one for one in made if one.stream_revision - len(one.events) < max_revision)
 
     # ---- records ----
 
@@ -159,9 +170,9 @@ class Reader:
             raise MovedError
         return data
 
-    def _journal_records(self, entries: list[Entry]) -> list[tuple[format.RecordHeader, memoryview]]:
+    def _journal_records(self, entries: list[Entry]) -> list[tuple[format.RecordHeader, bytes]]:
         """The records of the entries, neighbours read together."""
-        found: list[tuple[format.RecordHeader, memoryview]] = []
+        found: list[tuple[format.RecordHeader, bytes]] = []
         with self._mutex:
             at = 0
             while at < len(entries):
@@ -172,25 +183,21 @@ class Reader:
                 limit = min(file.end, start + _COALESCE_BYTES)
                 last = at + 1
                 while last < len(entries) and 0 <= entries[last].position - end <= 4096:
-                    if entries[last].end > limit:
+                    following = entries[last].end
+                    if following > limit:
                         break
-                    end = entries[last].end
+                    end = following
                     last += 1
-                data = memoryview(self._journal_bytes(start, end - start))
+                data = self._journal_bytes(start, end - start)
                 for entry in entries[at:last]:
                     found.append(self._journal_record(entry.position, data, entry.position - start))
                 at = last
         return found
 
-    def _journal_record(self, position: int, data: memoryview, offset: int) -> tuple[format.RecordHeader, memoryview]:
-        header = format.read_header(data, offset, self._seed)
-        if (
-            header is not None
-            and header.position == position
-            and format.body_is_whole(data, offset, header, self._seed)
-        ):
-            body = offset + _HEADER
-            return header, data[body : body + header.body_bytes]
+    def _journal_record(self, position: int, data: bytes, offset: int) -> tuple[format.RecordHeader, bytes]:
+        record = format.read_record(data, offset, self._seed)
+        if record is not None and record[0].position == position:
+            return record
         if position < self._control().get(FOLDED):
             raise MovedError
         raise CorruptionError(
@@ -201,30 +208,45 @@ class Reader:
             repair=f"fsstore repair {self._store}",
         )
 
-    def _commit(
-        self, header: format.RecordHeader, body: memoryview, bucket_id: str, stream_id: str, prefix: int
-    ) -> Commit:
+    def _made(self, records: list[Record], names: tuple[str, str, int] | None = None) -> Iterator[Commit]:
+        """The commits of the records, a page at a time; `names` where all are one stream's."""
+        for first in range(0, len(records), _MADE_AT_ONCE):
+            made: list[Commit] = []
+            failed: SerializationError | None = None
+            with CollectorHeld():
+                try:
+                    for header, body in records[first : first + _MADE_AT_ONCE]:
+                        made.append(self._commit(header, body, names or self._names(header.key, body)))
+                except SerializationError as error:
+                    failed = error  # what stands before it can be read
+            yield from made
+            if failed is not None:
+                raise failed
+
+    def _commit(self, header: format.RecordHeader, body: bytes, names: tuple[str, str, int]) -> Commit:
+        _, _, _, _, _, _, _, _, token, revision, sequence, commit_id, stamp_us, _, _ = header
+        bucket_id, stream_id, prefix = names
         try:
-            headers, events = decode_payload(self._serializer, bytes(body[prefix:]))
+            headers, events = decode_payload(self._serializer, body[prefix:])
         except SerializationError as error:
             raise SerializationError(
-                f"commit {_uuid(header.commit_id)} (sequence {header.sequence}) of stream {stream_id!r} in bucket "
+                f"commit {_uuid(commit_id)} (sequence {sequence}) of stream {stream_id!r} in bucket "
                 f"{bucket_id!r} cannot be read: {error}",
                 error.path,
             ) from error
         return stored_commit(
             stream_id,
-            header.revision,
-            _uuid(header.commit_id),
-            header.sequence,
-            format.stamp_from_us(header.stamp_us),
+            revision,
+            _uuid(commit_id),
+            sequence,
+            format.stamp_from_us(stamp_us),
             headers,
             events,
             bucket_id,
-            header.token,
+            token,
         )
 
-    def _names(self, key: bytes, body: memoryview) -> tuple[str, str, int]:
+    def _names(self, key: bytes, body: bytes) -> tuple[str, str, int]:
         """Bucket, stream and prefix length of a record whose stream was not asked for by name."""
         known = self._streams.get(key)
         if known is None:
@@ -249,20 +271,21 @@ class Reader:
             last = self._last_visible_token()
         if to_token is not None:
             last = min(last, to_token)
-        retries = 0
+        retries, size = 0, min(_FIRST_PAGE_COMMITS, self._options.page_commits)
         while after < last:
             try:
-                until, page = self._page(after, last, dates)
+                until, page = self._page(after, min(last, after + size), dates)
             except (MovedError, FileNotFoundError):
                 retries += 1
                 if retries > _MAX_RETRIES:
                     raise self._page_damage(after + 1, last) from None
                 continue
-            retries = 0
-            for commit in page:
-                if bucket_id is None or commit.bucket_id == bucket_id:
-                    yield commit
-                    self._check_open()
+            retries, size = 0, min(size * 2, self._options.page_commits)
+            if bucket_id is not None:
+                page = [(header, body) for header, body in page if self._names(header.key, body)[0] == bucket_id]
+            for commit in self._made(page):
+                yield commit
+                self._check_open()
             after = until
 
     def _last_visible_token(self) -> int:
@@ -275,9 +298,8 @@ class Reader:
             return view.tail.commits[0].token - 1
         return view.commits.next_token - 1
 
-    def _page(self, after: int, last: int, dates: tuple[int, int | None] | None) -> tuple[int, list[Commit]]:
-        """The commits of the next page of tokens, and the token up to which they go."""
-        until = min(last, after + self._options.page_commits)
+    def _page(self, after: int, until: int, dates: tuple[int, int | None] | None) -> tuple[int, list[Record]]:
+        """The records of the commits after one token up to another, and the token up to which they go."""
         with self._mutex:
             visible = self._refresh()
             view = self._view
@@ -290,39 +312,38 @@ class Reader:
             entries = [
                 entry for entry in entries if not entry.deleted and (dates is None or _within(entry.stamp_us, dates))
             ]
-            records = self._journal_records(entries)
-        commits = []
-        for header, body in records:
-            bucket_id, stream_id, prefix = self._names(header.key, body)
-            commits.append(self._commit(header, body, bucket_id, stream_id, prefix))
-        return until, commits
+            return until, self._journal_records(entries)
 
-    def _folded_page(self, first: int, last: int, dates: tuple[int, int | None] | None) -> list[Commit]:
+    def _folded_page(self, first: int, last: int, dates: tuple[int, int | None] | None) -> list[Record]:
         index: CommitsIndex = self._view.commits
         data = index.read(first, last)
         width = format.COMMITS_ENTRY_BYTES
         if len(data) < (last - first + 1) * width:
             raise MovedError
         wanted: dict[bytes, list[tuple[int, int, int]]] = {}
-        for number, entry in enumerate(format.read_commits_entries(data)):
+        for token, entry in enumerate(format.read_commits_entries(data), first):
+            key, place, length, _, _, stamp_us, _ = entry
             # What says nothing that a record could prove, or too much to be read just to see, is proved first.
-            if entry.deleted or dates is not None or entry.length_bytes > _COALESCE_BYTES or entry.place >> 48:
-                if not format.commits_entry_is_whole(data, number * width, first + number, self._seed):
-                    raise self._index_damage(first + number)
-                if entry.deleted or (dates is not None and not _within(entry.stamp_us, dates)):
+            if not length or dates is not None or length > _COALESCE_BYTES or place >> 48:
+                if not format.commits_entry_is_whole(data, (token - first) * width, token, self._seed):
+                    raise self._index_damage(token)
+                if not length or (dates is not None and not _within(stamp_us, dates)):
                     continue
-            stream = self._view.tail.streams.get(entry.key)
-            if stream is not None and stream.reset_at:
-                continue
-            wanted.setdefault(entry.key, []).append((entry.place, entry.length_bytes, first + number))
-        commits: dict[int, Commit] = {}
+            places = wanted.get(key)
+            if places is None:
+                places = wanted[key] = []
+            places.append((place, length, token))
+        found: list[tuple[int, Record]] = []
         for key, places in wanted.items():
-            self._read_places(key, places, commits)
-        return [commits[token] for token in sorted(commits)]
+            stream = self._view.tail.streams.get(key)
+            if stream is None or not stream.reset_at:
+                self._read_places(key, places, found)
+        found.sort(key=_first)
+        return [record for _, record in found]
 
-    def _read_places(self, key: bytes, places: list[tuple[int, int, int]], commits: dict[int, Commit]) -> None:
-        """The commits at these places of one segment, neighbours read together."""
-        segments = self._view.segments
+    def _read_places(self, key: bytes, places: list[tuple[int, int, int]], found: list[tuple[int, Record]]) -> None:
+        """The records at these places of one segment, neighbours read together."""
+        segments, seed, read_record = self._view.segments, self._seed, format.read_record
         at = 0
         while at < len(places):
             start, length, _ = places[at]
@@ -331,22 +352,20 @@ class Reader:
             while last < len(places) and places[last][0] == end and end - start < _COALESCE_BYTES:
                 end += places[last][1]
                 last += 1
-            data = memoryview(segments.read_at(key, start, end - start))
+            data = segments.read_at(key, start, end - start)
             for place, length, token in places[at:last]:
-                offset = place - start
-                header = format.read_header(data, offset, self._seed)
+                record = read_record(data, place - start, seed)
+                header = record[0] if record is not None else format.read_header(data, place - start, seed)
                 if header is None or header.key != key or header.place != place:
                     raise self._segment_damage(key, place)
                 if header.token != token or header.length_bytes != length:
                     raise self._index_damage(token)
-                if not format.body_is_whole(data, offset, header, self._seed):
+                if record is None:
                     raise self._segment_damage(key, place)
-                body = data[offset + _HEADER : offset + header.length_bytes]
-                bucket_id, stream_id, prefix = self._names(key, body)
-                if self._view.tail.purged_at(bucket_id):
-                    continue
-                commits[token] = self._commit(header, body, bucket_id, stream_id, prefix)
+                found.append((token, record))
             at = last
+        if found and self._view.tail.purged_at(self._names(key, found[-1][1][1])[0]):
+            del found[-len(places) :]
 
     def _page_damage(self, first: int, last: int) -> CorruptionError:
         """Why the commits of these tokens cannot be found: a bad entry, a missing segment, or an index cut short."""
@@ -422,14 +441,14 @@ class Reader:
             for entry in tail.snapshots if tail is not None else ():
                 wanted = max_revision is None or entry.revision <= max_revision
                 if entry.end <= visible and wanted and (best is None or entry.revision > best[0]):
-                    data = memoryview(self._journal_bytes(entry.position, entry.length_bytes))
+                    data = self._journal_bytes(entry.position, entry.length_bytes)
                     _, body = self._journal_record(entry.position, data, 0)
-                    best = (entry.revision, bytes(body))
+                    best = (entry.revision, body)
         if folded.snapshots_bytes:
             for header, body in self._view.segments.records(stream, folded.snapshots_bytes, kind=SNAPSHOTS):
                 wanted = max_revision is None or header.revision <= max_revision
                 if wanted and (best is None or header.revision > best[0]):
-                    best = (header.revision, bytes(body))
+                    best = (header.revision, body)
         if best is None:
             return None
         payload = self._serializer.loads(best[1][len(stream.prefix) :])

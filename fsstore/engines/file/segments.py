@@ -25,6 +25,7 @@ _NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 _ENTRY_BYTES = format.STREAM_INDEX_ENTRY_BYTES
+Record = tuple[format.RecordHeader, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Segments:
 
     def header_bytes(self, stream: Stream, kind: str = SEGMENT) -> int:
         """Where the first record of the stream's file of that kind stands."""
-        return len(format.segment_header(self.seed, stream.bucket_id, stream.stream_id, kind))
+        return format.stream_file_header_bytes(stream.prefix, kind)
 
     def has(self, key: bytes) -> bool:
         """Whether the stream has a segment."""
@@ -73,22 +74,27 @@ class Segments:
 
     # ---- a stream's records ----
 
-    def records(
-        self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0
-    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+    def records(self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0) -> Iterator[Record]:
         """Header and body of the records below `end`, from the one that holds `min_revision` on.
 
         `FileNotFoundError` when there is no such file. The file is open while the iterator is.
         """
+        for page in self.pages(stream, end, kind=kind, min_revision=min_revision):
+            yield from page
+
+    def pages(self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0) -> Iterator[list[Record]]:
+        """The same, as many at a time as one read brings."""
         path = self.path(stream.key, kind)
         handle = self._disk.open(path)
         try:
-            first = self._check_header(handle, path, stream, kind)
-            size = self._disk.size(handle)
-            if size < end:
-                raise self._damage(path, size, f"{end} bytes of {stream}")
+            data = self._disk.read(handle, min(end, _FIRST_CHUNK_BYTES), 0)
+            first = self._check_header(data, path, stream, kind)
+            if len(data) < end:
+                size = self._disk.size(handle)
+                if size < end:
+                    raise self._damage(path, size, f"{end} bytes of {stream}")
             place = self._start(stream, handle, first, end, min_revision) if min_revision > 1 else first
-            yield from self._walk(handle, path, stream, place, end, first_place=first)
+            yield from self._walk(handle, path, stream, place, end, data, first_place=first)
         finally:
             self._disk.close(handle)
 
@@ -100,10 +106,11 @@ class Segments:
         handle = self._disk.open(path)
         try:
             end = self._disk.size(handle)
+            data = self._disk.read(handle, min(end, _FIRST_CHUNK_BYTES), 0)
             try:
-                place = self._check_header(handle, path, stream, kind)
-                for header, _ in self._walk(handle, path, stream, place, end, first_place=place):
-                    yield header
+                place = self._check_header(data, path, stream, kind)
+                for page in self._walk(handle, path, stream, place, end, data, first_place=place):
+                    yield from (header for header, _ in page)
             except CorruptionError:
                 return
         finally:
@@ -139,11 +146,11 @@ class Segments:
         finally:
             self._disk.close(handle)
 
-    def _check_header(self, handle: int, path: str, stream: Stream, kind: str) -> int:
-        expected = format.segment_header(self.seed, stream.bucket_id, stream.stream_id, kind)
-        found = self._disk.read(handle, len(expected), 0)
-        if found != expected:
-            self.read_names(found, path, kind)
+    def _check_header(self, data: bytes, path: str, stream: Stream, kind: str) -> int:
+        """Where the first record stands in a file that begins with `data`."""
+        expected = format.stream_file_header(self.seed, stream.prefix, kind)
+        if not data.startswith(expected):
+            self.read_names(data[: len(expected)], path, kind)
             raise self._damage(path, 0, f"the header of {stream}")
         return len(expected)
 
@@ -171,35 +178,61 @@ class Segments:
         return bucket_id, stream_id, length
 
     def _walk(
-        self, handle: int, path: str, stream: Stream, place: int, end: int, *, first_place: int
-    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
-        seed, key = self.seed, stream.key
-        header_bytes = format.RECORD_HEADER_BYTES
-        read_header, body_is_whole = format.read_header, format.body_is_whole
-        chunk_bytes = _FIRST_CHUNK_BYTES
-        data, start = memoryview(b""), place
+        self, handle: int, path: str, stream: Stream, place: int, end: int, data: bytes, *, first_place: int
+    ) -> Iterator[list[Record]]:
+        """The records from `place`; `data` is what the file begins with, as far as it was read already.
+
+        Where something is wrong, what stands before it is given first.
+        """
+        start, chunk_bytes = 0, _FIRST_CHUNK_BYTES
         sequence = 0 if place == first_place else -1
         while place < end:
-            offset = place - start
-            if offset + header_bytes > len(data):
-                data = memoryview(self._disk.read(handle, min(chunk_bytes, end - place), place))
-                start, offset, chunk_bytes = place, 0, _CHUNK_BYTES
-            header = read_header(data, offset, seed)
-            if header is None or header.place != place or header.key != key or place + header.length_bytes > end:
-                raise self._damage(path, place, f"a record of {stream}")
-            if offset + header.length_bytes > len(data):
-                length = max(header.length_bytes, min(chunk_bytes, end - place))
-                data = memoryview(self._disk.read(handle, length, place))
-                start, offset = place, 0
-            if not body_is_whole(data, offset, header, seed):
-                raise self._damage(path, place, f"the whole body of a record of {stream}")
+            page = self._page(data, start, stream, place, end, sequence)
+            if page:
+                yield page
+                last, body = page[-1]
+                place = last.place + format.RECORD_HEADER_BYTES + len(body)
+                sequence = last.sequence if last.kind == format.COMMIT else -1
+                continue
+            if start == place or start + len(data) == end:
+                raise self._wrong(data, place - start, path, stream, place, end, sequence)
+            # Not whole as far as was read: its header says how much there must be.
+            start, data = place, self._disk.read(handle, min(chunk_bytes, end - place), place)
+            chunk_bytes = _CHUNK_BYTES
+            header = format.read_header(data, 0, self.seed)
+            if header is not None and len(data) < header.length_bytes <= end - place:
+                data = self._disk.read(handle, header.length_bytes, place)
+
+    def _page(self, data: bytes, start: int, stream: Stream, place: int, end: int, sequence: int) -> list[Record]:
+        """The records from `place` on that are whole in `data`, which begins at `start`, and where they belong."""
+        read_record, seed, key = format.read_record, self.seed, stream.key
+        page: list[Record] = []
+        while place < end:
+            record = read_record(data, place - start, seed)
+            if record is None:
+                break
+            header, body = record
+            following = place + format.RECORD_HEADER_BYTES + len(body)
+            if header.place != place or header.key != key or following > end:
+                break
             if header.kind == format.COMMIT:
                 if sequence >= 0 and header.sequence != sequence + 1:
-                    raise self._damage(path, place, f"commit {sequence + 1} of {stream}")
+                    break
                 sequence = header.sequence
-            body = offset + header_bytes
-            yield header, data[body : body + header.body_bytes]
-            place += header.length_bytes
+            page.append(record)
+            place = following
+        return page
+
+    def _wrong(
+        self, data: bytes, offset: int, path: str, stream: Stream, place: int, end: int, sequence: int
+    ) -> CorruptionError:
+        """What is wrong with the record at `place`, which stands at `offset` in `data`."""
+        header = format.read_header(data, offset, self.seed)
+        if header is None or header.place != place or header.key != stream.key or place + header.length_bytes > end:
+            return self._damage(path, place, f"a record of {stream}")
+        if format.read_record(data, offset, self.seed) is None:
+            return self._damage(path, place, f"the whole body of a record of {stream}")
+        return self._damage(path, place, f"commit {sequence + 1} of {stream}")
 
     def _damage(self, path: str, offset: int, expected: str) -> CorruptionError:
         return CorruptionError(

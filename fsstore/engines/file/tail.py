@@ -42,6 +42,7 @@ class SnapshotEntry(NamedTuple):
     revision: int
     position: int
     length_bytes: int
+    place: int
 
     @property
     def end(self) -> int:
@@ -133,7 +134,7 @@ class Tail:
         self.commits.append(entry)
 
     def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:
-        stream.snapshots.append(SnapshotEntry(header.revision, header.position, header.length_bytes))
+        stream.snapshots.append(SnapshotEntry(header.revision, header.position, header.length_bytes, header.place))
         stream.snapshots_end = header.place + header.length_bytes
         stream.last_position = header.position
 

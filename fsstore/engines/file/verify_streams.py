@@ -48,6 +48,8 @@ class _First(NamedTuple):
 
     place: int
     sequence: int
+    begins: bool
+    """Whether the stream's file begins with it, header and all: what an interrupted fold left of it means nothing."""
 
 
 class Unfolded:
@@ -66,7 +68,9 @@ class Unfolded:
             if item.kind == format.DELETE_STREAM:
                 self._reset.add(item.key)
             elif item.kind in (format.COMMIT, format.SNAPSHOT):
-                self._first.setdefault((item.key, item.kind), _First(item.place, item.sequence))
+                kind = SEGMENT if item.kind == format.COMMIT else SNAPSHOTS
+                begins = item.place == len(format.segment_header(0, *journal.names[item.key], kind))
+                self._first.setdefault((item.key, item.kind), _First(item.place, item.sequence, begins))
                 if item.kind == format.COMMIT:
                     self.first_token = self.first_token or item.token
 
@@ -181,7 +185,7 @@ class StreamCheck:
         if self._unfolded.deletes(key, names[0] if names is not None else None):
             return
         first = self._unfolded.first(key, _KINDS[kind])
-        if first is not None and kind == SEGMENT and first.sequence == 1:
+        if first is not None and first.begins:
             return
         end = self._end(path, kind, head, first)
         if not end:

@@ -19,7 +19,7 @@ from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.ids import IdIndex, LongIds, runs_of
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.segments import IDS, SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.segments import IDS, SEGMENT, SNAPSHOTS, Record, Segments, Stream
 from fsstore.engines.file.tail import StreamTail, Tail
 from fsstore.errors import CorruptionError
 
@@ -137,14 +137,36 @@ class View:
             return _NOTHING
         if self.is_reset(stream):
             return _NOTHING
-        cached = self._cache.get(stream.key)
-        if cached is not None:
+        found = self._cache.get(stream.key)
+        if found is not None:
             self._cache.move_to_end(stream.key)
-            return cached
-        found = self._load(stream)
-        self._cache[stream.key] = found
-        if len(self._cache) > self._options.max_cached_streams:
-            self._cache.popitem(last=False)
+        else:
+            found = self._cache[stream.key] = self._load(stream)
+            if len(self._cache) > self._options.max_cached_streams:
+                self._cache.popitem(last=False)
+        if tail is not None and self._is_ahead(found, tail):
+            found = self._cache[stream.key] = self._as_of_the_mark(found, tail, stream)
+        return found
+
+    @staticmethod
+    def _is_ahead(head: FoldedHead, tail: StreamTail) -> bool:
+        """Whether a fold that is going on, or was interrupted, noted more than what is below the fold mark."""
+        return bool(
+            (tail.entries and head.segment_bytes > tail.entries[0].place)
+            or (tail.snapshots and head.snapshots_bytes > tail.snapshots[0].place)
+        )
+
+    def _as_of_the_mark(self, head: FoldedHead, tail: StreamTail, stream: Stream) -> FoldedHead:
+        """The head without what is unfolded: after a power cut the table may have it and the stream's files not."""
+        found = FoldedHead(
+            head.sequence, head.revision, head.segment_bytes, head.snapshots_bytes, head.snapshot_revision
+        )
+        if tail.entries:
+            found.segment_bytes = min(found.segment_bytes, tail.entries[0].place)
+            found.sequence = min(found.sequence, tail.entries[0].sequence - 1)
+        if tail.snapshots and tail.snapshots[0].place <= found.snapshots_bytes:
+            first = tail.snapshots[0].place
+            found.snapshots_bytes = first if first > self.segments.header_bytes(stream, SNAPSHOTS) else 0
         return found
 
     def _load(self, stream: Stream) -> FoldedHead:
@@ -180,9 +202,7 @@ class View:
         end = head.segment_bytes
         return LongIds(runs, lambda wanted: self._in_segment(stream, end, wanted))
 
-    def _records(
-        self, stream: Stream, end: int, *, kind: str = SEGMENT
-    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+    def _records(self, stream: Stream, end: int, *, kind: str = SEGMENT) -> Iterator[Record]:
         """The folded records of a stream that has some, which nobody may have taken away."""
         try:
             yield from self.segments.records(stream, end, kind=kind)

@@ -156,7 +156,7 @@ class CommitRequest(Request):
                 )
             if one.sequence != head.sequence + 1 or one.revision != head.revision + one.events:
                 raise ConcurrencyError(_conflict(one, head))
-            place = head.end or len(format.segment_header(plan.view.segments.seed, stream.bucket_id, stream.stream_id))
+            place = head.end or format.stream_file_header_bytes(stream.prefix)
             record = Planned(
                 format.COMMIT,
                 one.body,

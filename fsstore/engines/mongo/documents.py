@@ -23,7 +23,7 @@ from uuid import UUID
 from bson.binary import UUID_SUBTYPE, Binary
 
 from fsstore.engines.mongo.calls import Document
-from fsstore.errors import SerializationError, StorageError
+from fsstore.errors import SerializationError
 from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
 from fsstore.serialization import Serializer, decode_payload, encode_payload
 
@@ -86,23 +86,18 @@ class OurForm:
         }
 
     def commit(self, document: Document) -> Commit:
-        try:
-            headers, events = decode_payload(self._serializer, document["Payload"])
-            return stored_commit(
-                document["StreamId"],
-                document["StreamRevisionTo"],
-                UUID(bytes=bytes(document["CommitId"])),
-                document["CommitSequence"],
-                _EPOCH + document["StampMicroseconds"] * _MICROSECOND,
-                headers,
-                events,
-                document["BucketId"],
-                document["_id"],
-            )
-        except KeyError as error:
-            raise StorageError(
-                f"the document {document.get('_id')!r} is no commit of fsstore: {error} is missing"
-            ) from error
+        headers, events = decode_payload(self._serializer, document["Payload"])
+        return stored_commit(
+            document["StreamId"],
+            document["StreamRevisionTo"],
+            UUID(bytes=bytes(document["CommitId"])),
+            document["CommitSequence"],
+            _EPOCH + document["StampMicroseconds"] * _MICROSECOND,
+            headers,
+            events,
+            document["BucketId"],
+            document["_id"],
+        )
 
     def snapshot_payload(self, payload: Any) -> Any:
         return self._serializer.dumps(payload)

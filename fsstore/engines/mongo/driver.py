@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -17,25 +17,26 @@ from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from fsstore.engines.mongo.calls import Call, Conversation, Transaction
 from fsstore.engines.mongo.failures import our_error
+from fsstore.engines.mongo.opening import Connected
 from fsstore.errors import StorageUnavailableError, StoreClosedError
 
 T = TypeVar("T")
-_TRANSACTION_SECONDS = 30.0
+# Longer than the minute after which a server ends the transaction of a client that is gone, and frees what it held.
+_TRANSACTION_SECONDS = 75.0
 _MAX_PAUSE_SECONDS = 0.1
 
 
 class Driver:
     """One client and the collections of one store. Shared freely between threads."""
 
-    def __init__(self, client: MongoClient[Any], roles: Mapping[str, Any], write_concern: WriteConcern) -> None:
-        self.client = client
-        self.roles = roles
+    def __init__(self, connected: Connected) -> None:
+        self.roles = connected.roles
         self.closing = threading.Event()
-        self._write_concern = write_concern
+        self._client: MongoClient[Any] = connected.client
+        self._write_concern = connected.write_concern
         self._process = os.getpid()
         self._condition = threading.Condition()
         self._running = 0
@@ -78,7 +79,7 @@ class Driver:
             with suppress(PyMongoError):
                 self._converse(last_words, None)
         finally:
-            self.client.close()
+            self._client.close()
 
     def _converse(self, conversation: Conversation[T], session: ClientSession | None) -> T:
         try:
@@ -101,20 +102,40 @@ class Driver:
 
     def _transact(self, said: Transaction) -> Any:
         until = time.monotonic() + _TRANSACTION_SECONDS
-        pause_seconds = 0.001
+        pauses = _pauses()
+        while True:
+            with self._client.start_session() as session:
+                try:
+                    session.start_transaction(ReadConcern("snapshot"), self._write_concern)
+                    answer = self._converse(said.conversation(), session)
+                    self._settle(session, until)
+                    return answer
+                except PyMongoError as error:
+                    if not error.has_error_label("TransientTransactionError"):
+                        raise
+                    if time.monotonic() > until:
+                        raise StorageUnavailableError(
+                            f"others were first for {_TRANSACTION_SECONDS:g} seconds, nothing was stored: {error}"
+                        ) from error
+            time.sleep(next(pauses))
+
+    @staticmethod
+    def _settle(session: ClientSession, until: float) -> None:
+        """Commit, and when the answer was lost ask again: the server knows what became of it."""
+        pauses = _pauses()
         while True:
             try:
-                with (
-                    self.client.start_session() as session,
-                    session.start_transaction(ReadConcern("snapshot"), self._write_concern),
-                ):
-                    return self._converse(said.conversation(), session)
+                session.commit_transaction()
+                return
             except PyMongoError as error:
-                if not error.has_error_label("TransientTransactionError"):
+                if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() > until:
                     raise
-                if time.monotonic() > until:
-                    raise StorageUnavailableError(
-                        f"other writers were first for {_TRANSACTION_SECONDS:g} seconds, nothing was stored: {error}"
-                    ) from error
-            time.sleep(random.uniform(0, pause_seconds))
-            pause_seconds = min(2 * pause_seconds, _MAX_PAUSE_SECONDS)
+            time.sleep(next(pauses))
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait before trying again, longer each time and never the same for two writers."""
+    longest_seconds = 0.001
+    while True:
+        yield random.uniform(0, longest_seconds)
+        longest_seconds = min(2 * longest_seconds, _MAX_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
 """The MongoDB engine: the promises of `PersistenceEngine` and `DeliveryEngine` over one database.
 
-It decides which form the documents have and who answers; what is said to the server stands in `writing.py`,
-`reading.py`, `changing.py` and `delivery.py`, who says it in `driver.py`.
+It checks arguments and hands conversations to the driver. What is said to the server stands in `opening.py`,
+`writing.py`, `reading.py`, `changing.py` and `delivery.py`, who says it in `driver.py`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.read_concern import ReadConcern
-from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from fsstore.engine import Lease
-from fsstore.engines.mongo import changing, delivery, layout, neventstore, waiting, writing
+from fsstore.engines.mongo import changing, delivery, layout, opening, waiting, writing
 from fsstore.engines.mongo.calls import Conversation
-from fsstore.engines.mongo.documents import OurForm
 from fsstore.engines.mongo.driver import Driver
-from fsstore.engines.mongo.form import Form, Pages, Reads
-from fsstore.engines.mongo.layout import Kind, Names
-from fsstore.engines.mongo.reading import NumberedReads
-from fsstore.engines.mongo.unnumbered import UnnumberedReads
-from fsstore.errors import StorageError, StoreClosedError
+from fsstore.engines.mongo.form import Pages
+from fsstore.engines.mongo.layout import Names
+from fsstore.engines.mongo.opening import Opened
+from fsstore.errors import StoreClosedError
 from fsstore.model import (
     Commit,
     CommitAttempt,
@@ -37,12 +34,9 @@ from fsstore.model import (
     checked_name,
     checked_stamp,
 )
-from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer
-from fsstore.serialization.neventstore import MongoValues, NEventStorePayloads
-from fsstore.serialization.neventstore.serializer import NAME, NEventStoreJson
+from fsstore.serialization import MsgpackSerializer, Serializer
 
 T = TypeVar("T")
-DEFAULT_DATABASE = "fsstore"
 
 
 class MongoEngine:
@@ -63,74 +57,38 @@ class MongoEngine:
         by default those of the URL, else majority and journaled, and majority. Nothing is connected yet."""
         self._names = names or Names()
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
-        client: MongoClient[Any] = MongoClient(url, connect=False, **(client_options or {}))
-        if write_concern is None:
-            write_concern = client.write_concern if client.write_concern.document else WriteConcern("majority", j=True)
-        if not write_concern.acknowledged:
-            client.close()
-            raise ValueError("a commit must be acknowledged; a write concern of w=0 would lose commits unseen")
-        if read_concern is None:
-            read_concern = client.read_concern if client.read_concern.level else ReadConcern("majority")
-        concerns: dict[str, Any] = {
-            "codec_options": layout.CODEC,
-            "read_preference": ReadPreference.PRIMARY,  # others may lag behind what a commit has promised
-            "write_concern": write_concern,
-            "read_concern": read_concern,
-        }
-        found = (
-            client.get_default_database(DEFAULT_DATABASE, **concerns)
-            if database is None
-            else client.get_database(database, **concerns)
+        self._driver = Driver(
+            opening.connected(
+                MongoClient,
+                url,
+                self._names,
+                database=database,
+                write_concern=write_concern,
+                read_concern=read_concern,
+                client_options=client_options or {},
+            )
         )
-        roles = {
-            layout.COMMITS: found[self._names.commits],
-            layout.SNAPSHOTS: found[self._names.snapshots],
-            layout.STREAMS: found[self._names.streams],
-            layout.OWN: found[self._names.own],
-            layout.DATABASE: found,
-        }
-        self._driver = Driver(client, roles, write_concern)
+        self._store: Opened | None = None
         self._numbering = threading.Lock()
         self._known = writing.Known()
         self._leases: set[Lease] = set()
-        self._transactions = False
-        self._kind = Kind.OURS
-        self._writable = True
-        self._form: Form = OurForm(self._serializer)
-        self._reads: Reads = NumberedReads(self._form)
 
     # ---- opening and closing ----
 
     def initialize(self) -> None:
-        """Find out whose documents these are; make the collections of a store of ours, and nothing in others'."""
-        self._transactions = self._driver.run(layout.capabilities())
-        kind = self._driver.run(layout.recognize(self._names))
-        allowed = _allows_csharp(self._serializer)
-        if kind is None or kind is Kind.OURS:
-            if allowed:
-                raise StorageError(f"NEventStore did not make this database: open it without the serializer {NAME!r}")
-            self._driver.run(layout.found(), writing=True)
-            return
-        self._kind = kind
-        payloads = NEventStorePayloads.of(self._serializer)
-        values = MongoValues(payloads)
-        if kind is Kind.NEVENTSTORE:
-            sample = self._driver.run(neventstore.newest_commit())
-            self._form = neventstore.NEventStoreForm(values, payloads.types, sample)
-            self._reads = NumberedReads(self._form)
-            self._writable = allowed
-        else:
-            self._reads = UnnumberedReads(values)
-            self._writable = False
+        """Find out whose documents these are; make a store of ours where there is none."""
+        self._store = self._driver.run(opening.opened(self._names, self._serializer), writing=True)
+
+    @property
+    def _opened(self) -> Opened:
+        if self._store is None:
+            self.initialize()
+        assert self._store is not None
+        return self._store
 
     def _write(self, conversation: Conversation[T]) -> T:
-        self._check_writable()
+        self._opened.check_writable()
         return self._driver.run(conversation, writing=True)
-
-    def _check_writable(self) -> None:
-        if not self._writable:
-            how = f"; using_serializer({NAME!r}) allows it" if self._kind is Kind.NEVENTSTORE else ""
-            raise StorageError(f"{self._kind.value} made this database, and writing into it is refused{how}")
 
     def close(self) -> None:
         """Finish what was accepted, release the leases and let go of the connections."""
@@ -139,7 +97,7 @@ class MongoEngine:
     def drop(self) -> None:
         """Drop the collections of the store, then close."""
         try:
-            self._write(layout.forget(self._kind))
+            self._write(layout.forget(self._opened.kind))
         except StoreClosedError:
             return
         self.close()
@@ -152,16 +110,17 @@ class MongoEngine:
 
     def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none. Several need a server with transactions."""
+        store = self._opened
+        store.check_writable()
         with self._driver.open():
-            self._check_writable()
-            documents = [self._form.document(attempt) for attempt in attempts]
-            if not attempts:
-                return []
-            said = writing.store(self._form, attempts, documents, self._known, transactions=self._transactions)
-            # Threads of one process would only take the numbers from one another.
-            with self._numbering:
-                numbers = self._write(said)
-            return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
+            documents = [store.form.document(attempt) for attempt in attempts]
+        if not attempts:
+            return []
+        said = writing.store(store.form, attempts, documents, self._known, transactions=store.transactions)
+        # Threads of one process would only take the numbers from one another.
+        with self._numbering:
+            numbers = self._driver.run(said, writing=True)
+        return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
 
     # ---- reads ----
 
@@ -170,13 +129,13 @@ class MongoEngine:
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions."""
         place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
-        return self._walk(self._reads.stream(*place, min_revision, max_revision))
+        return self._walk(self._opened.reads.stream(*place, min_revision, max_revision))
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other."""
-        return self._walk(self._reads.checkpoints(checkpoint_token, to_checkpoint, _bucket(bucket_id)))
+        return self._walk(self._opened.reads.checkpoints(checkpoint_token, to_checkpoint, _bucket(bucket_id)))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
@@ -184,11 +143,11 @@ class MongoEngine:
         """Commits with `start <= commit_stamp < end`."""
         start = checked_stamp(start, "start")
         end = None if end is None else checked_stamp(end, "end")
-        return self._walk(self._reads.dates(start, end, _bucket(bucket_id)))
+        return self._walk(self._opened.reads.dates(start, end, _bucket(bucket_id)))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         """Commits not marked as dispatched."""
-        return self._walk(self._reads.undispatched())
+        return self._walk(self._opened.reads.undispatched())
 
     def _walk(self, pages: Pages) -> Iterator[Commit]:
         while pages.more:
@@ -199,34 +158,35 @@ class MongoEngine:
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
         place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
-        return self._driver.run(self._reads.snapshot(*place, max_revision))
+        return self._driver.run(self._opened.reads.snapshot(*place, max_revision))
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
+        store = self._opened
+        store.check_writable()
         with self._driver.open():
-            self._check_writable()
-            payload = self._form.snapshot_payload(snapshot.payload)
-            return self._write(changing.add_snapshot(self._form, snapshot, payload))
+            payload = store.form.snapshot_payload(snapshot.payload)
+        return self._write(changing.add_snapshot(store.form, snapshot, payload))
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
-        return iter(self._driver.run(self._reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold)))
+        return iter(self._driver.run(self._opened.reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold)))
 
     # ---- dispatch marks and deletion ----
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
-        self._write(changing.mark(self._form.undispatched, commit.checkpoint_token))
+        self._write(changing.mark(self._opened.form.undispatched, commit.checkpoint_token))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream. A commit to it that is under way may end up as the first of a stream without
         beginning: delete streams that nobody writes to."""
         place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
-        self._write(changing.bury(self._form, *place))
+        self._write(changing.bury(self._opened.form, *place))
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
-        self._write(changing.bury(self._form, _bucket(bucket_id)))
+        self._write(changing.bury(self._opened.form, _bucket(bucket_id)))
 
     # ---- delivery ----
 
@@ -237,7 +197,7 @@ class MongoEngine:
     def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
         """Replace the value, with a lease only while that is held."""
         value = checked_checkpoint(value, checked_name(name))
-        self._write(delivery.put_checkpoint(name, value, lease, transactions=self._transactions))
+        self._write(delivery.put_checkpoint(name, value, lease, transactions=self._opened.transactions))
 
     def delete_checkpoint(self, name: str) -> None:
         """Forget the value."""
@@ -266,16 +226,11 @@ class MongoEngine:
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Wait until there may be a commit after `checkpoint_token`."""
+        store = self._opened
+        question = store.reads.is_above
         return waiting.wait_for_commits(
-            self._driver, self._reads.is_above, checkpoint_token, timeout_seconds, change_streams=self._transactions
+            self._driver, question, checkpoint_token, timeout_seconds, change_streams=store.transactions
         )
-
-
-def _allows_csharp(serializer: Serializer) -> bool:
-    """Whether writing into a store of NEventStore was asked for."""
-    while isinstance(serializer, EncryptedSerializer | CompressedSerializer):
-        serializer = serializer.inner
-    return isinstance(serializer, NEventStoreJson)
 
 
 def _bucket(bucket_id: str | None) -> str | None:

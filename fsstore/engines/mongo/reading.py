@@ -6,6 +6,7 @@ on the server while a caller thinks, and a walk may be abandoned anywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from bson import MinKey
@@ -13,7 +14,18 @@ from bson import MinKey
 from fsstore.engines.mongo.calls import Conversation, Document, aggregate, find
 from fsstore.engines.mongo.form import Form
 from fsstore.engines.mongo.layout import COMMITS, MOST, PAGE, SNAPSHOTS
+from fsstore.errors import SerializationError, StorageError
 from fsstore.model import Commit, Snapshot, StreamHead
+
+
+def read(document: Document, commit: Callable[[Document], Commit]) -> Commit:
+    """The commit in `document`; an error says which document it is."""
+    try:
+        return commit(document)
+    except KeyError as error:
+        raise StorageError(f"the document {document['_id']!r} is no commit: it has no field {error}") from error
+    except SerializationError as error:
+        raise SerializationError(f"the commit {document['_id']!r} cannot be read: {error}", error.path) from error
 
 
 class Walk:
@@ -32,7 +44,7 @@ class Walk:
         if self.more:
             after = {"$gt": documents[-1][self._key]}
             self._where = {**self._where, self._key: {**self._where.get(self._key, {}), **after}}
-        return [self._form.commit(document) for document in documents]
+        return [read(document, self._form.commit) for document in documents]
 
 
 class NumberedReads:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from bson.binary import OLD_UUID_SUBTYPE, UUID_SUBTYPE, Binary
 
 from fsstore.engines.mongo.calls import Conversation, Document, call, find
 from fsstore.engines.mongo.layout import COMMITS, MOST, PAGE, SNAPSHOTS
+from fsstore.engines.mongo.reading import read
 from fsstore.model import DEFAULT_BUCKET, Commit, Snapshot, StreamHead, stored_commit
 from fsstore.serialization.neventstore import MongoValues
 
@@ -63,10 +65,12 @@ class _Walk:
         some, self._left = self._left[:PAGE], self._left[PAGE:]
         self.more = bool(self._left)
         documents = yield find(COMMITS, {"_id": {"$in": [place.key for place in some]}})
-        found = {_hashable(document["_id"]): document for document in documents}
+        places = {_hashable(place.key): place for place in some}
         commits = [
-            self._reads.commit(found[_hashable(place.key)], place) for place in some if _hashable(place.key) in found
+            read(document, partial(self._reads.commit, place=places[_hashable(document["_id"])]))
+            for document in documents
         ]
+        commits.sort(key=lambda commit: commit.checkpoint_token)
         return [commit for commit in commits if self._fits(commit)]
 
 

@@ -6,6 +6,7 @@ C# writes `UnitPrice`, Python has `unit_price`: names are compared without under
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import typing
 from collections.abc import Mapping
@@ -73,6 +74,13 @@ def fields_of(cls: type) -> tuple[Field, ...]:
         Field(each.name, hints.get(each.name, Any), each.default is attrs.NOTHING, each.default)
         for each in attrs.fields(cls)
     )
+
+
+@lru_cache(maxsize=1024)
+def declared_fields_of(cls: type) -> tuple[Field, ...]:
+    """The fields in the order in which C# writes members: a class's own before those of its base."""
+    order = [name for each in cls.__mro__ for name in inspect.get_annotations(each)]
+    return tuple(sorted(fields_of(cls), key=lambda field: order.index(field.name) if field.name in order else 0))
 
 
 @lru_cache(maxsize=1024)

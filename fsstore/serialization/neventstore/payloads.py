@@ -33,12 +33,13 @@ class NEventStorePayloads:
         """What reads a C# store for an engine that was given `serializer`: with the types that are registered there
         and the keys that were given; a key is raw, 16, 24 or 32 bytes, as C#'s `UsingEncryption` takes it."""
         keys: list[bytes] = []
-        while isinstance(serializer, EncryptedSerializer | CompressedSerializer):
-            if isinstance(serializer, EncryptedSerializer):
-                ring = serializer.keys
+        outer = serializer
+        while isinstance(outer, EncryptedSerializer | CompressedSerializer):
+            if isinstance(outer, EncryptedSerializer):
+                ring = outer.keys
                 keys += [ring.keys[ring.active], *(key for name, key in ring.keys.items() if name != ring.active)]
-            serializer = serializer.inner
-        return cls(getattr(serializer, "types", None), keys)
+            outer = outer.inner
+        return cls(getattr(outer, "types", None), keys)
 
     def commit(self, headers: bytes | None, payload: bytes) -> tuple[dict[str, Any], tuple[EventMessage, ...]]:
         """Headers and events of a row. `SerializationError` says what is the matter with its bytes."""
@@ -74,3 +75,10 @@ class NEventStorePayloads:
         if not isinstance(stored, dict) or not stored.keys() <= {"$type", "Headers", "Body"}:
             raise SerializationError("the payload holds something that is no event with headers and a body")
         return stored_event(self._objects.value(stored.get("Body")), self._objects.members_of(stored.get("Headers")))
+
+
+def innermost(serializer: Serializer | None) -> Serializer | None:
+    """The serializer inside of compression and encryption."""
+    while isinstance(serializer, EncryptedSerializer | CompressedSerializer):
+        serializer = serializer.inner
+    return serializer

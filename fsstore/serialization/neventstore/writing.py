@@ -28,7 +28,7 @@ from fsstore.serialization.neventstore.annotations import (
     zero_of,
 )
 from fsstore.serialization.neventstore.forms import Notation
-from fsstore.serialization.neventstore.members import Field, fields_of, is_class_with_fields
+from fsstore.serialization.neventstore.members import Field, declared_fields_of, is_class_with_fields
 from fsstore.serialization.neventstore.names import clr_name
 from fsstore.serialization.neventstore.objects import MAX_DEPTH, Path
 from fsstore.serialization.neventstore.type_names import TypeNames
@@ -140,7 +140,7 @@ class JsonWriter:
     def _members(self, registered: RegisteredType, value: Any, path: Path) -> dict[str, Any]:
         stored = registered.members(value)
         found = {}
-        for field in fields_of(registered.cls):
+        for field in declared_fields_of(registered.cls):
             member = stored.get(field.name)
             if member is None or (self._newtonsoft and _is_left_out(field, member)):
                 continue
@@ -205,7 +205,7 @@ class JsonWriter:
             members = registered.members(value)
             shown = {
                 field.alias or member_name(field.name): self._marked(members[field.name], (*path, field.name))
-                for field in fields_of(registered.cls)
+                for field in declared_fields_of(registered.cls)
                 if members.get(field.name) is not None and not _is_left_out(field, members[field.name])
             }
             return {"$type": self._names.of_class(registered), **shown}

@@ -94,6 +94,10 @@ class SimulatedDisk:
         self._machine.faults.append(fault)
         return fault
 
+    def heal(self) -> None:
+        """No call fails any more on its own."""
+        self._machine.faults.clear()
+
     def set_capacity(self, capacity_bytes: int | None) -> None:
         """From now on the disk holds that many bytes of file content; `None`: there is no limit."""
         self._machine.capacity_bytes = capacity_bytes

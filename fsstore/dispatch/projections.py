@@ -1,0 +1,253 @@
+"""Projections: a state folded from commits and stored together with its checkpoint, so that each counts exactly once.
+
+The state lives in the store, as one named value, or in an SQLite database, in tables of the caller's own. Both go
+forward in batches, each stored in one step with the place it has come to.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from fsstore.dispatch.filters import Filter
+from fsstore.dispatch.following import Follower, head_token
+from fsstore.dispatch.subscriptions import checked_subscription, delivering
+from fsstore.dispatch.turns import Turn
+from fsstore.engine import PersistenceEngine
+from fsstore.errors import StoreClosedError
+from fsstore.model import Commit
+from fsstore.serialization import MsgpackSerializer, Serializer
+
+if TYPE_CHECKING:
+    import sqlite3
+
+S = TypeVar("S")
+Progress = Callable[[int, int], object]
+_STANDBY_SECONDS = 0.03
+
+
+class _Projection:
+    """What both kinds do alike: go forward until nothing is left, then wait. One thread's."""
+
+    position = 0
+
+    def __init__(
+        self,
+        engine: PersistenceEngine,
+        name: str,
+        select: Callable[[Commit], Commit | None],
+        bucket_id: str | None,
+        stream_prefix: str | None,
+        batch: int,
+    ) -> None:
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, not {batch}")
+        self._engine = engine
+        self.name = checked_subscription(name)
+        self._select = select
+        self._filter = Filter(bucket_id, stream_prefix)
+        self._batch = batch
+        self._stopping = threading.Event()
+
+    def catch_up(self, progress: Progress | None = None) -> None:
+        """Fold everything that is committed by now. `progress` is called with the token reached and the last one."""
+        head = head_token(self._engine) if progress is not None else 0
+        with self._exclusively():
+            while not self._stopping.is_set() and self._advance():
+                if progress is not None:
+                    progress(self.position, max(head, self.position))
+
+    def rebuild(self, progress: Progress | None = None) -> None:
+        """Begin anew from the first commit."""
+        with self._exclusively():
+            self._forget()
+        self.catch_up(progress)
+
+    def follow(self) -> None:
+        """Fold what is committed, by whatever process, until this or the store is closed."""
+        follower = Follower(self._engine, self._stopping)
+        with suppress(StoreClosedError):
+            while not self._stopping.is_set():
+                before = self.position
+                self.catch_up()
+                if self.position > before:
+                    follower.found()
+                follower.wait(self.position)
+
+    def close(self) -> None:
+        """End `follow()`, soon; what is folded is stored."""
+        self._stopping.set()
+
+    def _next_commits(self) -> list[Commit]:
+        return list(islice(self._engine.get_from_checkpoint(self.position), self._batch))
+
+    def _wanted(self, commits: list[Commit]) -> Iterator[Commit]:
+        for commit in commits:
+            selected = self._select(commit) if self._filter.takes(commit) else None
+            if selected is not None:
+                yield selected
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        yield
+
+    def _advance(self) -> bool:
+        """Fold and store one batch; whether there was one."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        raise NotImplementedError
+
+
+class StoreProjection(_Projection, Generic[S]):
+    """`fold(state, commit)` gives the next state, beginning with what `initial()` makes.
+
+    The state is kept in the store under the name, in the serializer's form, at most 1,000,000 bytes of it. One
+    process folds at a time; `catch_up` waits for its turn.
+    """
+
+    def __init__(
+        self,
+        engine: PersistenceEngine,
+        name: str,
+        fold: Callable[[S, Commit], S],
+        initial: Callable[[], S],
+        *,
+        select: Callable[[Commit], Commit | None] = lambda commit: commit,
+        bucket_id: str | None = None,
+        stream_prefix: str | None = None,
+        batch: int = 500,
+        serializer: Serializer | None = None,
+    ) -> None:
+        super().__init__(engine, name, select, bucket_id, stream_prefix, batch)
+        self._delivery = delivering(engine)
+        self._fold = fold
+        self._initial = initial
+        self._serializer = serializer if serializer is not None else MsgpackSerializer()
+        self._key = f"projection/{self.name}"
+        self._turn = Turn(engine, self._key)
+        self._state: S = initial()
+        self.load()
+
+    @property
+    def state(self) -> S:
+        """The state as far as this object has folded or loaded it."""
+        return self._state
+
+    def load(self) -> S:
+        """Take in what is stored, by whatever process, and give it."""
+        value = self._delivery.get_checkpoint(self._key)
+        self.position, self._state = (0, self._initial()) if value is None else self._serializer.loads(value)
+        return self._state
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        while not self._turn.take():
+            if self._stopping.wait(_STANDBY_SECONDS):
+                raise StoreClosedError(f"projection {self.name!r} was closed before it was its turn")
+        try:
+            self.load()
+            yield
+        except BaseException:
+            # A fold that failed may have changed the state in place.
+            self.load()
+            raise
+        finally:
+            self._turn.give_back()
+
+    def _advance(self) -> bool:
+        commits = self._next_commits()
+        for commit in self._wanted(commits):
+            self._state = self._fold(self._state, commit)
+        if commits:
+            self._turn.keep()
+            self._store(commits[-1].checkpoint_token)
+        return bool(commits)
+
+    def _store(self, position: int) -> None:
+        value = self._serializer.dumps([position, self._state])
+        self._delivery.put_checkpoint(self._key, value, lease=self._turn.lease)
+        self.position = position
+
+    def _forget(self) -> None:
+        self._state = self._initial()
+        self._store(0)
+
+
+class SqliteProjection(_Projection):
+    """`apply(connection, commit)` changes tables of the caller's own; it must not commit or roll back.
+
+    Each batch is one transaction of `connection`, which also moves the projection's row in the table
+    `fsstore_projections`. Several processes may fold into one database: each begins where the others are.
+    `clear(connection)` empties the tables when it is rebuilt.
+    """
+
+    def __init__(
+        self,
+        engine: PersistenceEngine,
+        name: str,
+        connection: sqlite3.Connection,
+        apply: Callable[[sqlite3.Connection, Commit], object],
+        *,
+        clear: Callable[[sqlite3.Connection], object] | None = None,
+        select: Callable[[Commit], Commit | None] = lambda commit: commit,
+        bucket_id: str | None = None,
+        stream_prefix: str | None = None,
+        batch: int = 500,
+    ) -> None:
+        super().__init__(engine, name, select, bucket_id, stream_prefix, batch)
+        self._connection = connection
+        self._apply = apply
+        self._clear = clear
+        with self._transaction():
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS fsstore_projections "
+                "(name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID"
+            )
+            self.position = self._stored_position()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # Immediately: two processes must not both read the place and then both fold what follows it.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _stored_position(self) -> int:
+        row: Any = self._connection.execute(
+            "SELECT position FROM fsstore_projections WHERE name = ?", (self.name,)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _advance(self) -> bool:
+        with self._transaction():
+            self.position = self._stored_position()
+            commits = self._next_commits()
+            for commit in self._wanted(commits):
+                self._apply(self._connection, commit)
+            if commits:
+                self._move_to(commits[-1].checkpoint_token)
+        if commits:
+            self.position = commits[-1].checkpoint_token
+        return bool(commits)
+
+    def _move_to(self, position: int) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO fsstore_projections (name, position) VALUES (?, ?)",
+            (self.name, position),
+        )
+
+    def _forget(self) -> None:
+        if self._clear is None:
+            raise ValueError(f"projection {self.name!r} was made without clear=, so it cannot be rebuilt")
+        with self._transaction():
+            self._clear(self._connection)
+            self._move_to(0)
+        self.position = 0

@@ -1,0 +1,140 @@
+"""The engine's part of `DeliveryEngine`: values and leases as transactions, and waiting for commits.
+
+Commits of this engine wake who waits at once; those of other processes are looked for, less and less often.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Connection
+
+from fsstore.engine import Lease
+from fsstore.engines.sql import delivery
+from fsstore.engines.sql.reads import Reads
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions
+from fsstore.errors import LeaseLostError, StorageError
+from fsstore.model import checked_checkpoint, checked_name
+
+Result = TypeVar("Result")
+
+_FIRST_LOOK_SECONDS = 0.005
+_LAST_LOOK_SECONDS = 0.5
+
+
+class SqlDelivery:
+    """What `SqlEngine` inherits; the attributes and methods that raise `NotImplementedError` are that engine's."""
+
+    _reads: Reads
+    _transactions: Transactions
+    _closed: bool
+
+    def _check(self) -> None:
+        raise NotImplementedError
+
+    def _read(self, ask: Callable[[Connection], Result], what: str) -> Result:
+        raise NotImplementedError
+
+    def _write(self, change: Callable[[Connection], Result], what: str) -> Result:
+        raise NotImplementedError
+
+    def _begin_delivery(self, now: ColumnElement[float]) -> None:
+        self._now = now
+        self._held: set[Lease] = set()
+        self._woken = threading.Condition()
+        self._newest_token = 0
+
+    def _end_waiting(self) -> None:
+        with self._woken:
+            self._woken.notify_all()
+
+    def _end_leases(self) -> None:
+        for lease in list(self._held):
+            # What cannot be given back now runs out by itself.
+            with suppress(StorageError):
+                self._transactions.write(partial(delivery.release, lease=lease), f"releasing {lease.name!r}")
+        self._held.clear()
+
+    # ---- named values ----
+
+    def get_checkpoint(self, name: str) -> bytes | None:
+        """The value last put under `name`."""
+        name = checked_name(name)
+        return self._read(partial(delivery.checkpoint, name=name), f"reading checkpoint {name!r}")
+
+    def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
+        """Replace the value, while `lease` is held; durable on return."""
+        name, value = checked_name(name), checked_checkpoint(value, name)
+        put = partial(delivery.put_checkpoint, name=name, value=value, lease=lease)
+        try:
+            self._write(put, f"putting checkpoint {name!r}")
+        except KeyTakenError:
+            # Somebody else put the first value meanwhile; now there is one to replace.
+            self._write(put, f"putting checkpoint {name!r}")
+
+    def delete_checkpoint(self, name: str) -> None:
+        """Forget the value."""
+        name = checked_name(name)
+        self._write(partial(delivery.delete_checkpoint, name=name), f"deleting checkpoint {name!r}")
+
+    def get_checkpoint_names(self) -> list[str]:
+        """The names that have a value, sorted."""
+        return self._read(delivery.checkpoint_names, "reading the names of checkpoints")
+
+    # ---- leases ----
+
+    def acquire_lease(self, name: str, seconds: float) -> Lease | None:
+        """The lease of `name`, or `None` while somebody holds it."""
+        name = checked_name(name)
+        acquire = partial(delivery.acquire, name=name, holder=uuid4().hex, seconds=seconds, now=self._now)
+        try:
+            lease = self._write(acquire, f"acquiring the lease {name!r}")
+        except KeyTakenError:
+            return None
+        if lease is not None:
+            self._held.add(lease)
+        return lease
+
+    def renew_lease(self, lease: Lease, seconds: float) -> None:
+        """Hold it for `seconds` from now, also after it ran out, as long as nobody else took it."""
+        renew = partial(delivery.renew, lease=lease, seconds=seconds, now=self._now)
+        try:
+            self._write(renew, f"renewing the lease {lease.name!r}")
+        except LeaseLostError:
+            self._held.discard(lease)
+            raise
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let others have it."""
+        self._held.discard(lease)
+        if not self._closed:
+            self._write(partial(delivery.release, lease=lease), f"releasing the lease {lease.name!r}")
+
+    # ---- waiting ----
+
+    def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
+        """Whether there may be a commit after the token, within that time."""
+        until = time.monotonic() + timeout_seconds
+        look_seconds = _FIRST_LOOK_SECONDS
+        while True:
+            if self._read(self._reads.last_token, "looking for commits") > checkpoint_token:
+                return True
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            with self._woken:
+                self._woken.wait_for(
+                    lambda: self._closed or self._newest_token > checkpoint_token, min(left, look_seconds)
+                )
+            look_seconds = min(look_seconds * 1.5, _LAST_LOOK_SECONDS)
+
+    def _wake(self, token: int) -> None:
+        with self._woken:
+            self._newest_token = max(self._newest_token, token)
+            self._woken.notify_all()

@@ -1,0 +1,216 @@
+"""What differs from database to database, in one place: drivers, connections, clocks, and the meaning of errors.
+
+Knows SQLAlchemy and the drivers' manners; no table, no statement about commits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, event, literal_column
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+WRITES = "fsstore_writes"
+"""The execution option of a connection whose transaction is going to write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One kind of database."""
+
+    name: str
+    driver: str
+    """What SQLAlchemy calls the driver that is used unless the URL names one."""
+    modules: Mapping[str, str]
+    """Driver to the module that must be there."""
+    extra: str
+    """The extra of fsstore that installs the driver."""
+    now: ColumnElement[float]
+    """Seconds since 1970 by the database's clock."""
+    connect_arguments: Callable[[float], dict[str, Any]]
+    """What the driver is given: timeouts in seconds."""
+    session: tuple[str, ...] = ()
+    """What is said on every new connection."""
+    lock_timeout: str | None = None
+    """Said on every new connection, with milliseconds or seconds filled in."""
+    isolation: str | None = "READ COMMITTED"
+    update_names_last_id: bool = False
+    """MySQL has no UPDATE … RETURNING, but tells what LAST_INSERT_ID(…) was set to."""
+    one_writer: bool = False
+    """Writers are better queued here than by the database, which makes them sleep and try again."""
+    before_creating: Callable[[Engine], None] = lambda engine: None
+    """Done before the tables are made, outside of every transaction."""
+    again: re.Pattern[str] = field(default=re.compile("(?!)"))
+    """In errors after which the transaction is rolled back and may be tried again at once: deadlocks and the like."""
+    unavailable: re.Pattern[str] = field(default=re.compile("(?!)"))
+    """In errors that pass when somebody else has done something: full, read-only, shutting down."""
+    duplicate: re.Pattern[str] = field(default=re.compile("(?!)"))
+    """In errors about a key that is there already."""
+
+
+def _now(expression: str) -> ColumnElement[float]:
+    return literal_column(expression, Double())
+
+
+_MYSQL: dict[str, Any] = {
+    "driver": "pymysql",
+    "modules": {"pymysql": "pymysql"},
+    "extra": "mysql",
+    "now": _now("UNIX_TIMESTAMP(SYSDATE(6))"),
+    "connect_arguments": lambda seconds: {
+        "connect_timeout": max(1, round(seconds)),
+        "read_timeout": max(1, round(seconds)) + 10,
+        "write_timeout": max(1, round(seconds)) + 10,
+        "charset": "utf8mb4",
+    },
+    "session": ("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')", "SET SESSION time_zone = '+00:00'"),
+    "lock_timeout": "SET SESSION innodb_lock_wait_timeout = {seconds}",
+    "update_names_last_id": True,
+    # deadlock, also Galera's certification failure
+    "again": re.compile(r"^\(1213,"),
+    # lock wait timeout, read-only, shutting down, too many connections, disk full, not part of a cluster
+    "unavailable": re.compile(r"^\((1205|1290|1836|1053|1040|1021|1114|1047)\b"),
+    "duplicate": re.compile(r"^\(1062,"),
+}
+
+
+def _write_ahead(engine: Engine) -> None:
+    """SQLite: readers and a writer do not wait for one another. The file remembers it."""
+    with closing(engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA journal_mode = WAL")
+
+
+DATABASES = {
+    "sqlite": Database(
+        name="SQLite",
+        driver="pysqlite",
+        modules={"pysqlite": "sqlite3"},
+        extra="sql",
+        now=_now("((julianday('now') - 2440587.5) * 86400.0)"),
+        connect_arguments=lambda seconds: {"timeout": seconds, "check_same_thread": False},
+        # Durable when COMMIT returns, also in WAL mode.
+        session=("PRAGMA synchronous = FULL",),
+        isolation=None,
+        one_writer=True,
+        before_creating=_write_ahead,
+        unavailable=re.compile("database is locked|database table is locked|disk is full|disk I/O error|readonly"),
+        duplicate=re.compile("UNIQUE constraint failed"),
+    ),
+    "postgresql": Database(
+        name="PostgreSQL",
+        driver="psycopg",
+        modules={"psycopg": "psycopg"},
+        extra="postgresql",
+        now=_now("CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"),
+        connect_arguments=lambda seconds: {
+            "connect_timeout": max(2, round(seconds)),
+            "keepalives_idle": 30,
+            "tcp_user_timeout": round(seconds * 1000) + 10_000,
+        },
+        session=("SET TIME ZONE 'UTC'",),
+        lock_timeout="SET lock_timeout = {milliseconds}",
+        again=re.compile("^(40001|40P01)$"),
+        # lock timeout, read-only, out of resources, shutting down
+        unavailable=re.compile("^(55P03|25006|53...|57P0.)$"),
+        duplicate=re.compile("^23505$"),
+    ),
+    "mysql": Database(name="MySQL", **_MYSQL),
+    "mariadb": Database(name="MariaDB", **_MYSQL),
+    "mssql": Database(
+        name="SQL Server",
+        driver="pymssql",
+        modules={"pymssql": "pymssql", "pyodbc": "pyodbc", "mssqlpython": "mssql_python"},
+        extra="mssql",
+        now=_now("(DATEDIFF_BIG(MICROSECOND, '19700101', SYSUTCDATETIME()) / 1000000.0)"),
+        connect_arguments=lambda seconds: {"login_timeout": max(1, round(seconds))},
+        session=("SET XACT_ABORT ON",),
+        lock_timeout="SET LOCK_TIMEOUT {milliseconds}",
+        again=re.compile(r"\b(1205|3960)\b"),
+        # lock timeout; Azure SQL: not available, busy, resource limits
+        unavailable=re.compile(r"\b(1222|40613|40197|40501|49918|49919|49920|10928|10929|1105|9002)\b"),
+        duplicate=re.compile(r"\b(2627|2601)\b"),
+    ),
+    "oracle": Database(
+        name="Oracle",
+        driver="oracledb",
+        modules={"oracledb": "oracledb"},
+        extra="oracle",
+        now=_now("((CAST(SYS_EXTRACT_UTC(SYSTIMESTAMP) AS DATE) - DATE '1970-01-01') * 86400)"),
+        connect_arguments=lambda seconds: {"tcp_connect_timeout": seconds},
+        again=re.compile("ORA-00060|ORA-08177"),
+        unavailable=re.compile("ORA-(00054|30006|01033|01034|01089|01109|16000|01653|01654|01691)"),
+        duplicate=re.compile("ORA-00001"),
+    ),
+}
+
+_KNOWN = "sqlite, postgresql, mysql, mariadb, mssql and oracle"
+
+
+def parsed(url: str) -> tuple[URL, Database]:
+    """SQLAlchemy's URL with the driver filled in, and the kind of database.
+
+    `ValueError` for a URL that is none or means a database without an entry here, `ImportError` that names the
+    extra for a driver that is not installed.
+    """
+    try:
+        found = make_url(url)
+    except ArgumentError as error:
+        raise ValueError(f"this is no database URL: {error}") from error
+    name, _, driver = found.drivername.partition("+")
+    database = DATABASES.get(name)
+    if database is None:
+        raise ValueError(f"no store in {name!r}: the SQL engine knows {_KNOWN}")
+    driver = driver or database.driver
+    if driver not in database.modules:
+        known = ", ".join(sorted(database.modules))
+        raise ValueError(f"the driver {driver!r} is not one that waits: for {database.name} use {known}")
+    _require(database, database.modules[driver])
+    return found.set(drivername=f"{name}+{driver}"), database
+
+
+def _require(database: Database, module: str) -> None:
+    try:
+        __import__(module)
+    except ImportError as error:
+        raise ImportError(
+            f"a store in {database.name} needs {module}: pip install 'fsstore[{database.extra}]'"
+        ) from error
+
+
+def prepare(engine: Engine, database: Database, timeout_seconds: float) -> None:
+    """Have every new connection of `engine` say what this database needs to hear first."""
+    statements = list(database.session)
+    if database.lock_timeout is not None:
+        seconds = max(1, round(timeout_seconds))
+        statements.append(database.lock_timeout.format(seconds=seconds, milliseconds=round(timeout_seconds * 1000)))
+
+    @event.listens_for(engine, "connect")
+    def say_first(connection: Any, record: Any) -> None:
+        if engine.dialect.name == "sqlite":
+            # The driver would begin transactions by itself, and later than we say.
+            connection.isolation_level = None
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+        if engine.dialect.name != "sqlite":
+            connection.commit()
+
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            # A transaction that reads and then writes could fail half-way; one that is going to write says so.
+            writes = connection.get_execution_options().get(WRITES)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def code_of(error: DBAPIError) -> str:
+    """What the patterns of a `Database` are matched with: SQLSTATE where the driver has it, else the message."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state if isinstance(state, str) else str(error.orig)

@@ -1,0 +1,290 @@
+"""The engine: connections to one database, and the protocol's calls as transactions and walks over pages.
+
+What is said to the database stands in `reads.py`, `writes.py` and `delivery.py`; whose tables it meets, `schema.py`
+finds out, and `forms.py` says what they hold. Nothing of it is repeated here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy.pool import QueuePool
+
+from fsstore.engines.sql import schema
+from fsstore.engines.sql.delivering import SqlDelivery
+from fsstore.engines.sql.dialects import Database, parsed, prepare
+from fsstore.engines.sql.forms import Form, OwnForm
+from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, Reads, next_limit
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions
+from fsstore.engines.sql.writes import NotStoredError, Writes
+from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp
+from fsstore.serialization import MsgpackSerializer, Serializer
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_CREATIONS = 20  # tries at making the tables, while others make them too
+_REFUSALS = 100  # tries at a commit that was refused for what was no longer so when asked
+
+
+class SqlEngine(SqlDelivery):
+    """A store in an SQL database.
+
+    `create=False` refuses a database without a store. `timeout_seconds` is how long connecting, waiting for a
+    connection of the pool and waiting for other writers may take. `pool_size` connections stay open, as many more
+    are opened when they are needed. Everything else goes to SQLAlchemy's `create_engine`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        serializer: Serializer | None = None,
+        create: bool = True,
+        timeout_seconds: float = 30.0,
+        pool_size: int = 8,
+        **sqlalchemy_options: Any,
+    ) -> None:
+        self._url, self._database = parsed(url)
+        self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
+        self._create = create
+        self._engine = connected(self._url, self._database, timeout_seconds, pool_size, sqlalchemy_options)
+        self._transactions = Transactions(self._engine, self._database)
+        self._name = self._url.render_as_string(hide_password=True)
+        self._process = os.getpid()
+        self._idle = threading.Condition()
+        self._calls = 0
+        self._closed = self._dropped = False
+        self._form: Form | None = None
+        self._begin_delivery(self._database.now)
+
+    # ---- opening and closing ----
+
+    def initialize(self) -> None:
+        """Find out whose store it is; make the tables where there are none, bring older ones of ours up to date."""
+        with self._call():
+            if self._form is None:
+                self._form = self._found_form()
+                self._reads, self._writes = Reads(self._form), Writes(self._form)
+
+    def _found_form(self) -> Form:
+        for tries in range(_CREATIONS):
+            owner = self._transactions.read(schema.owner, f"opening {self._name}")
+            if owner is schema.Owner.SOMEBODY_ELSE:
+                raise StorageError(f"{self._name} has a table Commits or Snapshots that fsstore did not make")
+            if owner is schema.Owner.FSSTORE:
+                self._transactions.write(schema.migrate, f"opening {self._name}")
+                return OwnForm(self._serializer, update_names_last_id=self._database.update_names_last_id)
+            if not self._create:
+                raise StorageError(f"there is no store in {self._name}, and it was opened without creating one")
+            try:
+                self._make_tables()
+            except (StorageError, KeyTakenError):
+                # Somebody else may be making them at this moment; what is there by now is looked at again.
+                if tries == _CREATIONS - 1:
+                    raise
+                threading.Event().wait(0.05 * (tries + 1))
+        raise StorageError(f"the tables of {self._name} could not be made")
+
+    def _make_tables(self) -> None:
+        self._database.before_creating(self._engine)
+        self._transactions.write(schema.create, f"making the tables in {self._name}")
+
+    def close(self) -> None:
+        """Let calls that began finish, give up the leases, close all connections."""
+        with self._idle:
+            if self._closed:
+                return
+            self._closed = True
+        inherited = self._process != os.getpid()
+        if not inherited:
+            self._end_waiting()
+            with self._idle:
+                self._idle.wait_for(lambda: not self._calls)
+            self._end_leases()
+        # The parent goes on using connections that were inherited over a fork.
+        self._engine.dispose(close=not inherited)
+
+    def drop(self) -> None:
+        """Destroy the tables and everything in them, then close; tables of others are refused."""
+        if not self._dropped:
+            with self._call():
+                self._transactions.write(schema.drop, f"dropping {self._name}")
+            self._dropped = True
+        self.close()
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        with self._idle:
+            self._check()
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"{self._name} is closed; open it again")
+        if self._process != os.getpid():
+            raise StoreClosedError(f"{self._name} was opened before this process forked; open it anew in the child")
+
+    def _read(self, ask: Callable[[Connection], Result], what: str) -> Result:
+        with self._call():
+            return self._transactions.read(ask, what)
+
+    def _write(self, change: Callable[[Connection], Result], what: str) -> Result:
+        with self._call():
+            return self._transactions.write(change, what)
+
+    # ---- commits ----
+
+    def commit(self, attempt: CommitAttempt) -> Commit:
+        """Store `attempt`, or raise and store nothing."""
+        return self.commit_many((attempt,))[0]
+
+    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        """Store all attempts in one transaction, or raise and store none."""
+        self._check()
+        if not attempts:
+            return []
+        rows = self._writes.rows(attempts)
+        what = f"committing to stream {attempts[0].stream_id!r} in bucket {attempts[0].bucket_id!r}"
+        for _ in range(_REFUSALS):
+            try:
+                commits = self._write(partial(self._writes.append, attempts=attempts, rows=rows), what)
+            except (NotStoredError, KeyTakenError):
+                refusal = self._write(partial(self._writes.refusal, attempts=attempts), what)
+                if refusal is not None:
+                    raise refusal from None
+                continue
+            self._wake(commits[-1].checkpoint_token)
+            return commits
+        raise StorageUnavailableError(f"{what}: the stream changed each time that the commit was tried")
+
+    # ---- reads ----
+
+    def get_from(
+        self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
+    ) -> Iterator[Commit]:
+        """The stream's commits that touch the revisions, oldest first."""
+        self._check()
+        bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        return self._walk(self._reads.stream(bucket_id, stream_id, min_revision, max_revision))
+
+    def get_from_checkpoint(
+        self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        """Commits after the one token, up to and with the other."""
+        self._check()
+        return self._walk(self._reads.checkpoints(checkpoint_token, to_checkpoint, _optional_id(bucket_id)))
+
+    def get_from_date(
+        self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        """Commits with `start <= commit_stamp < end`, in checkpoint order."""
+        self._check()
+        start = checked_stamp(start, "start")
+        end = None if end is None else checked_stamp(end, "end")
+        return self._walk(self._reads.dates(start, end, _optional_id(bucket_id)))
+
+    def get_undispatched_commits(self) -> Iterator[Commit]:
+        """Commits not marked as dispatched, in checkpoint order."""
+        self._check()
+        return self._walk(self._reads.undispatched())
+
+    def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
+        """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
+        self._check()
+        return self._walk(self._reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold))
+
+    def _walk(self, ask: Ask[Item]) -> Iterator[Item]:
+        after, limit = None, FIRST_PAGE
+        while True:
+            page = self._read(partial(_asked, ask, after, limit), "reading")
+            for item in page.items:
+                self._check()
+                yield item
+            if page.after is None:
+                return
+            after, limit = page.after, next_limit(limit, page)
+
+    # ---- snapshots, marks, deletion ----
+
+    def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
+        """The newest snapshot at or before `max_revision`."""
+        self._check()
+        bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        found = self._read(
+            partial(self._reads.newest_snapshot, bucket_id=bucket_id, stream_id=stream_id, high=max_revision),
+            f"reading a snapshot of stream {stream_id!r} in bucket {bucket_id!r}",
+        )
+        if found is None:
+            return None
+        revision, payload = found
+        return Snapshot(stream_id, revision, self._form_in_use().snapshot_value(payload), bucket_id)
+
+    def add_snapshot(self, snapshot: Snapshot) -> bool:
+        """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
+        self._check()
+        payload = self._form_in_use().snapshot_payload(snapshot)
+        return self._write(
+            partial(self._writes.add_snapshot, snapshot=snapshot, payload=payload),
+            f"adding a snapshot to stream {snapshot.stream_id!r} in bucket {snapshot.bucket_id!r}",
+        )
+
+    def mark_commit_as_dispatched(self, commit: Commit) -> None:
+        """Remember that `commit` was dispatched."""
+        self._check()
+        self._write(partial(self._writes.mark, commit=commit), f"marking commit {commit.commit_id} as dispatched")
+
+    def delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        """Forget one stream."""
+        self._check()
+        bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        self._write(
+            partial(self._writes.delete_stream, bucket_id=bucket_id, stream_id=stream_id),
+            f"deleting stream {stream_id!r} in bucket {bucket_id!r}",
+        )
+
+    def purge(self, bucket_id: str | None = None) -> None:
+        """Forget every stream of the bucket, or of the store."""
+        self._check()
+        self._write(partial(self._writes.purge, bucket_id=_optional_id(bucket_id)), f"purging {self._name}")
+
+    def _form_in_use(self) -> Form:
+        if self._form is None:
+            raise StorageError(f"{self._name} is not initialized: call initialize() first")
+        return self._form
+
+
+def _asked(ask: Ask[Item], after: Any, limit: int, connection: Connection) -> Page[Item]:
+    return ask(connection, after, limit)
+
+
+def _optional_id(bucket_id: str | None) -> str | None:
+    return None if bucket_id is None else checked_id(bucket_id, "bucket_id")
+
+
+def connected(url: URL, database: Database, timeout_seconds: float, pool_size: int, options: dict[str, Any]) -> Engine:
+    """SQLAlchemy's engine for a database; it connects when it is first asked something."""
+    arguments = {**database.connect_arguments(timeout_seconds), **options.pop("connect_args", {})}
+    chosen: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": timeout_seconds}
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        # The database is the connection: one, which callers take turns with.
+        chosen |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+    if database.isolation is not None:
+        chosen["isolation_level"] = database.isolation
+    engine = create_engine(url, connect_args=arguments, hide_parameters=True, **{**chosen, **options})
+    prepare(engine, database, timeout_seconds)
+    return engine

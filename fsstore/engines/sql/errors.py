@@ -1,0 +1,77 @@
+"""What a driver's error means for a caller: try again, somebody was first, come back later, or a plain failure.
+
+The one judge of errors, so that everybody who waits for a database, in whatever way, decides alike. Knows no
+statement and no connection.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+
+from fsstore.engines.sql.dialects import Database, code_of
+from fsstore.errors import StorageError, StorageUnavailableError
+
+TRIES = 12
+"""How often a transaction is tried that others keep in the way of, or whose connection turned out to be dead."""
+
+
+class Verdict(enum.Enum):
+    """What to do about an error."""
+
+    AGAIN = enum.auto()
+    """Nothing was stored; a new transaction may succeed."""
+    RECONNECT = enum.auto()
+    """The connection is gone before anything was stored; a new one may be there."""
+    DUPLICATE = enum.auto()
+    """A key is there already."""
+    IN_DOUBT = enum.auto()
+    """It cannot be known whether the transaction was stored."""
+    UNAVAILABLE = enum.auto()
+    """Nothing was stored, nor will be soon."""
+    FAILED = enum.auto()
+    """Nothing was stored; the database refuses what it was asked."""
+
+
+def judged(error: SQLAlchemyError, database: Database, *, committing: bool) -> Verdict:
+    """What `error` means; `committing` when COMMIT was said and not answered."""
+    if isinstance(error, NoConnectionError):
+        return Verdict.UNAVAILABLE
+    if not isinstance(error, DBAPIError):
+        return Verdict.FAILED
+    code = code_of(error)
+    if database.again.search(code):
+        return Verdict.AGAIN
+    if committing:
+        return Verdict.IN_DOUBT
+    if isinstance(error, IntegrityError) and database.duplicate.search(code):
+        return Verdict.DUPLICATE
+    if error.connection_invalidated:
+        return Verdict.RECONNECT
+    if database.unavailable.search(code):
+        return Verdict.UNAVAILABLE
+    # A connection that was never made has no connection that could be invalidated.
+    return Verdict.RECONNECT if error.statement is None else Verdict.FAILED
+
+
+def pause_seconds(tries: int, chance: float) -> float:
+    """How long to wait before the next try: longer each time, and not in step with others."""
+    return min(0.005 * 2.0**tries, 0.5) * (0.5 + chance / 2)
+
+
+def storage_error(error: SQLAlchemyError, verdict: Verdict, database: Database, what: str) -> StorageError:
+    """The error for the caller, with what the database said."""
+    said = str(getattr(error, "orig", None) or error).strip()
+    if verdict is Verdict.IN_DOUBT:
+        return StorageUnavailableError(
+            f"{what}: {database.name} did not say whether it is stored; commit the same attempt again, a "
+            f"DuplicateCommitError then says that it was ({said})",
+            in_doubt=True,
+        )
+    if verdict in (Verdict.UNAVAILABLE, Verdict.RECONNECT, Verdict.AGAIN):
+        return StorageUnavailableError(
+            f"{what}: {database.name} cannot do it now, nothing was stored, try again later ({said})"
+        )
+    return StorageError(f"{what}: {database.name} refused ({said})")

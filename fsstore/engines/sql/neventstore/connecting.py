@@ -1,0 +1,85 @@
+"""The database of a C# store: its statements and transactions, and for SQLite a file of which no byte changes.
+
+An SQLite file is opened read-only. A file in WAL mode that nobody has open is opened as immutable too, since SQLite
+would otherwise make its `-wal` and `-shm` files anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, Executable, NullPool, Row, create_engine
+
+from fsstore.engines.sql.dialects import Database, prepare
+from fsstore.engines.sql.transactions import Transactions
+from fsstore.errors import StoreClosedError
+
+Result = TypeVar("Result")
+
+_WAL_VERSIONS = b"\x02\x02"
+
+
+class Connecting:
+    """The database behind `engine`, until it is closed. `name` is what messages call it."""
+
+    def __init__(self, engine: Engine, database: Database, name: str) -> None:
+        self._engine = engine
+        self._transactions = Transactions(engine, database)
+        self._process = os.getpid()
+        self.name = name
+        self.dialect = engine.dialect.name
+        self.is_open = True
+
+    def check(self) -> None:
+        """`StoreClosedError` once it is closed, and in a process that inherited it."""
+        if not self.is_open:
+            raise StoreClosedError(f"{self.name} is closed; open it again")
+        if self._process != os.getpid():
+            raise StoreClosedError(f"{self.name} was opened before this process forked; open it anew in the child")
+
+    def ask(self, statement: Executable) -> list[Row[Any]]:
+        """The rows that one statement finds, in a transaction of its own."""
+        return self.read(lambda connection: list(connection.execute(statement).all()))
+
+    def read(self, ask: Callable[[Connection], Result]) -> Result:
+        """What `ask` finds in one transaction."""
+        self.check()
+        return self._transactions.read(ask, f"reading {self.name}")
+
+    def write(self, change: Callable[[Connection], Result], what: str) -> Result:
+        """Do `change` in one transaction; as `Transactions.write`."""
+        self.check()
+        return self._transactions.write(change, what)
+
+    def close(self) -> None:
+        """Let go of the connections. Harmless when repeated."""
+        self.is_open = False
+        # The parent goes on using connections that were inherited over a fork.
+        self._engine.dispose(close=self._process == os.getpid())
+
+
+def sqlite_engine(path: str, database: Database, timeout_seconds: float, *, write: bool) -> Engine:
+    """SQLAlchemy's engine for an SQLite file that is there; without `write`, one that changes no byte of it."""
+    mode = "mode=rw" if write else "mode=ro"
+    if not write and _is_wal_at_rest(path):
+        mode += "&immutable=1"
+    uri = f"file:{quote(os.path.abspath(path))}?{mode}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, timeout=timeout_seconds, check_same_thread=False)
+
+    engine = create_engine(
+        URL.create("sqlite", database=path), creator=connect, poolclass=NullPool, hide_parameters=True
+    )
+    prepare(engine, database, timeout_seconds)
+    return engine
+
+
+def _is_wal_at_rest(path: str) -> bool:
+    with open(path, "rb") as file:
+        header = file.read(20)
+    return header[18:20] == _WAL_VERSIONS and not os.path.exists(path + "-wal")

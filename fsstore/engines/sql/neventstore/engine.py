@@ -1,0 +1,100 @@
+"""A database that NEventStore or JOliver EventStore wrote, as an engine: read, and by permission written.
+
+Reading alters nothing in it. Dispatch marks are those of the `Dispatched` column; a generation without that column
+has no marks, and its commits count as dispatched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from fsstore.engines.sql.neventstore.connecting import Connecting
+from fsstore.engines.sql.neventstore.reading import Reading
+from fsstore.engines.sql.neventstore.rows import Rows
+from fsstore.engines.sql.neventstore.writing import Writing
+from fsstore.errors import StorageError
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_stamp
+
+
+class NEventStoreEngine:
+    """The engine over such a database. Without `writing` whatever would change it is refused, for the reason given."""
+
+    def __init__(self, connecting: Connecting, rows: Rows, writing: Writing | str) -> None:
+        self._connecting = connecting
+        self._reading = Reading(connecting.ask, rows)
+        self._may_write = writing
+        self.generation = str(rows.generation)
+
+    @property
+    def _writing(self) -> Writing:
+        self._connecting.check()
+        if isinstance(self._may_write, str):
+            raise StorageError(self._may_write)
+        return self._may_write
+
+    # ---- lifecycle ----
+
+    def initialize(self) -> None:
+        self._connecting.check()
+
+    def close(self) -> None:
+        self._connecting.close()
+
+    def drop(self) -> None:
+        if self._connecting.is_open:
+            self._writing.drop()
+            self.close()
+
+    # ---- reading ----
+
+    def get_from(
+        self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
+    ) -> Iterator[Commit]:
+        self._connecting.check()
+        return self._reading.stream(bucket_id, stream_id, min_revision, max_revision)
+
+    def get_from_checkpoint(
+        self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        self._connecting.check()
+        return self._reading.walk(bucket_id, after=checkpoint_token, to=to_checkpoint)
+
+    def get_from_date(
+        self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
+    ) -> Iterator[Commit]:
+        self._connecting.check()
+        until = None if end is None else checked_stamp(end, "end")
+        return self._reading.dated(bucket_id, checked_stamp(start, "start"), until)
+
+    def get_undispatched_commits(self) -> Iterator[Commit]:
+        self._connecting.check()
+        return self._reading.undispatched()
+
+    def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
+        self._connecting.check()
+        return self._reading.snapshot(bucket_id, stream_id, max_revision)
+
+    def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
+        self._connecting.check()
+        return self._reading.heads(bucket_id, max_threshold)
+
+    # ---- writing ----
+
+    def commit(self, attempt: CommitAttempt) -> Commit:
+        return self._writing.commit_many([attempt])[0]
+
+    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        return self._writing.commit_many(attempts)
+
+    def add_snapshot(self, snapshot: Snapshot) -> bool:
+        return self._writing.add_snapshot(snapshot)
+
+    def mark_commit_as_dispatched(self, commit: Commit) -> None:
+        self._writing.mark(commit)
+
+    def delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        self._writing.delete_stream(bucket_id, stream_id)
+
+    def purge(self, bucket_id: str | None = None) -> None:
+        self._writing.purge(bucket_id)

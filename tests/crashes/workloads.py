@@ -1,0 +1,184 @@
+"""The operations that crash, and `Run`: a store on a simulated disk together with what it must hold.
+
+An operation is a method of `Run`. It says beforehand which states are allowed from now on, calls the engine, and
+narrows them once the call has come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+from crashes.history import copied, look, matching
+from fsstore.engines.file import FileEngine
+from fsstore.errors import DuplicateCommitError, StorageUnavailableError
+from fsstore.model import CommitAttempt, Snapshot
+from fsstore.testing import EngineModel, SimulatedDisk, first_attempt, next_attempt
+from fsstore.testing.attempts import EPOCH
+
+STORE = "/data/orders.store"
+OPTIONS = {"background": False, "journal_bytes": 4096, "fold_bytes": 1 << 20, "index_from_bytes": 700}
+OPERATIONS = ("commit", "commit_many", "snapshot", "delete", "fold", "close", "reopen", "mark")
+
+
+class Run:
+    """One process's work on one store. `allowed` are the states that a crash may leave now, the least first."""
+
+    def __init__(self, disk: SimulatedDisk, model: EngineModel | None = None, *, path: str = STORE) -> None:
+        self.disk = disk
+        self.path = path
+        self.allowed = [model or EngineModel()]
+        self.marks_may_be_lost = False
+        self.power_was_cut = False
+        self.in_flight: list[CommitAttempt] = []
+        self._engine: FileEngine | None = None
+        self.count = len(self.model.commits) * 100
+
+    @property
+    def model(self) -> EngineModel:
+        """The state as of the last acknowledgement."""
+        return self.allowed[0]
+
+    @property
+    def engine(self) -> FileEngine:
+        """Open, if need be."""
+        if self._engine is None:
+            engine = FileEngine(self.path, disk=self.disk, **OPTIONS)
+            engine.initialize()
+            self._engine = engine
+        return self._engine
+
+    def do(self, operation: str) -> None:
+        getattr(self, operation)()
+
+    # ---- operations ----
+
+    def commit(self) -> None:
+        """One commit to a stream: two streams in turns, a third one begun now and then."""
+        self.commit_again([self._attempt(self._stream(0), self.model)])
+
+    def commit_many(self) -> None:
+        """Two commits of one stream and one of another, as one batch: enough for more than a sector."""
+        state = copied(self.model)
+        attempts = []
+        for stream_id in ("b", "a", "b"):
+            attempt = self._attempt(stream_id, state)
+            state.commit(attempt)
+            attempts.append(attempt)
+        self.commit_again(attempts)
+
+    def commit_again(self, attempts: list[CommitAttempt]) -> None:
+        """Commit these, for the first time or after a crash left them out."""
+        after = copied(self.model)
+        expected = after.commit_many(attempts)
+        self.in_flight = attempts
+        assert self._changes(after, lambda: self.engine.commit_many(attempts)) in (expected, None)
+        self.in_flight = []
+
+    def snapshot(self) -> None:
+        stream_id = self._stream(1)
+        revision = max((one.stream_revision for one in self.model.get_from("default", stream_id)), default=1)
+        wanted = Snapshot(stream_id, revision, {"at": revision})
+        after = copied(self.model)
+        expected = after.add_snapshot(wanted)
+        assert self._changes(after, lambda: self.engine.add_snapshot(wanted)) in (expected, None)
+
+    def delete(self) -> None:
+        stream_id = self._stream(1)
+        after = copied(self.model)
+        after.delete_stream("default", stream_id)
+        self._changes(after, lambda: self.engine.delete_stream("default", stream_id))
+
+    def mark(self) -> None:
+        """Mark the oldest commit that is not marked, and with every second call the newest too."""
+        waiting = self.model.get_undispatched_commits()
+        for commit in waiting[:: max(1, len(waiting) - 1)][:2]:
+            after = copied(self.model)
+            after.mark_commit_as_dispatched(commit)
+            self.marks_may_be_lost = True
+            self._changes(after, lambda commit=commit: self.engine.mark_commit_as_dispatched(commit))
+
+    def fold(self) -> None:
+        self.engine.fold()
+
+    def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def reopen(self) -> None:
+        self.close()
+        assert self.engine
+
+    # ---- how ----
+
+    def _changes(self, after: EngineModel, call: Callable[[], object]) -> object:
+        """Carry out a call that leads to `after`. When it fails the error says whether it may have."""
+        before = self.model
+        assert self.engine
+        self.allowed = [before, after]
+        try:
+            answer = call()
+        except StorageUnavailableError as error:
+            self.allowed = [before, after] if error.in_doubt else [before]
+            raise
+        self.allowed = [after]
+        return answer
+
+    def _stream(self, offset: int) -> str:
+        return "abcab"[(len(self.model.commits) + offset) % 5]
+
+    def _attempt(self, stream_id: str, state: EngineModel) -> CommitAttempt:
+        self.count += 1
+        own = state.get_from("default", stream_id)
+        stamp = EPOCH + timedelta(seconds=self.count)
+        commit_id = UUID(int=self.count << 64 | len(state.commits))
+        if own:
+            return next_attempt(own[-1], events=1, commit_id=commit_id, stamp=stamp)
+        return first_attempt(stream_id, events=2, commit_id=commit_id, stamp=stamp)
+
+
+# ---- after a crash ----
+
+
+def recovered(disk: SimulatedDisk, crashed: Run, *, power_was_cut: bool) -> Run:
+    """The next process opens the store; what it finds is allowed, whole, and verified."""
+    run = Run(disk, crashed.model, path=crashed.path)
+    lost = power_was_cut and crashed.marks_may_be_lost
+    state = matching(look(run.engine), crashed.allowed, marks_may_be_lost=lost)
+    run.allowed = [state]
+    run.marks_may_be_lost = crashed.marks_may_be_lost and not power_was_cut
+    run.in_flight = crashed.in_flight
+    run.count = crashed.count
+    verify(run)
+    return run
+
+
+def verify(run: Run) -> None:
+    """Nothing is damaged. Dispatch marks are not flushed: a power cut may tear the newest, and leaves the other."""
+    findings = [one for one in run.engine.verify() if "/dispatch/" not in one.path]
+    assert not findings, findings
+
+
+def settle(run: Run) -> None:
+    """Do again what was under way: it is a duplicate where it was stored, and is stored where it was not."""
+    attempts, run.in_flight = run.in_flight, []
+    if attempts and attempts[0].commit_id in {commit.commit_id for commit in run.model.commits}:
+        try:
+            run.engine.commit_many(attempts)
+        except DuplicateCommitError:
+            return
+        raise AssertionError("a commit that was stored was stored again")
+    if attempts:
+        run.commit_again(attempts)
+
+
+def goes_on(run: Run) -> None:
+    """The store works: what was under way is settled, and every operation does its work."""
+    settle(run)
+    for operation in ("commit", "fold", "commit_many", "close"):
+        run.do(operation)
+    matching(look(run.engine), run.allowed, marks_may_be_lost=False)
+    verify(run)
+    run.close()

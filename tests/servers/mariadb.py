@@ -1,0 +1,78 @@
+"""A MariaDB or MySQL server for tests: the one that `FSSTORE_TEST_MYSQL_URL` names, else a private MariaDB.
+
+A private server has an own directory, a free loopback port and no password, and is gone afterwards. It does not run
+as root, and flushes little.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from servers.process import HOST, Server, find, free_port
+
+URL_VARIABLE = "FSSTORE_TEST_MYSQL_URL"
+INSTALL = "no MariaDB server: apt install mariadb-server, or set FSSTORE_TEST_MYSQL_URL"
+_PROGRAMS = ["/usr/sbin", "/usr/bin"]
+_USER = "mysql"
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The URL of a server that is up, with the database `test`."""
+    given = os.environ.get(URL_VARIABLE)
+    if given:
+        yield given
+        return
+    install, server_program = find("mariadb-install-db", also_in=_PROGRAMS), find("mariadbd", also_in=_PROGRAMS)
+    if install is None or server_program is None:
+        pytest.skip(INSTALL)
+    directory = Path(tempfile.mkdtemp(prefix="fsstore-mariadb-"))
+    user = _USER if os.geteuid() == 0 else None
+    try:
+        if user is not None:
+            shutil.chown(directory, user, user)
+        data = directory / "data"
+        subprocess.run(
+            [
+                install,
+                "--no-defaults",
+                f"--datadir={data}",
+                "--auth-root-authentication-method=normal",
+                *([f"--user={user}"] if user else []),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=directory,
+        )
+        port = free_port()
+        settings = {
+            "datadir": data,
+            "socket": directory / "socket",
+            "pid-file": directory / "pid",
+            "bind-address": HOST,
+            "port": port,
+            "innodb-buffer-pool-size": "32M",
+            "innodb-flush-log-at-trx-commit": 0,
+        }
+        flags = [f"--{name}={value}" for name, value in settings.items()]
+        server = Server([server_program, "--no-defaults", *flags], port, directory / "log", user=user)
+        server.start()
+        try:
+            yield f"mysql://root@{HOST}:{port}/test"
+        finally:
+            server.kill()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def description(url: str) -> str:
+    """For the table of engines."""
+    return f"MariaDB at {url.rpartition('@')[2]}"

@@ -1,0 +1,74 @@
+"""A PostgreSQL server for tests: the one that `FSSTORE_TEST_POSTGRESQL_URL` names, else a private one.
+
+A private server has an own directory, a free loopback port and no password, and is gone afterwards. It does not run
+as root, and flushes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from servers.process import HOST, Server, find, free_port
+
+URL_VARIABLE = "FSSTORE_TEST_POSTGRESQL_URL"
+INSTALL = "no PostgreSQL server: apt install postgresql, or set FSSTORE_TEST_POSTGRESQL_URL"
+_PROGRAMS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+_USER = "postgres"
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The URL of a server that is up, with the database `postgres`."""
+    given = os.environ.get(URL_VARIABLE)
+    if given:
+        yield given
+        return
+    initdb, postgres = find("initdb", also_in=_PROGRAMS), find("postgres", also_in=_PROGRAMS)
+    if initdb is None or postgres is None:
+        pytest.skip(INSTALL)
+    directory = Path(tempfile.mkdtemp(prefix="fsstore-postgresql-"))
+    user = _USER if os.geteuid() == 0 else None
+    try:
+        if user is not None:
+            shutil.chown(directory, user, user)
+        data = directory / "data"
+        subprocess.run(
+            [initdb, "-D", data, "-A", "trust", "-U", _USER, "-E", "UTF8", "--locale=C", "--no-sync"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user=user,
+            cwd=directory,
+        )
+        port = free_port()
+        settings = {"port": port, "listen_addresses": HOST, "unix_socket_directories": directory, "fsync": "off"}
+        flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        server = Server([postgres, "-D", str(data), *flags], port, directory / "log", user=user)
+        server.start()
+        try:
+            yield f"postgresql://{_USER}@{HOST}:{port}/postgres"
+        finally:
+            server.kill()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def run_sql(url: str, script: bytes) -> None:
+    """Run a script as `psql` does, a plain dump for instance."""
+    psql = find("psql", also_in=_PROGRAMS)
+    if psql is None:
+        pytest.skip("no psql: apt install postgresql-client")
+    command = [psql, "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", url]
+    subprocess.run(command, input=script, check=True, stdout=subprocess.DEVNULL)
+
+
+def description(url: str) -> str:
+    """For the table of engines."""
+    return f"PostgreSQL at {url.rpartition('@')[2]}"

@@ -1,0 +1,188 @@
+"""Projections: each commit counts exactly once, whatever fails and whoever folds."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from receivers import wait_for
+
+from fsstore import Commit, EventStore, Wireup
+from fsstore.testing import fill, first_attempt
+
+Counts = dict[str, int]
+
+
+def count(counts: Counts, commit: Commit) -> Counts:
+    counts[commit.stream_id] = counts.get(commit.stream_id, 0) + len(commit.events)
+    return counts
+
+
+def test_a_state_is_folded_and_kept_with_its_place(store: EventStore) -> None:
+    fill(store.advanced, "a", commits=3)
+    projection = store.projection("counts", count, Counts, batch=2)
+    projection.catch_up()
+    projection.catch_up()
+    assert (projection.state, projection.position) == ({"a": 6}, 3)
+    fill(store.advanced, "b")
+    again = store.projection("counts", count, Counts)
+    assert again.state == {"a": 6}
+    again.catch_up()
+    assert again.state == {"a": 6, "b": 2}
+    assert projection.load() == again.state
+
+
+def test_a_fold_that_fails_counts_nothing_twice(store: EventStore) -> None:
+    fill(store.advanced, "a", commits=5)
+    failing = [4]
+
+    def sometimes(counts: Counts, commit: Commit) -> Counts:
+        count(counts, commit)
+        if commit.checkpoint_token in failing:
+            raise RuntimeError("cannot fold")
+        return counts
+
+    projection = store.projection("counts", sometimes, Counts, batch=2)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            projection.catch_up()
+        assert (projection.state, projection.position) == ({"a": 4}, 2)
+    failing.clear()
+    projection.catch_up()
+    assert projection.state == {"a": 10}
+
+
+def test_rebuilding_begins_with_the_first_commit_and_says_how_far_it_is(store: EventStore) -> None:
+    fill(store.advanced, "a", commits=7)
+    store.projection("counts", lambda _, commit: {"wrong": 1}, Counts).catch_up()
+    projection = store.projection("counts", count, Counts, batch=3)
+    assert projection.state == {"wrong": 1}
+    told: list[tuple[int, int]] = []
+    projection.rebuild(lambda position, head: told.append((position, head)))
+    assert projection.state == {"a": 14}
+    assert told == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_filters_and_hooks_apply(store: EventStore) -> None:
+    fill(store.advanced, "order-1")
+    fill(store.advanced, "order-2", bucket_id="eu")
+    fill(store.advanced, "cart")
+    projection = store.projection("counts", count, Counts, stream_prefix="order-", bucket_id="default")
+    projection.catch_up()
+    assert projection.state == {"order-1": 2}
+    assert projection.position == 3
+
+
+def test_following_until_closed(store: EventStore) -> None:
+    projection = store.projection("counts", count, Counts)
+    thread = threading.Thread(target=projection.follow)
+    thread.start()
+    fill(store.advanced, "a", commits=2)
+    wait_for(lambda: projection.position == 2)
+    fill(store.advanced, "b")
+    wait_for(lambda: projection.position == 3)
+    projection.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert projection.state == {"a": 4, "b": 2}
+
+
+class TestSqlite:
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(tmp_path / "read.db")
+        connection.execute("CREATE TABLE counts (stream TEXT PRIMARY KEY, events INTEGER)")
+        return connection
+
+    @staticmethod
+    def apply(connection: sqlite3.Connection, commit: Commit) -> None:
+        connection.execute(
+            "INSERT INTO counts VALUES (?, ?) ON CONFLICT (stream) DO UPDATE SET events = events + excluded.events",
+            (commit.stream_id, len(commit.events)),
+        )
+
+    @staticmethod
+    def rows(connection: sqlite3.Connection) -> Counts:
+        return dict(connection.execute("SELECT stream, events FROM counts").fetchall())
+
+    def test_tables_and_place_move_in_one_transaction(self, store: EventStore, database: sqlite3.Connection) -> None:
+        fill(store.advanced, "a", commits=5)
+        failing = [4]
+
+        def apply(connection: sqlite3.Connection, commit: Commit) -> None:
+            self.apply(connection, commit)
+            if commit.checkpoint_token in failing:
+                raise RuntimeError("cannot apply")
+
+        projection = store.sqlite_projection("counts", database, apply, batch=2)
+        with pytest.raises(RuntimeError):
+            projection.catch_up()
+        assert self.rows(database) == {"a": 4}
+        failing.clear()
+        projection.catch_up()
+        assert self.rows(database) == {"a": 10}
+        fill(store.advanced, "b")
+        store.sqlite_projection("counts", database, self.apply).catch_up()
+        assert self.rows(database) == {"a": 10, "b": 2}
+
+    def test_rebuilding_clears_the_tables(self, store: EventStore, database: sqlite3.Connection) -> None:
+        fill(store.advanced, "a", commits=3)
+        projection = store.sqlite_projection("counts", database, self.apply)
+        projection.catch_up()
+        with pytest.raises(ValueError, match="without clear="):
+            projection.rebuild()
+        store.sqlite_projection(
+            "counts", database, self.apply, clear=lambda connection: connection.execute("DELETE FROM counts")
+        ).rebuild()
+        assert self.rows(database) == {"a": 6}
+
+    def test_several_may_fold_into_one_database(
+        self, store: EventStore, database: sqlite3.Connection, tmp_path: Path
+    ) -> None:
+        fill(store.advanced, "a", commits=60)
+
+        def fold() -> None:
+            connection = sqlite3.connect(tmp_path / "read.db", timeout=30)
+            store.sqlite_projection("counts", connection, self.apply, batch=3).catch_up()
+            connection.close()
+
+        threads = [threading.Thread(target=fold) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert self.rows(database) == {"a": 120}
+
+
+FOLDING = """
+import sys
+import fsstore
+
+def count(state, commit):
+    return state + len(commit.events)
+
+store = fsstore.open(sys.argv[1])
+projection = store.projection("total", count, int, batch=1)
+print("ready", flush=True)
+projection.follow()
+"""
+
+
+def test_killed_processes_count_every_commit_once(tmp_path: Path) -> None:
+    with Wireup.init().using(tmp_path / "s").build() as store:
+        projection = store.projection("total", lambda state, commit: state + len(commit.events), int)
+        for round_ in range(3):
+            command = [sys.executable, "-c", FOLDING, str(tmp_path / "s")]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE)
+            assert process.stdout is not None
+            process.stdout.readline()
+            for number in range(30):
+                store.commit(first_attempt(f"{round_} {number}", events=2))
+            process.kill()
+            process.communicate()
+        projection.catch_up()
+        assert projection.state == 180

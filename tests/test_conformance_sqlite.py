@@ -1,0 +1,16 @@
+"""The SQL engine on SQLite keeps every promise, over reopening and with several engines on one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fsstore.engine import PersistenceEngine
+from fsstore.engines import engine_for
+from fsstore.testing import Capabilities, EngineConformance
+
+
+class TestSqlite(EngineConformance):
+    capabilities = Capabilities(durable=True, shared=True, delivery=True)
+
+    def open_engine(self, where: Path) -> PersistenceEngine:
+        return engine_for(f"sqlite:///{where}.db")
