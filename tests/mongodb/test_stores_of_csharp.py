@@ -407,11 +407,14 @@ def test_a_registered_class_is_written_as_the_documents_of_csharp_have_it(databa
 
 
 def to_the_microsecond(stored: Any) -> Any:
-    """A document with the seventh digit of its durations and offset times cut off, which Python cannot hold."""
+    """A document as far as Python keeps it: six digits of durations and offset times, and a time of the offset zero is
+    one in UTC, which C# reads in that place as well."""
     if isinstance(stored, list):
         return [to_the_microsecond(each) for each in stored]
     if not isinstance(stored, dict):
         return stored
+    if stored.get("Offset") == 0:
+        return stored["DateTime"]
     cut = {"Ticks": lambda ticks: ticks // 10 * 10, "TimeOnScale": lambda text: text[:-1] + "0"}
     return {key: cut.get(key, to_the_microsecond)(each) for key, each in stored.items()}
 
