@@ -74,16 +74,20 @@ def _system_escape(found: re.Match[str]) -> str:
 
 def _newtonsoft_number(number: float | Decimal) -> str:
     """A fraction always shows that it is one: `5.0`."""
-    if not math.isfinite(number):
+    if not _is_finite(number):
         return f'"{text_of_double(float(number))}"'
     text = text_of_double(number) if isinstance(number, float) else _decimal(number)
     return text if set(text) & set(".E") else text + ".0"
 
 
 def _system_number(number: float | Decimal) -> str:
-    if not math.isfinite(number):
+    if not _is_finite(number):
         raise SerializationError(f"System.Text.Json cannot write {number}")
     return text_of_double(number).removesuffix(".0") if isinstance(number, float) else _decimal(number)
+
+
+def _is_finite(number: float | Decimal) -> bool:
+    return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
 
 
 def _decimal(number: Decimal) -> str:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from uuid import UUID
 
 TICKS_PER_SECOND = 10_000_000
-_KIND_UTC = 1 << 62
+_PLAIN_CHARACTERS = 16  # Python and .NET agree as long as the number is below 10 to the 15th
 _TICKS_MASK = (1 << 62) - 1
 _YEAR_1 = datetime(1, 1, 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -129,6 +129,8 @@ def text_of_double(value: float) -> str:
     text = repr(value)
     if text in ("inf", "-inf", "nan"):
         return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[text]
+    if "e" not in text and len(text) <= _PLAIN_CHARACTERS:
+        return text
     sign, digits, exponent = Decimal(text).as_tuple()
     assert isinstance(exponent, int)
     shown = "".join(map(str, digits)).rstrip("0")
@@ -149,11 +151,6 @@ def text_of_double(value: float) -> str:
 
 
 def number_from_text(text: str) -> float | Decimal:
-    """A fraction: `float` where that writes the same digits, otherwise `Decimal`, which keeps them all."""
+    """A fraction: `float` where .NET writes that with the same digits, otherwise `Decimal`, which keeps them all."""
     value = float(text)
-    if repr(value) == text:
-        return value
-    exact = Decimal(text)
-    if value - value == 0 and Decimal(text_of_double(value)).as_tuple() == exact.as_tuple():
-        return value
-    return exact
+    return value if text in (text_of_double(value), text_of_double(value).lower()) else Decimal(text)
