@@ -14,10 +14,11 @@ def main() -> None:
     try:
         from fsstore.cli.app import run
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("typer", "rich"):
+        library = (error.name or "").partition(".")[0]
+        if library not in ("typer", "rich"):
             raise
         print(
-            f"fsstore: the command line needs {error.name}, which is not installed; pip install 'fsstore[cli]'",
+            f"fsstore: the command line needs {library}, which is not installed; pip install 'fsstore[cli]'",
             file=sys.stderr,
         )
         sys.exit(2)

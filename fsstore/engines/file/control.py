@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from fsstore.engines.file.disk import Disk, Words
+from fsstore.errors import StorageUnavailableError
 
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _MAGIC: Final = int.from_bytes(b"fsstore\x01", "big")
@@ -25,14 +26,16 @@ NEXT_TOKEN: Final = 14
 FAILED: Final = 16
 CLEAN: Final = 18
 ERASE: Final = 20
-_PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE)
+BEGUN: Final = 22
+_PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE, BEGUN)
 
 
 class Control:
-    """The shared page. `tail` and `next_token` move under the write lock; the other marks by `advance`."""
+    """The shared page. Tail, begun and next token move under the write lock; the other marks by `advance`."""
 
     def __init__(self, disk: Disk, path: str, store_id: bytes, *, write: bool) -> None:
         self._disk = disk
+        self._path = path
         self._store = (int.from_bytes(store_id[:8], "big"), int.from_bytes(store_id[8:], "big"))
         self._handle = disk.open(path, write=write, create=write)
         try:
@@ -45,10 +48,15 @@ class Control:
             disk.close(self._handle)
             raise
 
+    def belongs(self) -> bool:
+        """Whether this is this store's page, made by a recovery that came to its end."""
+        words = self._words
+        return (words[0], words[1], words[2]) == (_MAGIC, *self._store)
+
     def whole(self) -> bool:
         """Whether this is this store's page and every mark in it agrees with its complement."""
         words = self._words
-        if (words[0], words[1], words[2]) != (_MAGIC, *self._store):
+        if not self.belongs():
             return False
         # A mark that another process is just moving disagrees with its complement for a moment.
         self._disk.lock(self._handle)
@@ -60,11 +68,11 @@ class Control:
     def lower_bound(self, mark: int) -> int:
         """The smaller of a mark's two copies: never beyond the truth. 0 when this is no page of this store."""
         words = self._words
-        if (words[0], words[1], words[2]) != (_MAGIC, *self._store):
+        if not self.belongs():
             return 0
         return min(words[mark], _MASK - words[mark + 1])
 
-    def reset(self, *, epoch: int, tail: int, folded: int, next_token: int) -> None:
+    def reset(self, *, epoch: int, tail: int, folded: int, next_token: int, erase: int) -> None:
         """A new page after recovery: everything up to `tail` is flushed and visible."""
         self._words[0] = 0
         for mark, value in (
@@ -76,7 +84,8 @@ class Control:
             (NEXT_TOKEN, next_token),
             (FAILED, 0),
             (CLEAN, 0),
-            (ERASE, 0),
+            (ERASE, erase),
+            (BEGUN, tail),
         ):
             self.set(mark, value)
         self._words[1], self._words[2] = self._store
@@ -93,13 +102,25 @@ class Control:
         """Move marks up to `values`, never back, whatever other processes do at the same time."""
         if all(self._words[mark] >= value for mark, value in values.items()):
             return
-        self._disk.lock(self._handle)
+        try:
+            self._disk.lock(self._handle)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"{self._path} cannot be locked ({error}): whether this commit is stored is in doubt; close the store "
+                "in every process, open it again, then commit the same attempt again",
+                in_doubt=True,
+            ) from error
         try:
             for mark, value in values.items():
                 if self._words[mark] < value:
                     self.set(mark, value)
         finally:
             self._disk.unlock(self._handle)
+
+    def mend(self) -> None:
+        """Make every mark agree with its complement: one that a killed process had moved by half. For who is alone."""
+        for mark in _PAIRS:
+            self.set(mark, self._words[mark])
 
     def flush(self) -> None:
         """The page is on the device when this returns."""

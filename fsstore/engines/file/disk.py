@@ -78,7 +78,10 @@ class Disk(Protocol):
     def exists(self, path: str) -> bool: ...
 
     def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
-        """Take or convert the advisory lock of the handle's file; `False`: somebody else has it."""
+        """Take or convert the advisory lock of the handle's file; `False`: somebody else has it.
+
+        `OSError` when the file has no name any more: whoever comes later would lock another one.
+        """
         ...
 
     def unlock(self, handle: int) -> None: ...
@@ -192,16 +195,19 @@ class RealDisk:
 
     def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
         flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
-        if not blocking:
-            flags |= portalocker.LockFlags.NON_BLOCKING
-        elif not shared:
+        if blocking and not shared:
             # The lock of every commit: what portalocker calls in the end, without its 7 microseconds.
             fcntl.flock(handle, fcntl.LOCK_EX)
-            return True
-        try:
-            portalocker.lock(handle, flags)
-        except portalocker.AlreadyLocked:
-            return False
+        else:
+            if not blocking:
+                flags |= portalocker.LockFlags.NON_BLOCKING
+            try:
+                portalocker.lock(handle, flags)
+            except portalocker.AlreadyLocked:
+                return False
+        if not os.fstat(handle).st_nlink:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+            raise OSError(errno.ESTALE, "the file was removed while it was in use")
         return True
 
     def unlock(self, handle: int) -> None:

@@ -20,12 +20,13 @@ from typing import Any
 from uuid import UUID
 
 from fsstore.engine import AsyncPersistenceEngine
-from fsstore.engines.file import format, layout, recovery
+from fsstore.engines.file import format, layout, mounts, recovery
 from fsstore.engines.file.background import Background
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import (
     CLEAN,
     EPOCH,
+    ERASE,
     FAILED,
     FOLDED,
     NEXT_TOKEN,
@@ -76,8 +77,7 @@ _open_engines: weakref.WeakSet[FileEngine] = weakref.WeakSet()
 
 def _forked() -> None:
     for engine in list(_open_engines):
-        engine._forked = True
-        engine._leases.close()
+        engine._leave_to_parent()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -144,6 +144,12 @@ class FileEngine(FileDelivery):
 
     def _open(self) -> None:
         exists = layout.look(self._disk, self.path)
+        network = mounts.network_file_system(self.path)
+        if network is not None:
+            raise StorageError(
+                f"{self.path} is on a network file system ({network}), where locks and shared memory do not hold "
+                "between machines; put the store on a local disk"
+            )
         if not exists and (self.read_only or not self._create):
             raise StorageError(f"there is no store at {self.path}")
         if self.read_only:
@@ -198,6 +204,7 @@ class FileEngine(FileDelivery):
             if recover:
                 verdict = recovery.judge(journal, control, seed, path)
                 recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
+                erase = control.get(ERASE) if control.whole() else verdict.folded
                 try:
                     heads.open(at_least_folded=verdict.folded)
                     commits.open(at_least_folded=verdict.folded)
@@ -209,12 +216,17 @@ class FileEngine(FileDelivery):
                     tail=verdict.tail,
                     folded=verdict.folded,
                     next_token=max(verdict.next_token, commits.next_token),
+                    erase=erase,
                 )
-            else:
-                heads.open(at_least_folded=0)
-                commits.open(at_least_folded=0)
+                # A file behind the tail may be replaced by whoever goes on there.
+                journal.forget()
+            # Before the indexes, so that they reach as far at least.
+            folded = control.get(FOLDED)
+            if not recover:
+                heads.open(at_least_folded=folded)
+                commits.open(at_least_folded=folded)
             segments = Segments(disk, path, seed, max_handles=self._options.max_open_segments)
-            view = View(disk, path, seed, journal, heads, commits, segments, self._options, control.get(FOLDED))
+            view = View(disk, path, seed, journal, heads, commits, segments, self._options, folded)
             view.refresh(control, to_tail=True)
         except BaseException:
             for part in (commits, heads, control):
@@ -292,6 +304,9 @@ class FileEngine(FileDelivery):
                 return
             try:
                 self._fold_all()
+                self._view.journal.drop_above(control.get(TAIL))
+                control.set(NEXT_TOKEN, self._view.tail.next_token)
+                control.mend()
                 control.set(CLEAN, 1)
                 control.flush()
             except (OSError, StorageError) as error:
@@ -312,21 +327,47 @@ class FileEngine(FileDelivery):
             self._fold_lock.close()
             self._write_lock.close()
 
+    def _leave_to_parent(self) -> None:
+        """In the child of a fork: no use, and no part in the locks, which would outlive the parent here."""
+        self._forked = True
+        self._leases.close()
+        self._marks.close()
+        self._control.close()
+        if not self.read_only:
+            for lock in (self._presence, self._fold_lock, self._write_lock):
+                lock.close()
+
     def drop(self) -> None:
         """Remove the store's files, and its directory when nothing else is in it."""
         if self._forked:
             raise StoreClosedError(f"{self.path} was opened before a fork; open it anew in this process")
         if self.read_only:
             raise StorageError(f"{self.path} is open read-only and cannot be dropped")
-        if not self._closed:
-            if self._is_open:
-                with self._write_lock:
-                    if not self._presence.alone():
-                        self._presence.share()
-                        raise StorageUnavailableError(f"{self.path} is open elsewhere; close it there, then drop it")
-            self.close()
+        if self._is_open and not self._closed:
+            with self._write_lock:
+                alone = self._presence.alone()
+                self._presence.share()
+            if not alone:
+                raise self._open_elsewhere()
+        self.close()
         if layout.look(self._disk, self.path):
-            layout.remove(self._disk, self.path)
+            self._remove()
+
+    def _remove(self) -> None:
+        """Nobody comes between: who opens the store meanwhile waits, and then finds the lock's file gone."""
+        write_lock = FileLock(self._disk, f"{self.path}/{layout.WRITE_LOCK}")
+        presence = PresenceLock(self._disk, f"{self.path}/{layout.LOCK}", write=True)
+        try:
+            with write_lock:
+                if not presence.alone():
+                    raise self._open_elsewhere()
+                layout.remove(self._disk, self.path)
+        finally:
+            presence.close()
+            write_lock.close()
+
+    def _open_elsewhere(self) -> StorageUnavailableError:
+        return StorageUnavailableError(f"{self.path} is open elsewhere; close it there, then drop it")
 
     def _check(self) -> None:
         if self._forked:
@@ -530,8 +571,8 @@ class FileEngine(FileDelivery):
             while control.get(FOLDED) < control.get(VISIBLE):
                 with self._mutex:
                     self._view.refresh(control, to_tail=True)
-                    erase = self._view.tail.has_resets
-                if erase:
+                    newest_reset = self._view.tail.newest_reset
+                if newest_reset >= max(control.get(ERASE), 1):
                     self._writer.roll_now()
                 if control.get(SYNCED) < control.get(VISIBLE):
                     self._writer.flush_to(control.get(TAIL))
@@ -554,10 +595,10 @@ class FileEngine(FileDelivery):
                 commits,
                 index_from_bytes=self._options.index_from_bytes,
             )
-            end, erase = fold.run(control.get(FOLDED), target, self._options.fold_bytes)
+            end = fold.run(control.get(FOLDED), target, self._options.fold_bytes)
             control.advance({FOLDED: end})
             with self._write_lock:
-                journal.retire_below(end, erase=erase)
+                journal.retire_below(end, erase_below=control.get(ERASE))
             with self._mutex:
                 self._view.refresh(control, to_tail=False)
         finally:

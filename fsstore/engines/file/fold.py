@@ -63,10 +63,10 @@ class Fold:
         self._index_from_bytes = index_from_bytes
         self._files = Segments(disk, store, seed, max_handles=0)
 
-    def run(self, start: int, target: int, most_bytes: int) -> tuple[int, bool]:
+    def run(self, start: int, target: int, most_bytes: int) -> int:
         """Fold the records from `start` to at most `target`; durable when this returns.
 
-        Gives the position up to which everything is folded, and whether anything was deleted on the way.
+        Gives the position up to which everything is folded.
         """
         self._touched: list[str] = []
         self._open_handles: list[int] = []
@@ -77,7 +77,7 @@ class Fold:
             for handle in self._open_handles:
                 self._disk.close(handle)
 
-    def _run(self, start: int, target: int, most_bytes: int) -> tuple[int, bool]:
+    def _run(self, start: int, target: int, most_bytes: int) -> int:
         groups, purges, end, next_token = self._collect(start, target, most_bytes)
         if end < target and end - start < most_bytes:
             raise CorruptionError(
@@ -90,8 +90,8 @@ class Fold:
             self._purge(bucket_id, groups)
         gone = {key for key, group in groups.items() if group.reset}
         if gone:
-            self._forget_tokens(gone)
-        entries: dict[int, bytes] = self._deleted_tokens
+            self._forget(gone)
+        entries: dict[int, bytes] = {}
         for key, group in groups.items():
             self._write_stream(key, group, entries)
         self._write_entries(entries)
@@ -101,7 +101,7 @@ class Fold:
         self._heads.mark_folded(end, next_token)
         self._commits.mark_folded(end, next_token)
         self._flush()
-        return end, bool(gone or purges)
+        return end
 
     # ---- collecting ----
 
@@ -177,10 +177,7 @@ class Fold:
 
     def _write_stream(self, key: bytes, group: _Group, entries: dict[int, bytes]) -> None:
         known = self._heads.get(key)
-        if group.reset:
-            self._remove(key)
-            known = None
-        if known is not None and not known.segment_bytes:
+        if group.reset or (known is not None and not known.segment_bytes):
             known = None
         if not group.commits and not group.snapshots:
             if group.reset:
@@ -257,14 +254,26 @@ class Fold:
         else:
             self._disk.close(handle)
 
-    def _remove(self, key: bytes) -> None:
-        for kind in (SEGMENT, SNAPSHOTS, INDEX, IDS):
-            path = self._files.path(key, kind)
-            if self._disk.exists(path):
-                self._disk.unlink(path)
-        if self._disk.exists(self._files.directory(key)):
-            # Also when nothing is there: an interrupted fold may have removed it and flushed no directory.
-            self._directories.add(self._files.directory(key))
+    def _forget(self, keys: set[bytes]) -> None:
+        """Files and tokens of deleted streams, gone for good before the heads say so: a purge that is done again
+        goes by the heads, and would not find what is left of those that they do not name."""
+        self._remove(keys)
+        self._forget_tokens(keys)
+        self._write_entries(self._deleted_tokens)
+        self._commits.flush()
+
+    def _remove(self, keys: set[bytes]) -> None:
+        directories = set()
+        for key in keys:
+            for kind in (SEGMENT, SNAPSHOTS, INDEX, IDS):
+                path = self._files.path(key, kind)
+                if self._disk.exists(path):
+                    self._disk.unlink(path)
+            if self._disk.exists(self._files.directory(key)):
+                # Also when nothing is there: an interrupted fold may have removed it and flushed no directory.
+                directories.add(self._files.directory(key))
+        for directory in sorted(directories):
+            self._disk.flush_directory(directory)
 
     def _index(self, key: bytes, group: _Group, head: format.Head) -> None:
         """Extend the stream's indexes by the new commits; made anew where they do not reach up to them.

@@ -95,6 +95,8 @@ class Journal:
             raise StorageError(f"journal {path} cannot be read: expected {error}") from error
         except format.FormatError as error:
             self._disk.close(handle)
+            if not self._disk.exists(path):
+                return None  # recycled between opening and reading: it is another file now
             raise CorruptionError("a journal file is damaged", path=path, offset_bytes=0, expected=str(error)) from None
         except BaseException:
             self._disk.close(handle)
@@ -143,9 +145,7 @@ class Journal:
             return None
         return self._disk.read(file.handle, length_bytes, position - file.base)
 
-    def walk(
-        self, position: int, end: int | None = None, *, check_bodies: bool = True
-    ) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+    def walk(self, position: int, end: int | None = None) -> Iterator[tuple[format.RecordHeader, memoryview]]:
         """Header and whole bytes of the records from `position`, over file borders, up to `end`.
 
         Stops early at the first place where no whole record stands; the caller judges what that means.
@@ -166,7 +166,7 @@ class Journal:
                 if offset + header.length_bytes > len(data):
                     data = self._chunk(file, position, end, header.length_bytes)
                     start, offset = position, 0
-                if not check_bodies or format.body_is_whole(data, offset, header, self._seed):
+                if format.body_is_whole(data, offset, header, self._seed):
                     yield header, data[offset : offset + header.length_bytes]
                     position = header.end
                     continue
@@ -267,10 +267,19 @@ class Journal:
         if self._disk.exists(spare):
             self._disk.unlink(spare)
 
-    def retire_below(self, position: int, *, erase: bool) -> None:
+    def drop_above(self, position: int) -> None:
+        """Remove the files that begin above the log's end: somebody began them and was killed before going on there."""
+        above = [base for base in self.bases() if base > position]
+        for base in above:
+            self.forget(base)
+            self._disk.unlink(self.path(base))
+        if above:
+            self._disk.flush_directory(self.directory)
+
+    def retire_below(self, position: int, *, erase_below: int) -> None:
         """Let go of the files that end at or before `position`: one becomes the spare, the others go.
 
-        With `erase` none is kept, the spare neither: their old bytes must not stay.
+        None that begins below `erase_below` is kept: its old bytes must not stay.
         """
         spare = f"{self.directory}/{_SPARE}"
         for base in self.bases():
@@ -278,10 +287,8 @@ class Journal:
             if file is None or file.end > position:
                 continue
             self.forget(base)
-            if erase or self._disk.exists(spare):
+            if base < erase_below or self._disk.exists(spare):
                 self._disk.unlink(self.path(base))
             else:
                 self._disk.rename(self.path(base), spare)
-        if erase:
-            self.drop_spare()
         self._disk.flush_directory(self.directory)

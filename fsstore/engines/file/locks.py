@@ -11,6 +11,7 @@ import threading
 from types import TracebackType
 
 from fsstore.engines.file.disk import Disk
+from fsstore.errors import StorageUnavailableError
 
 
 class FileLock:
@@ -18,6 +19,7 @@ class FileLock:
 
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
+        self._path = path
         self._handle = disk.open(path, write=True, create=True)
         self._thread = threading.RLock()
         self._depth = 0
@@ -28,8 +30,13 @@ class FileLock:
             if not self._depth:
                 self._disk.lock(self._handle)
             self._depth += 1
-        except BaseException:
+        except BaseException as error:
             self._thread.release()
+            if isinstance(error, OSError):
+                raise StorageUnavailableError(
+                    f"{self._path} cannot be locked ({error}): if something removes files of the store while it is "
+                    "open, stop that; close the store in every process and open it again"
+                ) from error
             raise
 
     def __exit__(

@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from typing import TypeVar
 from uuid import UUID, SafeUUID
@@ -82,28 +83,18 @@ class Reader:
     def stream(self, stream: Stream, min_revision: int, max_revision: int | None) -> Iterator[Commit]:
         """The stream's commits that touch the revisions, oldest first."""
         self._check_open()
-        after = 0
-        for _ in range(_MAX_RETRIES):
+        after = retries = 0
+        while True:
+            known = self._known()
             try:
                 for commit in self._stream_once(stream, min_revision, max_revision, after):
-                    after = commit.commit_sequence
+                    after, retries = commit.commit_sequence, 0
                     yield commit
                     self._check_open()
                 return
-            except (MovedError, FileNotFoundError):
-                continue
-            except CorruptionError:
-                # A fold or delete in another process may have replaced the file under the reader.
-                with self._mutex:
-                    before = self._view.folded, self._view.tail.end
-                    self._refresh()
-                    if (self._view.folded, self._view.tail.end) == before:
-                        raise
-        raise CorruptionError(
-            f"the files of {stream} do not hold what the store's indexes say",
-            path=self._view.segments.path(stream.key, SEGMENT),
-            repair=f"fsstore repair {self._store}",
-        )
+            except (MovedError, FileNotFoundError, CorruptionError) as error:
+                retries += 1
+                self._look_again(error, known, retries, lambda: self._missing(stream, SEGMENT))
 
     def _stream_once(self, stream: Stream, min_revision: int, max_revision: int | None, after: int) -> Iterator[Commit]:
         with self._mutex:
@@ -163,6 +154,33 @@ class Reader:
         visible = control.get(VISIBLE)
         self._view.refresh(control, to_tail=False)
         return visible
+
+    def _known(self) -> tuple[int, int]:
+        """What tells one state of the view from a later one."""
+        with self._mutex:
+            return self._view.folded, self._view.tail.end
+
+    def _look_again(
+        self, error: Exception, known: tuple[int, int], retries: int, damage: Callable[[], CorruptionError]
+    ) -> None:
+        """Return when looking again may help: a fold or a deletion changed files between looking and reading.
+
+        What looked damaged is damaged when nothing has changed since the look.
+        """
+        with self._mutex:
+            self._refresh()
+            changed = (self._view.folded, self._view.tail.end) != known
+        if isinstance(error, CorruptionError) and (not changed or retries > _MAX_RETRIES):
+            raise error
+        if retries > _MAX_RETRIES:
+            raise damage() from None
+
+    def _missing(self, stream: Stream, kind: str) -> CorruptionError:
+        return CorruptionError(
+            f"the files of {stream} are not where the store's indexes say",
+            path=self._view.segments.path(stream.key, kind),
+            repair=f"fsstore repair {self._store}",
+        )
 
     def _journal_bytes(self, position: int, length: int) -> bytes:
         data = self._view.journal.read(position, length)
@@ -273,12 +291,12 @@ class Reader:
             last = min(last, to_token)
         retries, size = 0, min(_FIRST_PAGE_COMMITS, self._options.page_commits)
         while after < last:
+            known = self._known()
             try:
                 until, page = self._page(after, min(last, after + size), dates)
-            except (MovedError, FileNotFoundError):
+            except (MovedError, FileNotFoundError, CorruptionError) as error:
                 retries += 1
-                if retries > _MAX_RETRIES:
-                    raise self._page_damage(after + 1, last) from None
+                self._look_again(error, known, retries, partial(self._page_damage, after + 1, last))
                 continue
             retries, size = 0, min(size * 2, self._options.page_commits)
             if bucket_id is not None:
@@ -336,7 +354,7 @@ class Reader:
         found: list[tuple[int, Record]] = []
         for key, places in wanted.items():
             stream = self._view.tail.streams.get(key)
-            if stream is None or not stream.reset_at:
+            if (stream is None or not stream.reset_at) and not self._view.is_going(key):
                 self._read_places(key, places, found)
         found.sort(key=_first)
         return [record for _, record in found]
@@ -421,16 +439,14 @@ class Reader:
         return self._again(lambda: self._snapshot_once(stream, max_revision), stream)
 
     def _again(self, look: Callable[[], T], stream: Stream) -> T:
-        for _ in range(_MAX_RETRIES):
+        retries = 0
+        while True:
+            known = self._known()
             try:
                 return look()
-            except (MovedError, FileNotFoundError):
-                continue
-        raise CorruptionError(
-            f"the files of {stream} are not where the store's indexes say",
-            path=self._view.segments.path(stream.key, SNAPSHOTS),
-            repair=f"fsstore repair {self._store}",
-        )
+            except (MovedError, FileNotFoundError, CorruptionError) as error:
+                retries += 1
+                self._look_again(error, known, retries, lambda: self._missing(stream, SNAPSHOTS))
 
     def _snapshot_once(self, stream: Stream, max_revision: int | None) -> Snapshot | None:
         best: tuple[int, bytes] | None = None

@@ -6,6 +6,8 @@ control page shows a new epoch and is followed from then on. No lock is held bey
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fsstore.engines.file import layout, recovery
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import EPOCH, FAILED, FOLDED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
@@ -22,23 +24,29 @@ from fsstore.errors import StorageUnavailableError
 class ReadControl:
     """The marks as a reader sees them: a verdict's until a writer opens the store, then the control page's."""
 
-    def __init__(self, page: Control | None, marks: dict[int, int] | None) -> None:
-        self._page = page
+    def __init__(self, open_page: Callable[[], Control | None]) -> None:
+        self._open_page = open_page
+        self.page = open_page()
+        self._epoch = self.page.lower_bound(EPOCH) if self.page is not None else 0
+        self._marks: dict[int, int] | None = None
+
+    def judged(self, marks: dict[int, int]) -> None:
+        """Go by these marks for as long as no writer makes the page anew."""
         self._marks = marks
-        self._epoch = page.get(EPOCH) if page is not None else 0
 
     def get(self, mark: int) -> int:
         if self._marks is not None:
-            page = self._page
-            if page is None or page.get(EPOCH) == self._epoch or not page.whole():
+            if self.page is None:
+                self.page = self._open_page()
+            if self.page is None or self.page.lower_bound(EPOCH) == self._epoch or not self.page.whole():
                 return self._marks[mark]
             self._marks = None
-        assert self._page is not None
-        return self._page.get(mark)
+        assert self.page is not None
+        return self.page.get(mark)
 
     def close(self) -> None:
-        if self._page is not None:
-            self._page.close()
+        if self.page is not None:
+            self.page.close()
 
 
 def attach_for_reading(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple[ReadControl, View]:
@@ -64,29 +72,35 @@ def _open_if_there(disk: Disk, path: str) -> int | None:
 def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple[ReadControl, View]:
     seed = meta.seed
     journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=False)
-    try:
-        page: Control | None = Control(disk, f"{path}/{layout.CONTROL}", meta.store_id, write=False)
-    except FileNotFoundError:
-        page = None
-    if page is not None and page.whole() and not _at_rest(disk, path):
-        control = ReadControl(page, None)
-    else:
-        verdict = recovery.judge(journal, page, seed, path)
+    control = ReadControl(lambda: _page(disk, path, meta))
+    # Beside writers a mark may disagree with its complement, since one of them was killed; the next moves it again.
+    if control.page is None or not control.page.belongs() or _at_rest(disk, path):
+        verdict = recovery.judge(journal, control.page, seed, path)
         marks = dict.fromkeys((TAIL, SYNCED, VISIBLE), verdict.tail)
         marks |= {FOLDED: verdict.folded, NEXT_TOKEN: verdict.next_token, FAILED: 0}
-        control = ReadControl(page, marks)
+        control.judged(marks)
+        # A file behind the tail may be replaced by whoever goes on there.
+        journal.forget()
+    folded = control.get(FOLDED)
     heads = Heads(disk, path, seed, write=False)
     commits = CommitsIndex(disk, path, seed, write=False)
     try:
-        heads.open(at_least_folded=control.get(FOLDED))
-        commits.open(at_least_folded=control.get(FOLDED))
+        heads.open(at_least_folded=folded)
+        commits.open(at_least_folded=folded)
     except StaleIndexError as error:
         raise StorageUnavailableError(
             f"{error} must be rebuilt, which reading only may not do: open {path} for writing once"
         ) from error
     segments = Segments(disk, path, seed, max_handles=options.max_open_segments)
-    view = View(disk, path, seed, journal, heads, commits, segments, options, control.get(FOLDED))
+    view = View(disk, path, seed, journal, heads, commits, segments, options, folded)
     return control, view
+
+
+def _page(disk: Disk, path: str, meta: layout.Meta) -> Control | None:
+    try:
+        return Control(disk, f"{path}/{layout.CONTROL}", meta.store_id, write=False)
+    except FileNotFoundError:
+        return None
 
 
 def _at_rest(disk: Disk, path: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsstore.engines.file import format
-from fsstore.engines.file.control import CLEAN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, Control
+from fsstore.engines.file.control import BEGUN, CLEAN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import Journal
 from fsstore.errors import CorruptionError
@@ -45,7 +45,8 @@ def judge(journal: Journal, control: Control | None, seed: int, store: str) -> V
     if trusted and control is not None and control.get(CLEAN):
         tail = control.get(TAIL)
         file = journal.file_at(tail)
-        if file is not None and control.get(FOLDED) == tail and next(journal.walk(tail), None) is None:
+        settled = control.get(FOLDED) == tail and control.get(BEGUN) <= tail
+        if file is not None and settled and next(journal.walk(tail), None) is None:
             token = control.get(NEXT_TOKEN)
             return Verdict(tail, tail, token, token, tail, clean=True)
     start = journal_start(journal, bases)
@@ -157,6 +158,7 @@ def settle(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) -> N
             if data:
                 journal.write(position, data)
         journal.flush(file[0])
+    journal.drop_above(verdict.tail)
 
 
 def _files_between(journal: Journal, start: int, end: int) -> list[tuple[int, int]]:

@@ -154,6 +154,10 @@ def survey(disk: Disk, directory: str, seed: int) -> Survey:
     for file in found.files:
         for item in _records(disk, file, seed):
             if isinstance(item, Whole):
+                if item.header.kind == format.ROLL and found.items and item.header.place < found.end:
+                    # Whoever began this file was killed before going on in it, and others stayed in the one before.
+                    found.files = found.files[: found.files.index(file)]
+                    return found
                 _note_gap(found, pending, item.header, file)
                 pending = None
                 _note(found, item, file)

@@ -75,10 +75,16 @@ class StreamTail:
 
 
 class Tail:
-    """The unfolded records from `start` up to `end`, applied in order. The caller holds the engine's mutex."""
+    """The unfolded records up to `end`, applied in order. The caller holds the engine's mutex.
 
-    def __init__(self, position: int) -> None:
+    `next_token` is what the next commit gets once everything up to the tail mark was applied. `newest_reset` is the
+    position of the newest record that deleted something, 0 when none did.
+    """
+
+    def __init__(self, position: int, next_token: int) -> None:
         self.end = position
+        self.next_token = next_token
+        self.newest_reset = 0
         self.streams: dict[bytes, StreamTail] = {}
         self.commits: list[Entry] = []
         self._purged_all_at = 0
@@ -98,6 +104,10 @@ class Tail:
             stream.last_position = header.position
         elif header.kind == format.PURGE:
             self._purge(format.read_purge(bytes(body)), header)
+        elif header.kind == format.ROLL:
+            self.next_token = max(self.next_token, header.token)
+        if header.kind in (format.DELETE_STREAM, format.PURGE):
+            self.newest_reset = header.position
         self.end = header.end
 
     def _stream(self, header: format.RecordHeader, body: bytes | memoryview) -> StreamTail:
@@ -132,6 +142,7 @@ class Tail:
         stream.segment_end = header.place + header.length_bytes
         stream.last_position = header.position
         self.commits.append(entry)
+        self.next_token = max(self.next_token, header.token + 1)
 
     def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:
         stream.snapshots.append(SnapshotEntry(header.revision, header.position, header.length_bytes, header.place))
@@ -153,9 +164,13 @@ class Tail:
         return max(self._purged_all_at, self._purged_at.get(bucket_id, 0))
 
     @property
-    def has_resets(self) -> bool:
-        """Whether anything was deleted since the last fold."""
-        return bool(self._purged_all_at or self._purged_at or any(stream.reset_at for stream in self.streams.values()))
+    def purges(self) -> bool:
+        """Whether any bucket was purged since the last fold."""
+        return bool(self._purged_all_at or self._purged_at)
+
+    def purged(self, bucket_mark: int) -> bool:
+        """Whether the bucket behind that mark was purged since the last fold."""
+        return bool(self._purged_all_at) or any(format.bucket_mark(bucket) == bucket_mark for bucket in self._purged_at)
 
     # ---- shrinking ----
 

@@ -63,7 +63,7 @@ class View:
         self.segments = segments
         self._options = options
         self.folded = folded
-        self.tail = Tail(folded)
+        self.tail = Tail(folded, commits.next_token)
         self._cache: OrderedDict[bytes, FoldedHead] = OrderedDict()
 
     # ---- keeping up ----
@@ -76,7 +76,7 @@ class View:
         target = control.get(TAIL if to_tail else VISIBLE)
         if self.tail.end < target:
             self.follow(target)
-            if control.get(FOLDED) != self.folded and self.tail.end < target:
+            while self.tail.end < target and control.get(FOLDED) != self.folded:
                 # Folding overtook this process: start again where the journal still is.
                 self.let_go(control.get(FOLDED))
                 self.follow(target)
@@ -90,21 +90,21 @@ class View:
 
     def follow(self, target: int) -> None:
         """Apply the journal's records up to `target`."""
-        for header, record in self.journal.walk(self.tail.end, target, check_bodies=False):
+        for header, record in self.journal.walk(self.tail.end, target):
             self.tail.apply(header, record[format.RECORD_HEADER_BYTES :])
 
     def let_go(self, folded: int) -> None:
         """Forget what stands in the streams' files now."""
+        self.heads.refresh()
+        self.commits.refresh()
         if self.tail.end < folded:
-            self.tail = Tail(folded)
+            self.tail = Tail(folded, self.commits.next_token)
             self._cache.clear()
         else:
             for key in self.tail.drop_below(folded):
                 self._cache.pop(key, None)
         self.folded = folded
         self.journal.forget_below(folded)
-        self.heads.refresh()
-        self.commits.refresh()
         self.segments.forget_handles()
 
     # ---- one stream ----
@@ -129,6 +129,13 @@ class View:
         if tail is not None:
             return bool(tail.reset_at)
         return bool(self.tail.purged_at(stream.bucket_id))
+
+    def is_going(self, key: bytes) -> bool:
+        """Whether a purge that is not folded yet takes the stream, whose files may be gone already."""
+        if not self.tail.purges:
+            return False
+        head = self.heads.get(key)
+        return head is not None and (not head.segment_bytes or self.tail.purged(head.bucket))
 
     def folded_head(self, stream: Stream) -> FoldedHead:
         """How far the stream's own files go."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fsstore.engines.file import format
-from fsstore.engines.file.control import FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
+from fsstore.engines.file.control import BEGUN, ERASE, FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.group import Waiting
 from fsstore.engines.file.locks import FileLock
@@ -277,6 +277,7 @@ class Writer:
         with self._write_lock:
             self.check_failed(in_doubt=False)
             with self._mutex:
+                self._clear_begun()
                 self._view.refresh(self._control, to_tail=True)
                 plan = Plan(self._view)
                 for request in requests:
@@ -311,7 +312,8 @@ class Writer:
         file = journal.file_at(tail)
         if file is None or tail < file.first or tail + total >= file.end:
             tail = self._roll(tail, total)
-        token = control.get(NEXT_TOKEN)
+        # Not the control page's: a writer that died between its two marks left them apart.
+        token = self._view.tail.next_token
         lag = min(tail - control.get(SYNCED), format.MAX_LAG)
         position = tail
         parts: list[bytes] = []
@@ -327,30 +329,40 @@ class Writer:
                 parts += (format.pack_header(header, self._seed), record.body)
                 headers.append((header, record.body))
                 position += record.length_bytes
+        control.set(BEGUN, position)
         try:
             journal.write(tail, b"".join(parts))
         except OSError as error:
-            self._roll_back(tail, error)
+            self._clear_begun()
+            raise StorageUnavailableError(
+                f"the journal of {self._store} could not be written ({error}); nothing was stored"
+            ) from error
         control.set(NEXT_TOKEN, token)
         control.set(TAIL, position)
         for header, body in headers:
             self._view.tail.apply(header, body)
         return position
 
-    def _roll_back(self, position: int, error: OSError) -> None:
-        """Nothing of a failed write may be found by a later recovery; if that cannot be had, stop everything."""
+    def _clear_begun(self) -> None:
+        """Zeros over what a writer left behind the tail when it failed or died, on the device before anything follows.
+
+        Else the rest of its batch could stand directly behind a shorter one that came after, as if it had happened.
+        """
+        control, journal = self._control, self._view.journal
+        tail, begun = control.get(TAIL), control.get(BEGUN)
+        if begun <= tail:
+            return
         try:
-            self._view.journal.write(position, bytes(_HEADER))
-        except OSError:
-            self._control.set(FAILED, 1)
+            journal.write(tail, bytes(begun - tail))
+            journal.flush(tail)
+        except OSError as error:
+            control.set(FAILED, 1)
             raise StorageUnavailableError(
-                f"the journal of {self._store} could not be written ({error}) nor put back: "
+                f"what a failed commit left in the journal of {self._store} could not be put back ({error}): "
                 "close the store in every process and open it again",
                 in_doubt=True,
             ) from error
-        raise StorageUnavailableError(
-            f"the journal of {self._store} could not be written ({error}); nothing was stored"
-        ) from error
+        control.set(BEGUN, tail)
 
     def _roll(self, previous_end: int, needed_bytes: int) -> int:
         """Go on in the next journal file; gives the position after its ROLL record."""
@@ -368,14 +380,20 @@ class Writer:
             raise StorageUnavailableError(
                 f"{self._store} has no room for another journal file ({error}); nothing was stored"
             ) from error
-        self.flush_to(previous_end)
         roll = Planned(format.ROLL, b"", format.checksum(b"", self._seed), place=previous_end)
-        roll.token = control.get(NEXT_TOKEN)
+        roll.token = self._view.tail.next_token
         header = roll.header(following.first, 0, min(following.first - previous_end, format.MAX_LAG))
         try:
+            self.flush_to(previous_end)
             journal.write(following.first, format.pack_header(header, self._seed))
-        except OSError as error:
-            self._roll_back(following.first, error)
+        except BaseException as error:
+            # Until the tail is in it, another process may put another file in its place.
+            journal.forget(following.base)
+            if isinstance(error, OSError):
+                raise StorageUnavailableError(
+                    f"the next journal file of {self._store} could not be written ({error}); nothing was stored"
+                ) from error
+            raise
         tail = header.end
         self._view.tail.apply(header, b"")
         control.set(TAIL, tail)
@@ -385,10 +403,14 @@ class Writer:
         """Go on in a new journal file, so that the old ones can be erased whole."""
         with self._write_lock, self._mutex:
             self.check_failed(in_doubt=False)
+            self._clear_begun()
             self._view.refresh(self._control, to_tail=True)
             self._view.journal.drop_spare()
             end = self._roll(self._control.get(TAIL), 0)
             self.flush_to(end)
+            file = self._view.journal.file_at(end - 1)
+            assert file is not None
+            self._control.advance({ERASE: file.base})
 
     # ---- durability ----
 
@@ -397,7 +419,8 @@ class Writer:
         control = self._control
         if not self._flush:
             control.advance({VISIBLE: end})
-        elif control.get(SYNCED) < end:
+        elif control.get(SYNCED) < end or control.get(VISIBLE) < end:
+            # Also when only the second of the two marks was not moved: who should have done it died between them.
             self.flush_to(end)
 
     def flush_to(self, end: int) -> None:
