@@ -6,6 +6,7 @@ is whole. This module knows file names and the meta file, nothing of journal or 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -110,17 +111,27 @@ def new_meta(created_us: int) -> Meta:
 
 
 def make_directories(disk: Disk, path: str) -> None:
-    """The store's directory with those above it, and the directories in it."""
-    missing = []
-    parent = path
-    while parent and not disk.exists(parent):
-        missing.append(parent)
-        parent = os.path.dirname(parent)
-    for directory in reversed(missing):
-        disk.make_directory(directory)
-        disk.flush_directory(os.path.dirname(directory))
+    """The store's directory with those above it, and the directories in it; all are on the device on return."""
+    for directory in _from_the_root(path):
+        if disk.exists(directory):
+            # Somebody may have been interrupted between making it and flushing; it may also be none of ours to flush.
+            with contextlib.suppress(PermissionError):
+                disk.flush_directory(os.path.dirname(directory))
+        else:
+            disk.make_directory(directory)
+            disk.flush_directory(os.path.dirname(directory))
     for name in (JOURNAL, STREAMS, DISPATCH, QUARANTINE):
         disk.make_directory(f"{path}/{name}")
+    disk.flush_directory(path)
+
+
+def _from_the_root(path: str) -> list[str]:
+    """The directories on the way to `path`, and `path`."""
+    found = []
+    while path != os.path.dirname(path):
+        found.append(path)
+        path = os.path.dirname(path)
+    return found[::-1]
 
 
 def remove(disk: Disk, path: str) -> None:

@@ -1,0 +1,47 @@
+"""A power cut while a store is made, or right after: there is a whole store, or one that the next opening makes."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsstore.engines.file import FileEngine
+from fsstore.testing import ProcessKilled, SimulatedDisk, fill
+from fsstore.testing.simulation import Call, Choose, lose_everything, outcomes
+
+STORE = "/data/orders.store"
+
+
+def opened(disk: SimulatedDisk) -> FileEngine:
+    engine = FileEngine(STORE, disk=disk, background=False, journal_bytes=4096)
+    engine.initialize()
+    return engine
+
+
+def test_a_store_opens_whatever_a_power_cut_left_of_its_making() -> None:
+    disk = SimulatedDisk(lose_everything)
+    left: list[SimulatedDisk] = []
+
+    def look(call: Call) -> None:
+        def cut(choose: Choose) -> SimulatedDisk:
+            return disk.copy().restarted(choose)
+
+        left.extend(outcomes(cut, most=12))
+
+    disk.watch(look)
+    opened(disk)
+    assert len(left) > 200
+    for one in left:
+        engine = opened(one)
+        assert fill(engine, "a") == list(engine.get_from_checkpoint())
+
+
+@pytest.mark.parametrize("calls", range(1, 40))
+def test_a_store_that_a_killed_process_began_is_there_after_a_power_cut(calls: int) -> None:
+    disk = SimulatedDisk(lose_everything)
+    disk.kill_at(calls)
+    try:
+        opened(disk)
+    except ProcessKilled:
+        disk = disk.process()
+    commits = fill(opened(disk), "a")
+    assert list(opened(disk.restarted()).get_from_checkpoint()) == commits
