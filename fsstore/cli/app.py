@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import fsstore
-from fsstore.cli import demo, export, import_, ls, parked, show, stat, subscriptions, tail, verify
+from fsstore.cli import demo, export, import_, ls, parked, repair, show, stat, subscriptions, tail, verify
 from fsstore.errors import EventStoreError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("stat")(stat.stat)
 app.command("subscriptions")(subscriptions.subscriptions)
 app.command("parked")(parked.parked)
 app.command("verify")(verify.verify)
+app.command("repair")(repair.repair)
 
 
 def _version(asked: bool) -> None:

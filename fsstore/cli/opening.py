@@ -12,6 +12,7 @@ import typer
 
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
+from fsstore.engines.file import open_engine
 from fsstore.model import checked_id
 from fsstore.objects import AnyTypes
 from fsstore.serialization import CompressedSerializer, MsgpackSerializer, Serializer
@@ -42,6 +43,14 @@ def is_file_store(store: str) -> bool:
     """Whether STORE is a path or a `file:` URL."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9.+-]+):", store)
     return scheme is None or scheme[1].lower() == "file"
+
+
+def file_path(store: str) -> str:
+    """The directory that STORE, a path or a `file:` URL, names; nothing is opened."""
+    try:
+        return open_engine(store).path
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="STORE") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,11 +10,14 @@ from hashlib import blake2b
 
 import typer
 
-from fsstore.cli.opening import JsonOption, StoreArgument, reading
+from fsstore.cli.opening import JsonOption, StoreArgument, file_path, is_file_store, reading
 from fsstore.cli.output import print_json, progress
 from fsstore.cli.walk import head_token
 from fsstore.engine import PersistenceEngine
-from fsstore.errors import EventStoreError
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.verify import verify as verify_files
+from fsstore.errors import CorruptionError, EventStoreError, StorageUnavailableError
 from fsstore.interchange import write_line
 from fsstore.model import Commit
 
@@ -24,13 +28,12 @@ def verify(store: StoreArgument, as_json: JsonOption = False) -> None:
     Also that checkpoint tokens ascend, that sequences and revisions have no holes, and whatever the engine can
     check of itself. Exits with 1 when something is wrong. Nothing is repaired.
     """
-    with reading(store) as engine:
-        check = _Check(engine)
-        findings = []
-        for finding in check.findings():
-            findings.append(finding)
-            if not as_json:
-                print(f"fsstore: {finding}", file=sys.stderr)
+    check = _Check()
+    findings = []
+    for finding in _findings(store, check):
+        findings.append(finding)
+        if not as_json:
+            print(f"fsstore: {finding}", file=sys.stderr)
     if as_json:
         print_json({"commits": check.commits, "streams": len(check.streams), "findings": findings})
     elif not findings:
@@ -39,6 +42,26 @@ def verify(store: StoreArgument, as_json: JsonOption = False) -> None:
         print(f"{check.commits:,} commits in {len(check.streams):,} streams: {len(findings):,} things wrong")
     if findings:
         raise typer.Exit(1)
+
+
+def _findings(store: str, check: _Check) -> Iterator[str]:
+    try:
+        with reading(store) as engine:
+            yield from check.findings(engine)
+    except (CorruptionError, StorageUnavailableError) as error:
+        if not is_file_store(store):
+            raise
+        # Too damaged to be opened: what there is in its files can be looked at all the same.
+        yield str(error)
+        with progress("files", None) as advance:
+            found = verify_files(
+                RealDisk(), file_path(store), progress=lambda done, total: advance(done, _of(done, total))
+            )
+            yield from map(str, found)
+
+
+def _of(done: int, total: int) -> str:
+    return f"{done:,} of {total:,} bytes"
 
 
 @dataclass(slots=True)
@@ -55,20 +78,17 @@ class _Seen:
 
 
 class _Check:
-    def __init__(self, engine: PersistenceEngine) -> None:
-        self._engine = engine
+    def __init__(self) -> None:
         self.commits = 0
         self.streams: dict[tuple[str, str], _Seen] = {}
 
-    def findings(self) -> Iterator[str]:
+    def findings(self, engine: PersistenceEngine) -> Iterator[str]:
         """What is wrong, one line each; the counts are right when this is exhausted."""
-        own = getattr(self._engine, "verify", None)
-        if own is not None:
-            try:
-                yield from map(str, own())
-            except EventStoreError as error:
-                yield str(error)
-        head = head_token(self._engine)
+        self._engine = engine
+        yield from self._own()
+        head: int | None = None  # where the end cannot be found, reading says why
+        with contextlib.suppress(EventStoreError):
+            head = head_token(self._engine)
         with progress("by checkpoint", head) as advance:
             try:
                 for commit in self._engine.get_from_checkpoint(0, head):
@@ -81,6 +101,20 @@ class _Check:
             for number, key in enumerate(self.streams, 1):
                 yield from self._compare(*key, head)
                 advance(number, f"{number:,} streams")
+
+    def _own(self) -> Iterator[str]:
+        """What the engine can check of itself."""
+        own = getattr(self._engine, "verify", None)
+        if own is None:
+            return
+        try:
+            with progress("files", None) as advance:
+                options = {}
+                if isinstance(self._engine, FileEngine):
+                    options["progress"] = lambda done, total: advance(done, _of(done, total))
+                yield from map(str, own(**options))
+        except EventStoreError as error:
+            yield str(error)
 
     _token = 0
 
@@ -100,11 +134,11 @@ class _Check:
         seen.add(commit)
         self.commits += 1
 
-    def _compare(self, bucket_id: str, stream_id: str, head: int) -> Iterator[str]:
+    def _compare(self, bucket_id: str, stream_id: str, head: int | None) -> Iterator[str]:
         expected, found = self.streams[bucket_id, stream_id], _Seen()
         try:
             for commit in self._engine.get_from(bucket_id, stream_id):
-                if commit.checkpoint_token <= head:
+                if head is None or commit.checkpoint_token <= head:
                     found.add(commit)
         except EventStoreError as error:
             yield f"{_where(bucket_id, stream_id)} cannot be read: {error}"

@@ -77,5 +77,6 @@ def head_token(engine: PersistenceEngine, bucket_id: str | None = None) -> int:
         if later is None:
             step //= 2
         else:
-            head, step = later.checkpoint_token, step * 2
+            # An engine whose tokens are out of order must not make this go round for ever.
+            head, step = max(later.checkpoint_token, head + step), step * 2
     return head

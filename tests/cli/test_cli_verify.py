@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def with_fewer_events(commits: Iterator[Commit]) -> Iterator[Commit]:
 
 
 def damaged(commits: Iterator[Commit]) -> Iterator[Commit]:
-    yield next(commits)
+    yield from islice(commits, 1)
     raise CorruptionError("a record is damaged")
 
 
@@ -91,6 +92,15 @@ def test_what_disagrees_is_found(
 
 def test_what_the_engine_finds_in_itself_is_told(fsstore: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_for(store, read_only=True)
-    monkeypatch.setattr(type(engine), "verify", lambda self: iter(["a segment is short"]), raising=False)
+    monkeypatch.setattr(type(engine), "verify", lambda self, **_: iter(["a segment is short"]), raising=False)
     outcome = fsstore("verify", store)
     assert (outcome.code, outcome.err) == (1, "fsstore: a segment is short\n")
+
+
+def test_a_store_that_cannot_be_opened_is_verified_all_the_same(fsstore: Run, store: Path) -> None:
+    (store / "commits.index").unlink()
+    (store / "heads.index").write_bytes(b"nothing")
+    outcome = fsstore("verify", store)
+    assert outcome.code == 1
+    assert "commits.index at byte 0: an index is missing" in outcome.err
+    assert "heads.index at byte 0: an index is damaged" in outcome.err

@@ -61,7 +61,7 @@ def test_flipped_bits_and_cut_files_never_give_a_wrong_answer(which: str, reques
     judge = store.judge
     total = sum(
         (
-            every_corruption.file_counts(judge, store.disk, file, looked, step=157)
+            every_corruption.file_counts(judge, store.disk, file, looked, step=211)
             for file, looked in corruption.looked_at(judge, store.disk).items()
         ),
         every_corruption.Counter(),

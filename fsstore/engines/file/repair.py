@@ -17,6 +17,7 @@ from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import CONTROL_BYTES, TAIL
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.engine import FileEngine
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.heads import Heads
@@ -58,7 +59,12 @@ def apply(disk: Disk, path: str) -> list[Action]:
     with _alone(disk, path), _Repair(disk, path) as repair:
         actions = repair.actions()
         repair.carry_out()
-        return actions
+    if actions:
+        # Opening makes anew what is disposable, and closing folds what is left in the journal.
+        engine = FileEngine(path, disk=disk, create=False, background=False)
+        engine.initialize()
+        engine.close()
+    return actions
 
 
 @contextlib.contextmanager

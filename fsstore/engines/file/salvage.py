@@ -396,4 +396,5 @@ class Salvage:
 def _commits_text(first: int, last: int, stream: str) -> str:
     if last < first:
         return f"commits from {first} on of {stream}, if there were any"
-    return f"commit {first} of {stream}" if first == last else f"commits {first} to {last} of {stream}"
+    commits = f"commit {first}" if first == last else f"commits {first} to {last}"
+    return f"{commits} of {stream}, and snapshots of their revisions"

@@ -136,10 +136,11 @@ class Survey:
     def gaps(self, acknowledged: int) -> list[Gap]:
         """The damage: gaps that begin below what was surely acknowledged. What is above is a torn tail."""
         found = [item for item in self.items if isinstance(item, Gap) and item.start < acknowledged]
-        if found and found[-1].end > acknowledged and found[-1].start >= self.end:
-            found[-1] = found[-1]._replace(end=acknowledged)
-        elif self.end < acknowledged and not (found and found[-1].end >= acknowledged):
-            found.append(Gap(max(self.end, self.start), acknowledged))
+        if self.end < acknowledged:
+            if found and found[-1].start >= self.end:
+                found[-1] = found[-1]._replace(end=acknowledged)
+            else:
+                found.append(Gap(max(self.end, self.start), acknowledged))
         return found
 
 

@@ -194,7 +194,7 @@ class Verification:
         directory = f"{self._path}/{layout.JOURNAL}"
         acknowledged = self.acknowledged()
         if not seen.files:
-            lost = f"every commit from journal position {self.folded} on"
+            lost = f"every commit, snapshot and deletion from journal position {self.folded} on"
             yield Finding(directory, None, "the store has no journal file", "at least one", lost, False)
             return
         for file in (*seen.stale_files, *seen.files):
@@ -242,12 +242,14 @@ class Verification:
                     after = item.token
         if not after:
             after = self.next_token()
+        unnamed = not gap.headers or (before and after - before > len(gap.headers))
         if before and after > before:
             last = after - 1
             parts.append(f"checkpoint {before}" if before == last else f"checkpoints {before} to {last}")
         elif not parts:
-            parts.append("no commit that is known of, but snapshots or deletions" if before else "unknown commits")
-        return ", ".join(parts)
+            parts.append("no commit that is known of" if before else "unknown commits")
+        # Where headers are damaged too, nothing tells how many records there were.
+        return ", ".join(parts) + (", and any snapshots or deletions between them" if unnamed else "")
 
     def _describe(self, header: format.RecordHeader) -> str:
         names = self.journal.names.get(header.key)

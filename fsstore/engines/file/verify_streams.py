@@ -139,7 +139,7 @@ class StreamCheck:
             return
         for kind, size in ((SEGMENT, head.segment_bytes), (SNAPSHOTS, head.snapshots_bytes)):
             first = unfolded.first(head.key, _KINDS[kind])
-            if not size or (first is not None and (kind == SNAPSHOTS or first.sequence == 1)):
+            if not size or (first is not None and first.begins):
                 continue
             path = self._files.path(head.key, kind)
             if not self._disk.exists(path):
