@@ -29,7 +29,7 @@ def test_its_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     async def run_all() -> None:
         for line, block in blocks(page):
             tree = ast.increment_lineno(ast.parse(block), line - 1)
-            code = compile(tree, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            code = compile(tree, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
             waiting = eval(code, names)
             if inspect.iscoroutine(waiting):
                 await waiting
