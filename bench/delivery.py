@@ -52,14 +52,15 @@ def read_log(path: Path) -> list[list[int]]:
 # ---- kill ----
 
 
-def work(where: Path, pause_seconds: float) -> None:
+def work(where: Path, pause_seconds: float, durability: str) -> None:
     """Commit every now and then and deliver whenever it is our turn, until standard input ends; then drain."""
     log = os.open(where / "delivered.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def deliver(commit: Commit) -> None:
         append(log, commit.checkpoint_token, os.getpid(), time.monotonic_ns())
 
-    wireup = Wireup.init().using_file_persistence(where / "store").using_asynchronous_dispatch_scheduler(deliver)
+    wireup = Wireup.init().using_file_persistence(where / "store", durability=durability)
+    wireup.using_asynchronous_dispatch_scheduler(deliver)
     with wireup.build() as store:
         last = store.commit(first_attempt(f"process {os.getpid()}"))
         while not select.select([sys.stdin], [], [], random.uniform(0.5, 1.5) * pause_seconds)[0]:
@@ -69,10 +70,14 @@ def work(where: Path, pause_seconds: float) -> None:
             time.sleep(0.01)
 
 
-def kill(where: Path, seconds: float, processes: int, every_seconds: float, pause_seconds: float) -> dict[str, Any]:
+def kill(
+    where: Path, seconds: float, processes: int, every_seconds: float, pause_seconds: float, durability: str
+) -> dict[str, Any]:
     """Kill whoever delivers, again and again, and put another in its place; then look at what was delivered."""
     log = where / "delivered.log"
-    workers = {worker.pid: worker for worker in (start("work", where, pause_seconds) for _ in range(processes))}
+    workers = {
+        worker.pid: worker for worker in (start("work", where, pause_seconds, durability) for _ in range(processes))
+    }
     killed: list[tuple[int, int]] = []
     _wait(lambda: log.exists() and log.stat().st_size > 0)
     until = time.monotonic() + seconds
@@ -84,7 +89,7 @@ def kill(where: Path, seconds: float, processes: int, every_seconds: float, paus
             victim.send_signal(signal.SIGKILL)
             killed.append((delivering, time.monotonic_ns()))
             victim.communicate()
-            replacement = start("work", where, pause_seconds)
+            replacement = start("work", where, pause_seconds, durability)
             workers[replacement.pid] = replacement
     for worker in workers.values():
         worker.communicate(timeout=60)
@@ -230,14 +235,16 @@ def main() -> int:
     parser.add_argument("what", choices=["kill", "latency", "catch-up", "idle", "work", "subscriber"])
     parser.add_argument("where", type=Path, nargs="?", help="a directory for the store (default: a temporary one)")
     parser.add_argument("pause", type=float, nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("flush", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--every-seconds", type=float, default=1.0, help="kill: between two kills")
     parser.add_argument("--commits", type=int, default=None)
     parser.add_argument("--pause-seconds", type=float, default=0.02, help="between two commits of one process")
+    parser.add_argument("--durability", default="commit", help="kill: 'os' leaves the disk's flushes out of the times")
     given = parser.parse_args()
     if given.what == "work":
-        work(given.where, given.pause)
+        work(given.where, given.pause, given.flush)
         return 0
     if given.what == "subscriber":
         subscriber(given.where)
@@ -246,7 +253,9 @@ def main() -> int:
     where.mkdir(parents=True, exist_ok=True)
     try:
         if given.what == "kill":
-            result = kill(where, given.seconds, given.processes, given.every_seconds, given.pause_seconds)
+            result = kill(
+                where, given.seconds, given.processes, given.every_seconds, given.pause_seconds, given.durability
+            )
         elif given.what == "latency":
             result = latency(where, given.commits or 1000, given.pause_seconds)
         elif given.what == "catch-up":

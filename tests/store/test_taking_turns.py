@@ -1,0 +1,171 @@
+"""Several stores on one place deliver as one: turns, taking over, leases that run out, and what damage does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from receivers import QUICK, Receiver, wait_for
+
+from fsstore import Commit, DispatchError, EventStore, Wireup
+from fsstore.dispatch import AsynchronousDispatchScheduler, published_health
+from fsstore.engines.file.slots import SLOT_BYTES
+from fsstore.engines.memory import MemoryEngine
+from fsstore.testing import fill, first_attempt, next_attempt
+
+Open = Callable[[Receiver, bool], EventStore]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "s"
+
+
+@pytest.fixture
+def opened(place: Path) -> Iterator[Open]:
+    """Opens another store on the place, that delivers to the receiver, synchronously or not."""
+    with ExitStack() as stack:
+
+        def open_store(receiver: Receiver, synchronous: bool) -> EventStore:
+            wireup = Wireup.init().using(place).dispatch_to(receiver)
+            if synchronous:
+                wireup.using_synchronous_dispatch_scheduler(retry=QUICK)
+            else:
+                wireup.using_asynchronous_dispatch_scheduler(retry=QUICK)
+            return stack.enter_context(wireup.build())
+
+        yield open_store
+
+
+def commit_in_turns(store: EventStore, stream_id: str, count: int, check: Callable[[Commit], None]) -> None:
+    commit = store.commit(first_attempt(stream_id))
+    for _ in range(count - 1):
+        assert commit is not None
+        check(commit)
+        commit = store.commit(next_attempt(commit))
+
+
+@pytest.mark.parametrize("first_synchronous", [True, False])
+def test_a_synchronous_commit_returns_when_anybody_has_delivered_it(opened: Open, first_synchronous: bool) -> None:
+    receiver = Receiver()  # one list for all, in which the order shows
+    first, second = opened(receiver, first_synchronous), opened(receiver, True)
+
+    def delivered(commit: Commit) -> None:
+        assert commit.checkpoint_token in receiver.tokens
+
+    def ignore(commit: Commit) -> None: ...
+
+    threads = [
+        threading.Thread(target=commit_in_turns, args=(first, "a", 15, delivered if first_synchronous else ignore)),
+        threading.Thread(target=commit_in_turns, args=(second, "b", 15, delivered)),
+        threading.Thread(target=commit_in_turns, args=(second, "c", 15, delivered)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_for(lambda: len(receiver.tokens) == 45)
+    assert receiver.tokens == list(range(1, 46))
+
+
+def test_a_synchronous_commit_does_not_wait_for_one_that_another_cannot_deliver(opened: Open) -> None:
+    receiver = Receiver()
+    receiver.failures = {1: 1_000_000}
+    first = opened(receiver, False)
+    first.commit(first_attempt("a"))
+    wait_for(lambda: published_health(first.advanced).stopped)
+    second = opened(receiver, True)
+    with pytest.raises(DispatchError, match=r"is stored.*stands at checkpoint 1.*cannot take 1"):
+        second.commit(first_attempt("b"))
+
+
+def test_one_that_stands_by_goes_on_where_the_other_ended(opened: Open) -> None:
+    mine, theirs = Receiver(), Receiver()
+    first = opened(mine, False)
+    fill(first.advanced, "a", commits=3)
+    wait_for(lambda: mine.tokens == [1, 2, 3])
+    second = opened(theirs, False)
+    fill(second.advanced, "b", commits=3)
+    wait_for(lambda: mine.tokens == [1, 2, 3, 4, 5, 6])
+    first.close()
+    fill(second.advanced, "c", commits=3)
+    wait_for(lambda: theirs.tokens == [7, 8, 9])
+
+
+def test_who_lost_its_lease_stops_and_the_other_leaves_no_gap() -> None:
+    engine = MemoryEngine()
+    engine.initialize()
+    delivered: list[int] = []
+
+    class Slow:
+        """Takes longer than its lease lasts, now and then."""
+
+        def dispatch(self, commit: Commit) -> None:
+            delivered.append(commit.checkpoint_token)
+            if commit.checkpoint_token % 5 == 0:
+                time.sleep(0.06)
+
+        def close(self) -> None: ...
+
+    schedulers = [
+        AsynchronousDispatchScheduler(engine, Slow(), lease_seconds=0.03, standby_seconds=0.005) for _ in range(2)
+    ]
+    for scheduler in schedulers:
+        scheduler.start()
+    fill(engine, "a", commits=20)
+    wait_for(lambda: next(engine.get_undispatched_commits(), None) is None)
+    for scheduler in schedulers:
+        scheduler.close()
+    assert list(dict.fromkeys(delivered)) == list(range(1, 21))
+    engine.close()
+
+
+def damage(file: Path, *slots: int) -> None:
+    data = bytearray(file.read_bytes())
+    for slot in slots:
+        data[slot * SLOT_BYTES + 5] ^= 0x10
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("slots", [(0,), (1,), (0, 1)])
+def test_damaged_dispatch_marks_lead_to_delivering_again_and_never_to_a_gap(
+    opened: Open, place: Path, slots: tuple[int, ...]
+) -> None:
+    with Wireup.init().using(place).dispatch_to(Receiver()).build() as store:
+        for number in range(5):
+            store.commit(first_attempt(f"s{number}"))
+    damage(place / "dispatch" / "default.checkpoint", *slots)
+    receiver = Receiver()
+    opened(receiver, True).commit(first_attempt("last"))
+    assert receiver.tokens == list(range(receiver.tokens[0], 7))
+    if slots == (0, 1):
+        assert receiver.tokens[0] == 1
+
+
+@pytest.mark.parametrize("slots", [(0,), (1,), (0, 1)])
+def test_a_damaged_position_leads_to_reading_again_and_never_to_a_gap(place: Path, slots: tuple[int, ...]) -> None:
+    with Wireup.init().using(place).build() as store:
+        fill(store.advanced, "a", commits=5)
+        with store.subscribe("audit", timeout_seconds=0) as subscription:
+            assert len(list(subscription)) == 5
+        (file,) = (place / "dispatch").glob("*.value")
+        damage(file, *slots)
+        fill(store.advanced, "b")
+        with store.subscribe("audit", timeout_seconds=0) as subscription:
+            got = [commit.checkpoint_token for commit in subscription]
+    assert got == list(range(got[0], 7))
+    if slots == (0, 1):
+        assert got[0] == 1
+
+
+def test_a_lost_file_of_marks_leads_to_delivering_everything_again(opened: Open, place: Path) -> None:
+    with Wireup.init().using(place).dispatch_to(Receiver()).build() as store:
+        store.commit(first_attempt("a"))
+    (place / "dispatch" / "default.checkpoint").unlink()
+    receiver = Receiver()
+    opened(receiver, True).commit(first_attempt("b"))
+    assert receiver.tokens == [1, 2]
