@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -19,7 +20,7 @@ from fsstore.dispatch.filters import Filter, partition_of
 from fsstore.dispatch.following import Follower
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import DeliveryEngine, PersistenceEngine
-from fsstore.errors import LeaseLostError, StorageError, StorageUnavailableError
+from fsstore.errors import LeaseLostError, StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, checked_id, checked_name
 
 MAX_NAME_CHARACTERS = 150
@@ -34,14 +35,30 @@ def _key(name: str, partition: int, partitions: int) -> str:
     return f"{_PREFIX}/{name}" if partitions == 1 else f"{_PREFIX}#{partition}of{partitions}/{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What all partitions of one subscription have in common."""
+
+    engine: PersistenceEngine
+    delivery: DeliveryEngine
+    name: str
+    partitions: int
+    select: Callable[[Commit], Commit | None]
+    filter: Filter
+    from_checkpoint: int
+    acknowledge_every: int
+    lease_seconds: float
+    stopping: threading.Event
+
+
 class _Share:
     """One partition of a subscription as this consumer has it, or the whole of it."""
 
-    def __init__(self, subscription: Subscription, partition: int) -> None:
-        self._of = subscription
-        self.partition = partition
-        self.key = _key(subscription.name, partition, subscription.partitions)
-        self.turn = Turn(subscription._persistence, self.key, subscription._lease_seconds)
+    def __init__(self, reading: _Reading, partition: int) -> None:
+        self._of = reading
+        self._partition = partition
+        self._key = _key(reading.name, partition, reading.partitions)
+        self.turn = Turn(reading.engine, self._key, reading.lease_seconds)
         self.cursor = Cursor(0, 1)
         self._commits: Iterator[Commit] = iter(())
         self.handed_out = 0
@@ -52,15 +69,15 @@ class _Share:
             return True
         if not self.turn.take():
             return False
-        position = unpack_position(self._of._delivery.get_checkpoint(self.key))
-        self.cursor = Cursor(self._of._from_checkpoint if position is None else position, self._of._acknowledge_every)
+        position = unpack_position(self._of.delivery.get_checkpoint(self._key))
+        self.cursor = Cursor(self._of.from_checkpoint if position is None else position, self._of.acknowledge_every)
         self.handed_out = 0
         self.read_on()
         return True
 
     def read_on(self) -> None:
         """Look for commits behind those that were read."""
-        self._commits = self._of._persistence.get_from_checkpoint(self.cursor.read_to)
+        self._commits = self._of.engine.get_from_checkpoint(self.cursor.read_to)
 
     def next_commit(self) -> Commit | None:
         """The next commit for the consumer; `None` when there is none now."""
@@ -68,26 +85,27 @@ class _Share:
         for commit in self._commits:
             self.turn.keep()
             token = commit.checkpoint_token
-            selected = of._select(commit) if self._wants(commit) else None
+            selected = of.select(commit) if self._wants(commit) else None
             if selected is not None:
                 cursor.hand_out(token)
                 self.handed_out += 1
                 return selected
             cursor.passed_over(token)
             self.store_position()
-            if of._stopping.is_set():
+            if of.stopping.is_set():
                 break
         return None
 
     def _wants(self, commit: Commit) -> bool:
         of = self._of
-        mine = of.partitions == 1 or partition_of(commit, of.partitions) == self.partition
-        return mine and of._filter.takes(commit)
+        mine = of.partitions == 1 or partition_of(commit, of.partitions) == self._partition
+        return mine and of.filter.takes(commit)
 
     def store_position(self, *, idle: bool = False, leaving: bool = False) -> None:
+        """Write down what was acknowledged, when it is time to."""
         if self.cursor.must_be_stored(idle=idle, leaving=leaving):
             value = pack_position(self.cursor.position)
-            self._of._delivery.put_checkpoint(self.key, value, lease=self.turn.lease)
+            self._of.delivery.put_checkpoint(self._key, value, lease=self.turn.lease)
             self.cursor.stored()
 
     def give_back(self) -> None:
@@ -125,7 +143,6 @@ class Subscription:
         lease_seconds: float = 10.0,
         standby_seconds: float = 0.03,
     ) -> None:
-        self._persistence = engine
         self._delivery = delivering(engine)
         self.name = checked_subscription(name)
         for value, what, least in (
@@ -139,21 +156,27 @@ class Subscription:
                 raise ValueError(f"{what} must be at least {least}, not {value}")
         self.partitions = partitions
         self._check_partitions()
-        self._select = select
-        self._from_checkpoint = from_checkpoint
-        self._filter = Filter(
-            None if bucket_id is None else checked_id(bucket_id, "bucket_id"), stream_prefix, tuple(event_types)
-        )
         self._auto_acknowledge = auto_acknowledge
-        self._acknowledge_every = acknowledge_every
         self._timeout_seconds = timeout_seconds
-        self._lease_seconds = lease_seconds
         self._standby_seconds = standby_seconds
         self._stopping = threading.Event()
         self._follower = Follower(engine, self._stopping)
         self._busy = threading.RLock()
         self._taken_over = False
-        self._shares = [_Share(self, partition) for partition in range(partitions)]
+        bucket_id = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
+        reading = _Reading(
+            engine,
+            self._delivery,
+            self.name,
+            partitions,
+            select,
+            Filter(bucket_id, stream_prefix, tuple(event_types)),
+            from_checkpoint,
+            acknowledge_every,
+            lease_seconds,
+            self._stopping,
+        )
+        self._shares = [_Share(reading, partition) for partition in range(partitions)]
         self._current = 0
 
     def _check_partitions(self) -> None:
@@ -258,6 +281,12 @@ class Subscription:
         with self._busy:
             for share in self._shares:
                 share.give_back()
+
+    def __del__(self) -> None:
+        # A loop that was left with `break` has nobody who could close it.
+        if getattr(self, "_shares", None):
+            with suppress(StoreClosedError, LeaseLostError):
+                self.close()
 
     def take_over(self) -> None:
         """Close it because this store reads the name anew; who still iterates is told so."""
