@@ -7,11 +7,12 @@ others stand by and go on where it stopped. Where a cursor stands and what a sub
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -23,6 +24,7 @@ from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import LeaseLostError, StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, checked_id, checked_name
 
+_log = logging.getLogger("fsstore.dispatch")
 MAX_NAME_CHARACTERS = 150
 _PREFIX = "subscription"
 # How many commits of one partition a consumer takes before others may have it.
@@ -110,11 +112,14 @@ class _Share:
 
     def give_back(self) -> None:
         """Remember what was acknowledged, and let others go on from there."""
-        if self.turn.lease is not None:
-            try:
-                self.store_position(leaving=True)
-            finally:
-                self.turn.give_back()
+        if self.turn.lease is None:
+            return
+        try:
+            self.store_position(leaving=True)
+        except LeaseLostError:
+            _log.warning("%s was taken over; what was acknowledged last comes again there", self._key)
+        finally:
+            self.turn.give_back()
 
 
 class Subscription:
@@ -193,7 +198,7 @@ class Subscription:
         return self
 
     def __next__(self) -> Commit:
-        with self._busy:
+        with self._busy, self._letting_go_of_what_is_lost():
             self._check_taken_over()
             until = float("inf") if self._timeout_seconds is None else time.monotonic() + self._timeout_seconds
             if self._auto_acknowledge:
@@ -208,6 +213,15 @@ class Subscription:
                 self._wait(left)
             self._check_taken_over()
             raise StopIteration
+
+    @contextmanager
+    def _letting_go_of_what_is_lost(self) -> Iterator[None]:
+        """Where somebody else reads by now, forget what was handed out: it is theirs, and asking again begins anew."""
+        try:
+            yield
+        except LeaseLostError:
+            self._shares[self._current].turn.give_back()
+            raise
 
     def _acknowledge_all(self) -> None:
         share = self._shares[self._current]
@@ -257,7 +271,7 @@ class Subscription:
 
     def acknowledge(self, commit: Commit) -> None:
         """`commit`, and all that were handed out before it, need not come again; remembered when this returns."""
-        with self._busy:
+        with self._busy, self._letting_go_of_what_is_lost():
             self._check_taken_over()
             share = self._shares[partition_of(commit, self.partitions) if self.partitions > 1 else 0]
             share.cursor.acknowledge(commit.checkpoint_token)
@@ -285,7 +299,7 @@ class Subscription:
     def __del__(self) -> None:
         # A loop that was left with `break` has nobody who could close it.
         if getattr(self, "_shares", None):
-            with suppress(StoreClosedError, LeaseLostError):
+            with suppress(StoreClosedError):
                 self.close()
 
     def take_over(self) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from receivers import QUICK, Receiver, wait_for
 
-from fsstore import Commit, DispatchError, EventStore, Wireup
-from fsstore.dispatch import AsynchronousDispatchScheduler, published_health
+from fsstore import Commit, DispatchError, EventStore, LeaseLostError, Wireup
+from fsstore.dispatch import AsynchronousDispatchScheduler, Subscription, published_health
 from fsstore.engines.file.slots import SLOT_BYTES
 from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import fill, first_attempt, next_attempt
@@ -122,6 +122,21 @@ def test_who_lost_its_lease_stops_and_the_other_leaves_no_gap() -> None:
         scheduler.close()
     assert list(dict.fromkeys(delivered)) == list(range(1, 21))
     engine.close()
+
+
+def test_a_subscriber_that_lost_its_lease_is_told_and_can_begin_anew() -> None:
+    with Wireup.init().using_in_memory_persistence().build() as store:
+        fill(store.advanced, "a", commits=3)
+        slow = Subscription(store.advanced, "audit", lease_seconds=0.01, standby_seconds=0.001)
+        assert next(slow).checkpoint_token == 1
+        time.sleep(0.02)
+        with Subscription(store.advanced, "audit", timeout_seconds=1.0) as other:
+            assert next(other).checkpoint_token == 1
+            with pytest.raises(LeaseLostError):
+                next(slow)
+            assert next(other).checkpoint_token == 2
+        assert next(slow).checkpoint_token == 2
+        slow.close()
 
 
 def damage(file: Path, *slots: int) -> None:
