@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +96,14 @@ def test_the_builder_opens_it_with_collections_of_other_names(database: Any, ser
         stream.commit_changes()
     assert set(database.list_collection_names()) == {"C", "Fsstore"}
     assert database.C.find_one()["StreamId"] == "order"
+
+
+def test_the_example_of_the_documentation_runs(database: Any, url: str, server: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/mongodb.md").read_text()
+    [example] = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    example = example.replace("mongodb://127.0.0.1:27017/orders", url).replace("mongodb://127.0.0.1:27017/", server)
+    exec(example.replace('"orders"', repr(database.name)), {})
+    assert database.Commits.find_one()["StreamId"] == "order-1"
 
 
 def test_two_stores_in_one_database(database: Any, url: str) -> None:
