@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 import fsstore
-from fsstore import SerializationError, StorageError, Wireup
+from fsstore import CommitAttempt, EventMessage, SerializationError, StorageError, Wireup
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.engines import known_schemes
 from fsstore.engines.mongo import open_engine
@@ -145,6 +147,11 @@ def test_a_document_that_is_no_commit_is_said(database: Any, url: str) -> None:
         database.Commits.update_one({}, {"$set": {"Payload": b"\xc1"}})
         with pytest.raises(SerializationError, match="commit 1 cannot be read"):
             list(store.advanced.get_from("default", commit.stream_id))
+
+
+def test_a_revision_beyond_what_mongodb_counts_is_refused(url: str) -> None:
+    with fsstore.open(url) as store, pytest.raises(ValueError, match="counts to"):
+        store.commit(CommitAttempt("s", 1 << 63, uuid4(), 1, datetime.now(UTC), {}, (EventMessage("made"),)))
 
 
 def test_a_deleted_commit_leaves_its_number_and_nothing_else(database: Any, url: str) -> None:
