@@ -1,4 +1,4 @@
-"""The cells of a C# store's rows that differ from database to database: GUIDs, times, flags.
+"""The cells of a C# store's rows that differ from database to database: GUIDs and times.
 
 | | GUID | time (UTC, to 100 ns in C#) |
 |---|---|---|
@@ -53,11 +53,6 @@ def read_ticks(cell: Any) -> int:
 def stamp(ticks: int) -> datetime:
     """The time of so many ticks, cut to microseconds."""
     return scalars.datetime_from_ticks(ticks).replace(tzinfo=UTC)
-
-
-def is_set(cell: Any) -> bool:
-    """A flag, also as the one byte that MySQL's `bit` is to its driver."""
-    return bool(int.from_bytes(cell, "big")) if isinstance(cell, bytes) else bool(cell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,11 @@ class Connecting:
 
 def sqlite_engine(path: str, database: Database, timeout_seconds: float, *, write: bool) -> Engine:
     """SQLAlchemy's engine for an SQLite file that is there; without `write`, one that changes no byte of it."""
-    mode = "mode=rw" if write else "mode=ro"
-    if not write and _is_wal_at_rest(path):
-        mode += "&immutable=1"
-    uri = f"file:{quote(os.path.abspath(path))}?{mode}"
+    uri = f"file:{quote(os.path.abspath(path))}?mode={'rw' if write else 'ro'}"
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, timeout=timeout_seconds, check_same_thread=False)
+        untouched = "&immutable=1" if not write and _is_wal_at_rest(path) else ""
+        return sqlite3.connect(uri + untouched, uri=True, timeout=timeout_seconds, check_same_thread=False)
 
     engine = create_engine(
         URL.create("sqlite", database=path), creator=connect, poolclass=NullPool, hide_parameters=True

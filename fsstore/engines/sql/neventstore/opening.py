@@ -16,7 +16,7 @@ from fsstore.engines.sql.neventstore.engine import NEventStoreEngine
 from fsstore.engines.sql.neventstore.generation import Generation, recognized
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
 from fsstore.engines.sql.neventstore.writing import Writing
-from fsstore.errors import SerializationError
+from fsstore.errors import SerializationError, StorageError
 from fsstore.serialization import Serializer
 from fsstore.serialization.neventstore import NEventStoreJson, NEventStorePayloads, PayloadWriter
 from fsstore.serialization.neventstore.payloads import innermost
@@ -49,7 +49,7 @@ def open_csharp_store(
         return None
     reading = connecting(write=False)
     try:
-        generation = reading.read(recognized)
+        generation = _generation(reading)
         if generation is None:
             reading.close()
             return None
@@ -63,6 +63,17 @@ def open_csharp_store(
     reading.close()
     writing = connecting(write=True)
     return NEventStoreEngine(writing, rows, Writing(writing, rows, payloads))
+
+
+def _generation(connecting: Connecting) -> Generation | None:
+    try:
+        return connecting.read(recognized)
+    except StorageError:
+        # A file that others are making or closing at this moment may be no database for an instant; `SqlEngine`
+        # waits for them, and touches no table that it did not make.
+        if connecting.dialect == "sqlite":
+            return None
+        raise
 
 
 def _is_database(path: str | None) -> bool:

@@ -1,6 +1,6 @@
 """Rows of a C# store's tables to commits and snapshots.
 
-Knows the columns of every generation and the form of every cell; how rows are found is `queries`' affair.
+Knows the columns of every generation and the form of every cell; how rows are found is `reading`'s affair.
 """
 
 from __future__ import annotations
