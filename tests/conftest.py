@@ -1,6 +1,11 @@
-"""What all tests share: the table of engines at the end of a run."""
+"""What all tests share: one SQL server of each kind for the whole run, and the table of engines at its end."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import import_module
+from typing import Any
 
 import pytest
 import servers
@@ -17,3 +22,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("engines")
     for line in servers.lines(servers.rows(reports)):
         terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases() -> Iterator[Any]:
+    """Databases on a PostgreSQL server, one for each test."""
+    yield from _databases("postgresql")
+
+
+@pytest.fixture(scope="session")
+def mariadb_databases() -> Iterator[Any]:
+    """Databases on a MariaDB server, one for each test."""
+    yield from _databases("mariadb")
+
+
+def _databases(name: str) -> Iterator[Any]:
+    pytest.importorskip("sqlalchemy", reason="pip install 'fsstore[sql]'")
+    databases = import_module("servers.databases")
+    server = import_module(f"servers.{name}")
+    with server.running() as url, closing(databases.Databases(url, server.description(url))) as made:
+        yield made

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import fsstore
-from fsstore.cli import demo, export, import_, ls, parked, repair, show, stat, subscriptions, tail, verify
+from fsstore.cli import copy, demo, export, import_, ls, parked, repair, show, stat, subscriptions, tail, verify
 from fsstore.errors import EventStoreError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("import")(import_.import_)
+app.command("copy")(copy.copy)
 app.command("export")(export.export)
 app.command("ls")(ls.ls)
 app.command("show")(show.show)

@@ -31,6 +31,13 @@ def running() -> Iterator[str]:
     if given:
         yield given
         return
+    with private() as (_, url):
+        yield url
+
+
+@contextmanager
+def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
+    """A server of the test's own, up, which it may kill and start again; and its URL."""
     install, server_program = find("mariadb-install-db", also_in=_PROGRAMS), find("mariadbd", also_in=_PROGRAMS)
     if install is None or server_program is None:
         pytest.skip(INSTALL)
@@ -60,13 +67,13 @@ def running() -> Iterator[str]:
             "bind-address": HOST,
             "port": port,
             "innodb-buffer-pool-size": "32M",
-            "innodb-flush-log-at-trx-commit": 0,
+            "innodb-flush-log-at-trx-commit": 1 if fsync else 0,
         }
         flags = [f"--{name}={value}" for name, value in settings.items()]
         server = Server([server_program, "--no-defaults", *flags], port, directory / "log", user=user)
         server.start()
         try:
-            yield f"mysql://root@{HOST}:{port}/test"
+            yield server, f"mysql://root@{HOST}:{port}/test"
         finally:
             server.kill()
     finally:

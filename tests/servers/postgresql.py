@@ -31,6 +31,13 @@ def running() -> Iterator[str]:
     if given:
         yield given
         return
+    with private() as (_, url):
+        yield url
+
+
+@contextmanager
+def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
+    """A server of the test's own, up, which it may kill and start again; and its URL."""
     initdb, postgres = find("initdb", also_in=_PROGRAMS), find("postgres", also_in=_PROGRAMS)
     if initdb is None or postgres is None:
         pytest.skip(INSTALL)
@@ -48,12 +55,17 @@ def running() -> Iterator[str]:
             cwd=directory,
         )
         port = free_port()
-        settings = {"port": port, "listen_addresses": HOST, "unix_socket_directories": directory, "fsync": "off"}
+        settings = {
+            "port": port,
+            "listen_addresses": HOST,
+            "unix_socket_directories": directory,
+            "fsync": "on" if fsync else "off",
+        }
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         server = Server([postgres, "-D", str(data), *flags], port, directory / "log", user=user)
         server.start()
         try:
-            yield f"postgresql://{_USER}@{HOST}:{port}/postgres"
+            yield server, f"postgresql://{_USER}@{HOST}:{port}/postgres"
         finally:
             server.kill()
     finally:

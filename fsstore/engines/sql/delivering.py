@@ -16,8 +16,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Connection
 
 from fsstore.engine import Lease
-from fsstore.engines.sql import delivery
-from fsstore.engines.sql.reads import Reads
+from fsstore.engines.sql import delivery, tokens
 from fsstore.engines.sql.transactions import KeyTakenError, Transactions
 from fsstore.errors import LeaseLostError, StorageError
 from fsstore.model import checked_checkpoint, checked_name
@@ -31,7 +30,6 @@ _LAST_LOOK_SECONDS = 0.5
 class SqlDelivery:
     """What `SqlEngine` inherits; the attributes and methods that raise `NotImplementedError` are that engine's."""
 
-    _reads: Reads
     _transactions: Transactions
     _closed: bool
 
@@ -123,7 +121,7 @@ class SqlDelivery:
         until = time.monotonic() + timeout_seconds
         look_seconds = _FIRST_LOOK_SECONDS
         while True:
-            if self._read(self._reads.last_token, "looking for commits") > checkpoint_token:
+            if self._read(tokens.last, "looking for commits") > checkpoint_token:
                 return True
             left = until - time.monotonic()
             if left <= 0:

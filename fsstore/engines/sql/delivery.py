@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal, or_, select, update
 
 from fsstore.engine import Lease
-from fsstore.engines.sql.forms import escaped, hashed, unescaped
+from fsstore.engines.sql.rows import escaped, hashed, unescaped
 from fsstore.engines.sql.tables import checkpoints, leases
 from fsstore.errors import LeaseLostError
 

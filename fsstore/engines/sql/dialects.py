@@ -39,8 +39,6 @@ class Database:
     lock_timeout: str | None = None
     """Said on every new connection, with milliseconds or seconds filled in."""
     isolation: str | None = "READ COMMITTED"
-    update_names_last_id: bool = False
-    """MySQL has no UPDATE … RETURNING, but tells what LAST_INSERT_ID(…) was set to."""
     one_writer: bool = False
     """Writers are better queued here than by the database, which makes them sleep and try again."""
     before_creating: Callable[[Engine], None] = lambda engine: None
@@ -70,7 +68,6 @@ _MYSQL: dict[str, Any] = {
     },
     "session": ("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')", "SET SESSION time_zone = '+00:00'"),
     "lock_timeout": "SET SESSION innodb_lock_wait_timeout = {seconds}",
-    "update_names_last_id": True,
     # deadlock, also Galera's certification failure
     "again": re.compile(r"^\(1213,"),
     # lock wait timeout, read-only, shutting down, too many connections, disk full, not part of a cluster

@@ -1,7 +1,7 @@
 """The engine: connections to one database, and the protocol's calls as transactions and walks over pages.
 
 What is said to the database stands in `reads.py`, `writes.py` and `delivery.py`; whose tables it meets, `schema.py`
-finds out, and `forms.py` says what they hold. Nothing of it is repeated here.
+finds out, and `rows.py` says what they hold. Nothing of it is repeated here.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection
 
-from fsstore.engines.sql import schema
+from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
-from fsstore.engines.sql.dialects import Database, parsed, prepare
-from fsstore.engines.sql.forms import Form, OwnForm
-from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, Reads, next_limit
-from fsstore.engines.sql.transactions import KeyTakenError, Transactions
-from fsstore.engines.sql.writes import NotStoredError, Writes
+from fsstore.engines.sql.dialects import parsed
+from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
+from fsstore.engines.sql.rows import Rows
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected
+from fsstore.engines.sql.writes import NotStoredError
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -54,7 +53,7 @@ class SqlEngine(SqlDelivery):
         **sqlalchemy_options: Any,
     ) -> None:
         self._url, self._database = parsed(url)
-        self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
+        self._rows = Rows(serializer if serializer is not None else MsgpackSerializer())
         self._create = create
         self._engine = connected(self._url, self._database, timeout_seconds, pool_size, sqlalchemy_options)
         self._transactions = Transactions(self._engine, self._database)
@@ -63,7 +62,6 @@ class SqlEngine(SqlDelivery):
         self._idle = threading.Condition()
         self._calls = 0
         self._closed = self._dropped = False
-        self._form: Form | None = None
         self._begin_delivery(self._database.now)
 
     # ---- opening and closing ----
@@ -71,18 +69,16 @@ class SqlEngine(SqlDelivery):
     def initialize(self) -> None:
         """Find out whose store it is; make the tables where there are none, bring older ones of ours up to date."""
         with self._call():
-            if self._form is None:
-                self._form = self._found_form()
-                self._reads, self._writes = Reads(self._form), Writes(self._form)
+            self._find_tables()
 
-    def _found_form(self) -> Form:
+    def _find_tables(self) -> None:
         for tries in range(_CREATIONS):
             owner = self._transactions.read(schema.owner, f"opening {self._name}")
             if owner is schema.Owner.SOMEBODY_ELSE:
                 raise StorageError(f"{self._name} has a table Commits or Snapshots that fsstore did not make")
             if owner is schema.Owner.FSSTORE:
                 self._transactions.write(schema.migrate, f"opening {self._name}")
-                return OwnForm(self._serializer, update_names_last_id=self._database.update_names_last_id)
+                return
             if not self._create:
                 raise StorageError(f"there is no store in {self._name}, and it was opened without creating one")
             try:
@@ -158,13 +154,13 @@ class SqlEngine(SqlDelivery):
         self._check()
         if not attempts:
             return []
-        rows = self._writes.rows(attempts)
+        rows = [self._rows.row_of(attempt) for attempt in attempts]
         what = f"committing to stream {attempts[0].stream_id!r} in bucket {attempts[0].bucket_id!r}"
         for _ in range(_REFUSALS):
             try:
-                commits = self._write(partial(self._writes.append, attempts=attempts, rows=rows), what)
+                commits = self._write(partial(writes.append, attempts=attempts, rows=rows), what)
             except (NotStoredError, KeyTakenError):
-                refusal = self._write(partial(self._writes.refusal, attempts=attempts), what)
+                refusal = self._write(partial(writes.refusal, attempts=attempts), what)
                 if refusal is not None:
                     raise refusal from None
                 continue
@@ -180,14 +176,14 @@ class SqlEngine(SqlDelivery):
         """The stream's commits that touch the revisions, oldest first."""
         self._check()
         bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
-        return self._walk(self._reads.stream(bucket_id, stream_id, min_revision, max_revision))
+        return self._walk(reads.stream(self._rows, bucket_id, stream_id, min_revision, max_revision))
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other."""
         self._check()
-        return self._walk(self._reads.checkpoints(checkpoint_token, to_checkpoint, _optional_id(bucket_id)))
+        return self._walk(reads.checkpoints(self._rows, checkpoint_token, to_checkpoint, _optional_id(bucket_id)))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
@@ -196,17 +192,17 @@ class SqlEngine(SqlDelivery):
         self._check()
         start = checked_stamp(start, "start")
         end = None if end is None else checked_stamp(end, "end")
-        return self._walk(self._reads.dates(start, end, _optional_id(bucket_id)))
+        return self._walk(reads.dates(self._rows, start, end, _optional_id(bucket_id)))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         """Commits not marked as dispatched, in checkpoint order."""
         self._check()
-        return self._walk(self._reads.undispatched())
+        return self._walk(reads.undispatched(self._rows))
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
         self._check()
-        return self._walk(self._reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold))
+        return self._walk(reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold))
 
     def _walk(self, ask: Ask[Item]) -> Iterator[Item]:
         after, limit = None, FIRST_PAGE
@@ -226,46 +222,41 @@ class SqlEngine(SqlDelivery):
         self._check()
         bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
         found = self._read(
-            partial(self._reads.newest_snapshot, bucket_id=bucket_id, stream_id=stream_id, high=max_revision),
+            partial(reads.newest_snapshot, bucket_id=bucket_id, stream_id=stream_id, high=max_revision),
             f"reading a snapshot of stream {stream_id!r} in bucket {bucket_id!r}",
         )
         if found is None:
             return None
         revision, payload = found
-        return Snapshot(stream_id, revision, self._form_in_use().snapshot_value(payload), bucket_id)
+        return Snapshot(stream_id, revision, self._rows.snapshot_value(payload), bucket_id)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         self._check()
-        payload = self._form_in_use().snapshot_payload(snapshot)
+        payload = self._rows.snapshot_payload(snapshot)
         return self._write(
-            partial(self._writes.add_snapshot, snapshot=snapshot, payload=payload),
+            partial(writes.add_snapshot, snapshot=snapshot, payload=payload),
             f"adding a snapshot to stream {snapshot.stream_id!r} in bucket {snapshot.bucket_id!r}",
         )
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
         self._check()
-        self._write(partial(self._writes.mark, commit=commit), f"marking commit {commit.commit_id} as dispatched")
+        self._write(partial(writes.mark, commit=commit), f"marking commit {commit.commit_id} as dispatched")
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream."""
         self._check()
         bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
         self._write(
-            partial(self._writes.delete_stream, bucket_id=bucket_id, stream_id=stream_id),
+            partial(writes.delete_stream, bucket_id=bucket_id, stream_id=stream_id),
             f"deleting stream {stream_id!r} in bucket {bucket_id!r}",
         )
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
         self._check()
-        self._write(partial(self._writes.purge, bucket_id=_optional_id(bucket_id)), f"purging {self._name}")
-
-    def _form_in_use(self) -> Form:
-        if self._form is None:
-            raise StorageError(f"{self._name} is not initialized: call initialize() first")
-        return self._form
+        self._write(partial(writes.purge, bucket_id=_optional_id(bucket_id)), f"purging {self._name}")
 
 
 def _asked(ask: Ask[Item], after: Any, limit: int, connection: Connection) -> Page[Item]:
@@ -274,17 +265,3 @@ def _asked(ask: Ask[Item], after: Any, limit: int, connection: Connection) -> Pa
 
 def _optional_id(bucket_id: str | None) -> str | None:
     return None if bucket_id is None else checked_id(bucket_id, "bucket_id")
-
-
-def connected(url: URL, database: Database, timeout_seconds: float, pool_size: int, options: dict[str, Any]) -> Engine:
-    """SQLAlchemy's engine for a database; it connects when it is first asked something."""
-    arguments = {**database.connect_arguments(timeout_seconds), **options.pop("connect_args", {})}
-    chosen: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": timeout_seconds}
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        # The database is the connection: one, which callers take turns with.
-        chosen |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
-    if database.isolation is not None:
-        chosen["isolation_level"] = database.isolation
-    engine = create_engine(url, connect_args=arguments, hide_parameters=True, **{**chosen, **options})
-    prepare(engine, database, timeout_seconds)
-    return engine

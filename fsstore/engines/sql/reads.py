@@ -1,8 +1,8 @@
 """What is asked of the database: every question one statement, every answer one page.
 
 The functions take a connection inside of a transaction and leave no cursor open. A page begins after a place in
-the order it is read in, so that a walk of any length holds one page. Knows a store's form, no serializer, and
-neither who waits for an answer nor how long.
+the order it is read in, so that a walk of any length holds one page. Knows neither who waits for an answer nor how
+long.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select
+from sqlalchemy import Connection, Integer, Select, and_, bindparam, func, select
 
-from fsstore.engines.sql.forms import Form
+from fsstore.engines.sql.rows import COMMIT_COLUMNS, PAYLOAD, REVISION, TOKEN, Rows, bucket_key, place, unescaped
+from fsstore.engines.sql.tables import commits, snapshots
 from fsstore.model import Commit, StreamHead
 
 _LARGEST = (1 << 31) - 1  # of a revision, a column of four bytes
@@ -35,7 +36,6 @@ class Page(Generic[Item]):
 Ask = Callable[[Connection, Any, int], Page[Item]]
 """Gives the page of at most so many items after a place; `None` is the beginning."""
 
-
 FIRST_PAGE = 64
 _PAGE_ROWS = 2_000
 _PAGE_BYTES = 4 << 20
@@ -47,160 +47,128 @@ def next_limit(limit: int, page: Page[Any]) -> int:
     return max(1, min(limit * 4, _PAGE_ROWS, _PAGE_BYTES // each_bytes))
 
 
-def within(number: int, largest: int = _LARGEST) -> int:
+def _within(number: int, largest: int = _LARGEST) -> int:
     """The number, or the nearest that a column of its kind can hold."""
     return max(-largest, min(number, largest))
 
 
-class Reads:
-    """The questions to one store."""
+_c, _s = commits.c, snapshots.c
+_limit: Any = bindparam("limit", type_=Integer())
+_of_bucket = _c.BucketId == bindparam("bucket")
+_of_stream = and_(_of_bucket, _c.StreamId == bindparam("stream"))
 
-    def __init__(self, form: Form) -> None:
-        self._form = form
-        c, s = form.commits.c, form.snapshots.c
-        self._columns = [c[name] for name in form.commit_columns]
-        self._token = form.commit_columns.index("CheckpointNumber")
-        self._revision = form.commit_columns.index("StreamRevision")
-        self._of_stream = and_(c.BucketId == bindparam("bucket"), c.StreamId == bindparam("stream"))
-        self._of_bucket = c.BucketId == bindparam("bucket")
-        self._limit: Any = bindparam("limit", type_=c.StreamRevision.type)
+_stream = select(*COMMIT_COLUMNS).where(_of_stream, _c.StreamRevision > bindparam("after"))
+_stream = _stream.order_by(_c.StreamRevision).limit(_limit)
+# The last commit that touches a revision is the first that reaches it.
+_last_revision = select(func.min(_c.StreamRevision)).where(_of_stream, _c.StreamRevision >= bindparam("high"))
+_stream_up_to = _stream.where(
+    _c.StreamRevision <= func.coalesce(_last_revision.correlate(None).scalar_subquery(), bindparam("high"))
+)
 
-        stream = select(*self._columns).where(self._of_stream, c.StreamRevision > bindparam("after"))
-        # The last commit that touches a revision is the first that reaches it.
-        last = select(func.min(c.StreamRevision)).where(self._of_stream, c.StreamRevision >= bindparam("high"))
-        self._stream = stream.order_by(c.StreamRevision).limit(self._limit)
-        self._stream_up_to = (
-            stream.where(c.StreamRevision <= func.coalesce(last.correlate(None).scalar_subquery(), bindparam("high")))
-            .order_by(c.StreamRevision)
-            .limit(self._limit)
-        )
+_in_order = select(*COMMIT_COLUMNS).where(_c.CheckpointNumber > bindparam("after"))
+_in_order = _in_order.order_by(_c.CheckpointNumber).limit(_limit)
 
-        self._newest_snapshot = (
-            select(s.StreamRevision, s.Payload)
-            .where(
-                s.BucketId == bindparam("bucket"),
-                s.StreamId == bindparam("stream"),
-                s.StreamRevision <= bindparam("high"),
-            )
-            .order_by(s.StreamRevision.desc())
-            .limit(1)
-        )
-        self._heads = self._heads_statement()
+_newest_snapshot = (
+    select(_s.StreamRevision, _s.Payload)
+    .where(
+        _s.BucketId == bindparam("bucket"),
+        _s.StreamId == bindparam("stream"),
+        _s.StreamRevision <= bindparam("high"),
+    )
+    .order_by(_s.StreamRevision.desc())
+    .limit(1)
+)
 
-    def _heads_statement(self) -> Select[Any]:
-        c, s = self._form.commits.c, self._form.snapshots.c
-        heads = (
-            select(
-                c.StreamId,
-                func.max(c[self._form.original_id_column]).label("OriginalId"),
-                func.max(c.StreamRevision).label("HeadRevision"),
-            )
-            .where(self._of_bucket, c.StreamId > bindparam("after"))
-            .group_by(c.StreamId)
-            .subquery("heads")
-        )
-        snapshot = (
-            select(func.coalesce(func.max(s.StreamRevision), 0))
-            .where(s.BucketId == bindparam("bucket"), s.StreamId == heads.c.StreamId)
-            .scalar_subquery()
-        )
-        found = select(heads, snapshot.label("SnapshotRevision")).subquery("found")
-        return (
-            select(found)
-            .where(found.c.HeadRevision - found.c.SnapshotRevision >= bindparam("threshold"))
-            .order_by(found.c.StreamId)
-            .limit(self._limit)
-        )
+_streams = (
+    select(
+        _c.StreamId,
+        func.max(_c.StreamIdOriginal).label("StreamIdOriginal"),
+        func.max(_c.StreamRevision).label("HeadRevision"),
+    )
+    .where(_of_bucket, _c.StreamId > bindparam("after"))
+    .group_by(_c.StreamId)
+    .subquery("streams")
+)
+_snapshot_revision = (
+    select(func.coalesce(func.max(_s.StreamRevision), 0))
+    .where(_s.BucketId == bindparam("bucket"), _s.StreamId == _streams.c.StreamId)
+    .scalar_subquery()
+)
+_found = select(_streams, _snapshot_revision.label("SnapshotRevision")).subquery("found")
+_heads = (
+    select(_found)
+    .where(_found.c.HeadRevision - _found.c.SnapshotRevision >= bindparam("threshold"))
+    .order_by(_found.c.StreamId)
+    .limit(_limit)
+)
 
-    # ---- commits ----
 
-    def stream(self, bucket_id: str, stream_id: str, low: int, high: int | None) -> Ask[Commit]:
-        """The commits of a stream that hold an event within the revisions, oldest first."""
-        values: dict[str, Any] = {
-            "bucket": self._form.bucket_key(bucket_id),
-            "stream": self._form.stream_key(stream_id),
-        }
-        statement = self._stream
-        if high is not None:
-            statement, values["high"] = self._stream_up_to, within(high)
-            if high < 1 or low > high:
-                return lambda connection, after, limit: Page((), None)
-        return self._pages(statement, values, self._revision, within(max(low, 1) - 1))
+def stream(rows: Rows, bucket_id: str, stream_id: str, low: int, high: int | None) -> Ask[Commit]:
+    """The commits of a stream that hold an event within the revisions, oldest first."""
+    values: dict[str, Any] = place(bucket_id, stream_id)
+    first = _within(max(low, 1) - 1)
+    if high is None:
+        return _pages(rows, _stream, values, REVISION, first)
+    if high < max(low, 1):
+        return lambda connection, after, limit: Page((), None)
+    return _pages(rows, _stream_up_to, {**values, "high": _within(high)}, REVISION, first)
 
-    def checkpoints(self, after_token: int, to_token: int | None, bucket_id: str | None) -> Ask[Commit]:
-        """The commits after a token, up to and with the other, in their order."""
-        c = self._form.commits.c
-        values: dict[str, Any] = {}
-        statement = self._in_order(bucket_id, values)
-        if to_token is not None:
-            statement = statement.where(c.CheckpointNumber <= bindparam("to"))
-            values["to"] = within(to_token, _LARGEST_TOKEN)
-        return self._pages(statement, values, self._token, within(after_token, _LARGEST_TOKEN))
 
-    def dates(self, start: datetime, end: datetime | None, bucket_id: str | None) -> Ask[Commit]:
-        """The commits of a time, in checkpoint order."""
-        c = self._form.commits.c
-        values: dict[str, Any] = {"start": start}
-        statement = self._in_order(bucket_id, values).where(c.CommitStamp >= bindparam("start"))
-        if end is not None:
-            statement, values["end"] = statement.where(c.CommitStamp < bindparam("end")), end
-        return self._pages(statement, values, self._token, 0)
+def checkpoints(rows: Rows, after_token: int, to_token: int | None, bucket_id: str | None) -> Ask[Commit]:
+    """The commits after a token, up to and with the other, in their order."""
+    statement, values = _of_optional_bucket(bucket_id)
+    if to_token is not None:
+        statement = statement.where(_c.CheckpointNumber <= bindparam("to"))
+        values["to"] = _within(to_token, _LARGEST_TOKEN)
+    return _pages(rows, statement, values, TOKEN, _within(after_token, _LARGEST_TOKEN))
 
-    def undispatched(self) -> Ask[Commit]:
-        """The commits without a mark, in checkpoint order."""
-        statement = self._in_order(None, {}).where(self._form.commits.c.Dispatched == 0)
-        return self._pages(statement, {}, self._token, 0)
 
-    def _in_order(self, bucket_id: str | None, values: dict[str, Any]) -> Select[Any]:
-        c = self._form.commits.c
-        statement = select(*self._columns).where(c.CheckpointNumber > bindparam("after"))
-        statement = statement.order_by(c.CheckpointNumber).limit(self._limit)
-        if bucket_id is None:
-            return statement
-        values["bucket"] = self._form.bucket_key(bucket_id)
-        return statement.where(self._of_bucket)
+def dates(rows: Rows, start: datetime, end: datetime | None, bucket_id: str | None) -> Ask[Commit]:
+    """The commits of a time, in checkpoint order."""
+    statement, values = _of_optional_bucket(bucket_id)
+    statement = statement.where(_c.CommitStamp >= bindparam("start"))
+    values["start"] = start
+    if end is not None:
+        statement, values["end"] = statement.where(_c.CommitStamp < bindparam("end")), end
+    return _pages(rows, statement, values, TOKEN, 0)
 
-    def _pages(self, statement: Select[Any], values: dict[str, Any], place: int, first: int) -> Ask[Commit]:
-        def ask(connection: Connection, after: Any, limit: int) -> Page[Commit]:
-            asked = {**values, "after": first if after is None else after, "limit": limit}
-            rows = connection.execute(statement, asked).all()
-            return Page(
-                [self._form.commit_of(row) for row in rows],
-                rows[-1][place] if len(rows) == limit else None,
-                sum(len(row[-1]) for row in rows),
-            )
 
-        return ask
+def undispatched(rows: Rows) -> Ask[Commit]:
+    """The commits without a mark, in checkpoint order."""
+    return _pages(rows, _in_order.where(_c.Dispatched == 0), {}, TOKEN, 0)
 
-    # ---- the rest ----
 
-    def heads(self, bucket_id: str, threshold: int) -> Ask[StreamHead]:
-        """The streams of a bucket whose newest snapshot is so far behind, in no order that means anything."""
-        values = {"bucket": self._form.bucket_key(bucket_id), "threshold": within(threshold)}
+def _of_optional_bucket(bucket_id: str | None) -> tuple[Select[Any], dict[str, Any]]:
+    return (_in_order, {}) if bucket_id is None else (_in_order.where(_of_bucket), {"bucket": bucket_key(bucket_id)})
 
-        def ask(connection: Connection, after: Any, limit: int) -> Page[StreamHead]:
-            asked = {**values, "after": "" if after is None else after, "limit": limit}
-            rows = connection.execute(self._heads, asked).all()
-            heads = [
-                StreamHead(bucket_id, self._form.stream_id_of(original), head, snapshot)
-                for _, original, head, snapshot in rows
-            ]
-            return Page(heads, rows[-1][0] if len(rows) == limit else None)
 
-        return ask
+def _pages(rows: Rows, statement: Select[Any], values: dict[str, Any], key: int, first: int) -> Ask[Commit]:
+    def ask(connection: Connection, after: Any, limit: int) -> Page[Commit]:
+        asked = {**values, "after": first if after is None else after, "limit": limit}
+        found = connection.execute(statement, asked).all()
+        items = [rows.commit_of(row) for row in found]
+        return Page(items, found[-1][key] if len(found) == limit else None, sum(len(row[PAYLOAD]) for row in found))
 
-    def newest_snapshot(
-        self, connection: Connection, bucket_id: str, stream_id: str, high: int | None
-    ) -> tuple[int, bytes] | None:
-        """Revision and payload of the newest snapshot at or before a revision."""
-        values = {
-            "bucket": self._form.bucket_key(bucket_id),
-            "stream": self._form.stream_key(stream_id),
-            "high": _LARGEST if high is None else within(high),
-        }
-        row = connection.execute(self._newest_snapshot, values).first()
-        return None if row is None else (row[0], row[1])
+    return ask
 
-    def last_token(self, connection: Connection) -> int:
-        """The highest token that was given out."""
-        return self._form.last_token(connection)
+
+def heads(bucket_id: str, threshold: int) -> Ask[StreamHead]:
+    """The streams of a bucket whose newest snapshot is so far behind, in no order that means anything."""
+    values = {"bucket": bucket_key(bucket_id), "threshold": _within(threshold)}
+
+    def ask(connection: Connection, after: Any, limit: int) -> Page[StreamHead]:
+        asked = {**values, "after": "" if after is None else after, "limit": limit}
+        found = connection.execute(_heads, asked).all()
+        items = [StreamHead(bucket_id, unescaped(original), head, snapshot) for _, original, head, snapshot in found]
+        return Page(items, found[-1][0] if len(found) == limit else None)
+
+    return ask
+
+
+def newest_snapshot(
+    connection: Connection, bucket_id: str, stream_id: str, high: int | None
+) -> tuple[int, bytes] | None:
+    """Revision and payload of the newest snapshot at or before a revision."""
+    values = {**place(bucket_id, stream_id), "high": _LARGEST if high is None else _within(high)}
+    row = connection.execute(_newest_snapshot, values).first()
+    return None if row is None else (row[0], row[1])

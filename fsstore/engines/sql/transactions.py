@@ -11,15 +11,30 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
-from fsstore.engines.sql.dialects import WRITES, Database
+from fsstore.engines.sql.dialects import WRITES, Database, prepare
 from fsstore.engines.sql.errors import TRIES, Verdict, judged, pause_seconds, storage_error
 
 Result = TypeVar("Result")
+
+
+def connected(url: URL, database: Database, timeout_seconds: float, pool_size: int, options: dict[str, Any]) -> Engine:
+    """SQLAlchemy's engine for a database, with a pool; nothing is connected yet."""
+    arguments = {**database.connect_arguments(timeout_seconds), **options.pop("connect_args", {})}
+    chosen: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": timeout_seconds}
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        # The database is the connection: one, which callers take turns with.
+        chosen |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+    if database.isolation is not None:
+        chosen["isolation_level"] = database.isolation
+    engine = create_engine(url, connect_args=arguments, hide_parameters=True, **{**chosen, **options})
+    prepare(engine, database, timeout_seconds)
+    return engine
 
 
 class KeyTakenError(Exception):

@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import select
 
 from fsstore.engines.sql.dialects import parsed
-from fsstore.engines.sql.engine import connected
 from fsstore.engines.sql.neventstore.cells import Cells
 from fsstore.engines.sql.neventstore.connecting import Connecting, sqlite_engine
 from fsstore.engines.sql.neventstore.engine import NEventStoreEngine
 from fsstore.engines.sql.neventstore.generation import Generation, recognized
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
 from fsstore.engines.sql.neventstore.writing import Writing
+from fsstore.engines.sql.transactions import connected
 from fsstore.errors import SerializationError, StorageError
 from fsstore.serialization import Serializer
 from fsstore.serialization.neventstore import NEventStoreJson, NEventStorePayloads, PayloadWriter

@@ -1,0 +1,43 @@
+"""`fsstore copy`: a whole store into another, of whatever engine, going on where an earlier copy stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fsstore.cli.opening import JsonOption, reading, writing
+from fsstore.cli.output import note, print_json, progress
+from fsstore.cli.walk import head_token
+from fsstore.copying import Summary, copy_store
+
+
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Path or URL of the store to copy.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Path or URL of the copy; made when it is not there.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the store FROM into TO: commits in their order, snapshots, dispatch marks.
+
+    What is committed to FROM meanwhile is left out. At the end both stores are read and compared, stream by stream.
+    A copy that was stopped goes on when it is started again. Do not write to TO before it is done.
+    """
+    with reading(source) as one, writing(target) as other:
+        head, step, found = head_token(one), "", Summary()
+        with progress("copying", 100) as advance:
+            for now in copy_store(one, other, head, found):
+                if now.step != step or now.done % 256 == 0:
+                    step = now.step
+                    advance(round(100 * now.done / max(head, 1)), f"{step} {now.done:,}")
+    if as_json:
+        print_json(
+            {
+                "commits": found.commits,
+                "streams": len(found.streams),
+                "snapshots": found.snapshots,
+                "undispatched": found.undispatched,
+                "digest": found.digest,
+            }
+        )
+    else:
+        note(f"{found.commits:,} commits in {len(found.streams):,} streams copied and compared; digest {found.digest}")

@@ -1,0 +1,215 @@
+"""Bring a whole store from one engine into another: commits in their order, snapshots, dispatch marks; then compare.
+
+Only the engine protocol is used, so any engine copies into any other. A copy that was stopped is started again and
+goes on: the target must hold the beginning of the source, which is compared, not believed. Names and leases of
+delivery stay where they are, since the checkpoints they hold count in the source's tokens. Who watches is the
+caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from fsstore.engine import PersistenceEngine
+from fsstore.errors import EventStoreError
+from fsstore.interchange import write_line, write_value
+from fsstore.model import Commit, CommitAttempt, Snapshot
+
+BATCH_COMMITS = 256
+BATCH_EVENTS = 4_096
+
+StreamName = tuple[str, str]
+
+
+class CopyError(EventStoreError):
+    """The target holds something that the source does not, or something else. What was copied so far stays."""
+
+
+@dataclass(slots=True)
+class StreamSummary:
+    """What a stream holds: how many commits and snapshots, and a digest of all that is in them, in order."""
+
+    commits: int = 0
+    snapshots: int = 0
+    digest: bytes = b""
+
+    def add(self, text: str) -> None:
+        """Take one more commit or snapshot into the digest."""
+        self.digest = blake2b(self.digest + text.encode(), digest_size=16).digest()
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a store holds, by stream. Equal summaries mean equal content, checkpoint tokens aside."""
+
+    streams: dict[StreamName, StreamSummary] = field(default_factory=dict)
+    commits: int = 0
+    undispatched: int = 0
+    order: bytes = b""
+
+    def add(self, commit: Commit) -> None:
+        """Take the store's next commit in."""
+        line = write_line(attempt_of(commit))
+        stream = self.streams.setdefault((commit.bucket_id, commit.stream_id), StreamSummary())
+        stream.commits += 1
+        stream.add(line)
+        self.commits += 1
+        self.order = blake2b(self.order + commit.commit_id.bytes, digest_size=16).digest()
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots there are."""
+        return sum(stream.snapshots for stream in self.streams.values())
+
+    @property
+    def digest(self) -> str:
+        """One digest of everything, in hexadecimal digits."""
+        whole = blake2b(self.order + self.undispatched.to_bytes(8, "big"), digest_size=16)
+        for name, stream in sorted(self.streams.items()):
+            whole.update(repr(name).encode() + stream.digest)
+        return whole.hexdigest()
+
+    def difference(self, other: Summary) -> str | None:
+        """The first thing in which `other` differs, in words; `None` when nothing does."""
+        for name in sorted(self.streams.keys() | other.streams.keys()):
+            mine, theirs = self.streams.get(name, StreamSummary()), other.streams.get(name, StreamSummary())
+            if mine != theirs:
+                return (
+                    f"stream {name[1]!r} of bucket {name[0]!r}: {mine.commits} commits and {mine.snapshots} snapshots "
+                    f"with digest {mine.digest.hex() or '-'} in the source, {theirs.commits} and {theirs.snapshots} "
+                    f"with {theirs.digest.hex() or '-'} in the target"
+                )
+        if self.order != other.order:
+            return "the same commits, in another order"
+        if self.undispatched != other.undispatched:
+            return f"{self.undispatched} commits undispatched in the source, {other.undispatched} in the target"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the copy has come within one of its steps: `comparing`, `commits`, `snapshots`, `marks`, `verifying`."""
+
+    step: str
+    done: int
+
+
+def attempt_of(commit: Commit) -> CommitAttempt:
+    """What was asked for to store `commit`."""
+    return CommitAttempt(
+        commit.stream_id,
+        commit.stream_revision,
+        commit.commit_id,
+        commit.commit_sequence,
+        commit.commit_stamp,
+        commit.headers,
+        commit.events,
+        commit.bucket_id,
+    )
+
+
+def copy_store(
+    source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int, copied: Summary
+) -> Iterator[Progress]:
+    """Copy everything up to the source's token `to_checkpoint`; verified, and in `copied`, when the iterator ends.
+
+    `CopyError` when the target is not a beginning of the source, or differs afterwards. Nobody else may write to
+    the target meanwhile, and no dispatcher run on it: its commits count as undispatched until the marks are copied.
+    """
+    commits = source.get_from_checkpoint(0, to_checkpoint)
+    yield from _skip_what_is_there(commits, target)
+    yield from _copy_commits(commits, target)
+    yield from _copy_snapshots(source, target, to_checkpoint)
+    yield from _copy_marks(source, target, to_checkpoint)
+    wanted = Summary()
+    yield from summarize(source, wanted, to_checkpoint)
+    yield from summarize(target, copied)
+    difference = wanted.difference(copied)
+    if difference is not None:
+        raise CopyError(f"the copy differs from its source: {difference}")
+
+
+def summarize(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None = None) -> Iterator[Progress]:
+    """Take all of the store into `summary`, up to a token."""
+    for commit in engine.get_from_checkpoint(0, to_checkpoint):
+        summary.add(commit)
+        yield Progress("verifying", summary.commits)
+    for bucket_id, stream_id in _streams_with_snapshots(engine, {name[0] for name in summary.streams}):
+        stream = summary.streams.setdefault((bucket_id, stream_id), StreamSummary())
+        for snapshot in _snapshots(engine, bucket_id, stream_id):
+            stream.snapshots += 1
+            stream.add(_snapshot_text(snapshot))
+    for commit in engine.get_undispatched_commits():
+        if to_checkpoint is not None and commit.checkpoint_token > to_checkpoint:
+            break
+        summary.undispatched += 1
+
+
+def _skip_what_is_there(commits: Iterator[Commit], target: PersistenceEngine) -> Iterator[Progress]:
+    """Walk both stores to the end of the target, which must hold the same commits."""
+    for done, there in enumerate(target.get_from_checkpoint(), 1):
+        commit = next(commits, None)
+        if commit is None or write_line(attempt_of(commit)) != write_line(attempt_of(there)):
+            raise CopyError(
+                f"the target is not the beginning of a copy: its commit {there.commit_id} of stream "
+                f"{there.stream_id!r} in bucket {there.bucket_id!r} is not what the source has in that place; "
+                "copy into an empty store"
+            )
+        yield Progress("comparing", done)
+
+
+def _copy_commits(commits: Iterator[Commit], target: PersistenceEngine) -> Iterator[Progress]:
+    done, batch, events = 0, list[CommitAttempt](), 0
+    for commit in commits:
+        batch.append(attempt_of(commit))
+        events += len(commit.events)
+        if len(batch) >= BATCH_COMMITS or events >= BATCH_EVENTS:
+            done += len(target.commit_many(batch))
+            batch, events = [], 0
+            yield Progress("commits", done)
+    if batch:
+        yield Progress("commits", done + len(target.commit_many(batch)))
+
+
+def _copy_snapshots(source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int) -> Iterator[Progress]:
+    buckets = {commit.bucket_id for commit in source.get_from_checkpoint(0, to_checkpoint)}
+    for done, (bucket_id, stream_id) in enumerate(_streams_with_snapshots(source, buckets), 1):
+        for snapshot in _snapshots(source, bucket_id, stream_id):
+            target.add_snapshot(snapshot)
+        yield Progress("snapshots", done)
+
+
+def _copy_marks(source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int) -> Iterator[Progress]:
+    """Walk both stores side by side; the n-th commit of the one is the n-th of the other."""
+    waiting = source.get_undispatched_commits()
+    undispatched = next(waiting, None)
+    unmarked = {commit.checkpoint_token for commit in target.get_undispatched_commits()}
+    pairs = zip(source.get_from_checkpoint(0, to_checkpoint), target.get_from_checkpoint(), strict=False)
+    for done, (commit, copied) in enumerate(pairs, 1):
+        while undispatched is not None and undispatched.checkpoint_token < commit.checkpoint_token:
+            undispatched = next(waiting, None)
+        is_dispatched = undispatched is None or undispatched.checkpoint_token > commit.checkpoint_token
+        if is_dispatched and copied.checkpoint_token in unmarked:
+            target.mark_commit_as_dispatched(copied)
+        yield Progress("marks", done)
+
+
+def _streams_with_snapshots(engine: PersistenceEngine, buckets: set[str]) -> Iterator[StreamName]:
+    for bucket_id in sorted(buckets):
+        for head in engine.get_streams_to_snapshot(bucket_id, 0):
+            if head.snapshot_revision:
+                yield bucket_id, head.stream_id
+
+
+def _snapshots(engine: PersistenceEngine, bucket_id: str, stream_id: str) -> Iterator[Snapshot]:
+    """The stream's snapshots, newest first."""
+    snapshot = engine.get_snapshot(bucket_id, stream_id)
+    while snapshot is not None:
+        yield snapshot
+        snapshot = engine.get_snapshot(bucket_id, stream_id, snapshot.stream_revision - 1)
+
+
+def _snapshot_text(snapshot: Snapshot) -> str:
+    return f"{snapshot.stream_revision} {write_value(snapshot.payload)}"
