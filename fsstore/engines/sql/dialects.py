@@ -69,10 +69,10 @@ _MYSQL: dict[str, Any] = {
     "session": ("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')", "SET SESSION time_zone = '+00:00'"),
     "lock_timeout": "SET SESSION innodb_lock_wait_timeout = {seconds}",
     # deadlock, also Galera's certification failure
-    "again": re.compile(r"^\(1213,"),
+    "again": re.compile(r"\(1213,"),
     # lock wait timeout, read-only, shutting down, too many connections, disk full, not part of a cluster
-    "unavailable": re.compile(r"^\((1205|1290|1836|1053|1040|1021|1114|1047)\b"),
-    "duplicate": re.compile(r"^\(1062,"),
+    "unavailable": re.compile(r"\((1205|1290|1836|1053|1040|1021|1114|1047),"),
+    "duplicate": re.compile(r"\(1062,"),
 }
 
 
@@ -111,10 +111,10 @@ DATABASES = {
         },
         session=("SET TIME ZONE 'UTC'",),
         lock_timeout="SET lock_timeout = {milliseconds}",
-        again=re.compile("^(40001|40P01)$"),
+        again=re.compile("^(40001|40P01) "),
         # lock timeout, read-only, out of resources, shutting down
-        unavailable=re.compile("^(55P03|25006|53...|57P0.)$"),
-        duplicate=re.compile("^23505$"),
+        unavailable=re.compile("^(55P03|25006|53...|57P0.) "),
+        duplicate=re.compile("^23505 "),
     ),
     "mysql": Database(name="MySQL", **_MYSQL),
     "mariadb": Database(name="MariaDB", **_MYSQL),
@@ -208,6 +208,5 @@ def prepare(engine: Engine, database: Database, timeout_seconds: float) -> None:
 
 
 def code_of(error: DBAPIError) -> str:
-    """What the patterns of a `Database` are matched with: SQLSTATE where the driver has it, else the message."""
-    state = getattr(error.orig, "sqlstate", None)
-    return state if isinstance(state, str) else str(error.orig)
+    """What the patterns of a `Database` are matched with: SQLSTATE where the driver has it, and what it says."""
+    return f"{getattr(error.orig, 'sqlstate', None) or '-'} {error.orig}"
