@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import HOST, Server, find, free_port
+from servers.process import HOST, Server, find, free_port, listens
 
 URL_VARIABLE = "FSSTORE_TEST_POSTGRESQL_URL"
 INSTALL = "no PostgreSQL server: apt install postgresql, or set FSSTORE_TEST_POSTGRESQL_URL"
@@ -62,7 +62,8 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
             "fsync": "on" if fsync else "off",
         }
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        server = Server([postgres, "-D", str(data), *flags], port, directory / "log", user=user)
+        command = [postgres, "-D", str(data), *flags]
+        server = Server(command, port, directory / "log", user=user, ready=lambda: _accepts(port))
         server.start()
         try:
             yield server, f"postgresql://{_USER}@{HOST}:{port}/postgres"
@@ -70,6 +71,14 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
             server.kill()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _accepts(port: int) -> bool:
+    """Whether it lets anybody in; while it recovers from a kill it listens, and does not."""
+    program = find("pg_isready", also_in=_PROGRAMS)
+    if program is None:
+        return listens(port)
+    return not subprocess.run([program, "--quiet", "-h", HOST, "-p", str(port)], check=False).returncode
 
 
 def run_sql(url: str, script: bytes) -> None:

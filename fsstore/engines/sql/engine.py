@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
@@ -63,6 +63,11 @@ class SqlEngine(SqlDelivery):
         self._calls = 0
         self._closed = self._dropped = False
         self._begin_delivery(self._database.now)
+
+    @property
+    def sqlalchemy_engine(self) -> Engine:
+        """SQLAlchemy's engine underneath, for its events, its pool's status, its log."""
+        return self._engine
 
     # ---- opening and closing ----
 
