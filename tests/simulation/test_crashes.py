@@ -1,0 +1,55 @@
+"""The file engine loses nothing it acknowledged: every crash of every short workload, and thousands of longer ones.
+
+`PYTHONPATH=tests python -m crashes N` runs as many of the longer ones as one likes.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from crashes.exploring import Tally, explore, prepared
+from crashes.schedules import Diary, live, run_seed
+from crashes.workloads import OPERATIONS, Run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fsstore.testing import SimulatedDisk
+from fsstore.testing.simulation import drawn, keep_everything
+
+SEEDS = 100
+BEGIN = prepared()
+
+
+@pytest.mark.parametrize("last", OPERATIONS)
+def test_every_crash_of_a_workload_of_one_or_two(last: str) -> None:
+    tally = Tally()
+    explore(BEGIN, [last], tally, most=12, again=1)
+    for first in OPERATIONS:
+        explore(BEGIN, [first, last], tally, most=5)
+    assert tally.schedules >= 400
+
+
+def test_every_crash_of_a_new_store() -> None:
+    tally = Tally()
+    for operation in ("commit", "close"):
+        explore(Run(SimulatedDisk(keep_everything)), ["commit", operation], tally, most=6)
+    assert tally.schedules > 100
+
+
+@pytest.mark.parametrize("workload", list(product(("commit", "delete"), ("snapshot",), ("fold", "reopen"))))
+def test_every_crash_of_a_workload_of_three(workload: tuple[str, ...]) -> None:
+    explore(BEGIN, workload, Tally(), most=3)
+
+
+@pytest.mark.parametrize("hundred", range(6))
+def test_crashes_failures_and_recoveries_from_seeds(hundred: int) -> None:
+    for number in range(SEEDS):
+        run_seed(hundred * SEEDS + number, BEGIN)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_sequence_of_lives_loses_anything(data: st.DataObject) -> None:
+    choose = drawn(data)
+    live(choose, choose, BEGIN, Diary())
