@@ -17,6 +17,14 @@ from fsstore.errors import StorageUnavailableError
 from fsstore.testing import fill, first_attempt, next_attempt
 
 
+@pytest.fixture(params=["memory", "file", "sqlite"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Leases that run out, locks, and rows."""
+    return {"memory": "memory:", "file": tmp_path / "some.store", "sqlite": f"sqlite:///{tmp_path}/some.db"}[
+        request.param
+    ]
+
+
 @pytest.fixture
 def file_store(tmp_path: Path) -> Iterator[EventStore]:
     with Wireup.init().using(tmp_path / "s").build() as store:
