@@ -15,7 +15,7 @@ from fsstore.engines import engine_for
 from fsstore.engines.file import open_engine
 from fsstore.model import checked_id
 from fsstore.objects import AnyTypes
-from fsstore.serialization import CompressedSerializer, MsgpackSerializer, Serializer
+from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of the store.", show_default=False)]
 BucketOption = Annotated[
@@ -25,10 +25,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 
 @contextmanager
-def reading(store: str) -> Iterator[PersistenceEngine]:
-    """The store's engine, open to read: a file store is not created, not written and not locked."""
+def reading(store: str, key: bytes | None = None) -> Iterator[PersistenceEngine]:
+    """The store's engine, open to read: a file store is not created, not written and not locked. With a `key` for
+    what is encrypted."""
     options: dict[str, Any] = {"read_only": True, "create": False} if is_file_store(store) else {}
-    with _opened(store, options) as engine:
+    with _opened(store, options, key) as engine:
         yield engine
 
 
@@ -54,9 +55,10 @@ def file_path(store: str) -> str:
 
 
 @contextmanager
-def _opened(store: str, options: dict[str, Any]) -> Iterator[PersistenceEngine]:
+def _opened(store: str, options: dict[str, Any], key: bytes | None = None) -> Iterator[PersistenceEngine]:
     try:
-        engine = engine_for(store, serializer=_serializer(), **options)
+        serializer = _serializer() if key is None else EncryptedSerializer(_serializer(), key)
+        engine = engine_for(store, serializer=serializer, **options)
     except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error), param_hint="STORE") from error
     try:
