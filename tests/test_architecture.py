@@ -37,6 +37,7 @@ OPTIONAL = {
     "engines/mongo": {"pymongo", "bson"},
     "engines/sql": {"sqlalchemy"},
     "engines/sql/neventstore": {"sqlalchemy"},
+    "serialization/msgspec_decoding.py": {"msgspec"},
 }
 
 
@@ -68,10 +69,11 @@ def test_imports_run_one_way(part: str) -> None:
 
 def test_the_core_needs_three_packages() -> None:
     for path in modules():
-        part = path.relative_to(PACKAGE).parts[0]
+        place = path.relative_to(PACKAGE)
+        parts = (place.parts[0], place.parent.as_posix(), place.as_posix())
+        optional = set().union(*(OPTIONAL.get(part, set()) for part in parts))
         for name in imports(path, top_level_only=True):
             root = name.partition(".")[0]
-            optional = OPTIONAL.get(part, set()) | OPTIONAL.get(path.parent.relative_to(PACKAGE).as_posix(), set())
             allowed = root in CORE or root in sys.stdlib_module_names or root in optional
             assert allowed, f"{path} imports {name} at its top"
 
@@ -81,7 +83,17 @@ def test_importing_fsstore_imports_nothing_optional() -> None:
     loaded = set(
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     )
-    assert not loaded & {"typer", "rich", "cryptography", "zstandard", "attrs", "pydantic", "sqlalchemy", "pytest"}
+    assert not loaded & {
+        "typer",
+        "rich",
+        "cryptography",
+        "zstandard",
+        "attrs",
+        "pydantic",
+        "sqlalchemy",
+        "msgspec",
+        "pytest",
+    }
 
 
 def test_every_module_says_what_it_is_for() -> None:

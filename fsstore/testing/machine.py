@@ -249,9 +249,13 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(bucket_id=buckets, threshold=numbers)
     def get_streams_to_snapshot(self, bucket_id: str, threshold: int) -> None:
-        found = list(self.engine.get_streams_to_snapshot(bucket_id, threshold))
-        wanted = self.model.get_streams_to_snapshot(bucket_id, threshold)
-        assert sorted(found, key=_place) == sorted(wanted, key=_place)
+        # The border of each stream and right behind it, where being off by one shows.
+        heads = self.model.get_streams_to_snapshot(bucket_id, 0)
+        borders = {head.head_revision - head.snapshot_revision for head in heads}
+        for each in {threshold, *borders, *(border + 1 for border in borders)}:
+            found = list(self.engine.get_streams_to_snapshot(bucket_id, each))
+            wanted = self.model.get_streams_to_snapshot(bucket_id, each)
+            assert sorted(found, key=_place) == sorted(wanted, key=_place)
 
     @invariant()
     def nothing_is_lost_or_invented(self) -> None:
