@@ -90,6 +90,7 @@ def _life(run: Run, decide: Choose, diary: Diary) -> _End:
                 diary.lines.append(f"({type(error).__name__}: {str(error)[:80]})")
                 if len(run.allowed) > 1:
                     break
+                run.in_flight = []
         disk.heal()
         if decide(2):
             run.close()
