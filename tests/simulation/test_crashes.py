@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import random
 from itertools import product
 
 import pytest
 from crashes.exploring import Tally, explore, prepared
+from crashes.processes import race
 from crashes.schedules import Diary, live, run_seed
 from crashes.workloads import OPERATIONS, Run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsstore.testing import SimulatedDisk
-from fsstore.testing.simulation import drawn, keep_everything
+from fsstore.testing.simulation import drawn, keep_everything, seeded
 
 SEEDS = 100
 BEGIN = prepared()
@@ -53,3 +55,8 @@ def test_crashes_failures_and_recoveries_from_seeds(hundred: int) -> None:
 def test_no_sequence_of_lives_loses_anything(data: st.DataObject) -> None:
     choose = drawn(data)
     live(choose, choose, BEGIN, Diary())
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_processes_that_take_turns_lose_nothing_that_one_of_them_knew(seed: int) -> None:
+    race(random.Random(seed).randrange, seeded(seed))
