@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import sys
 import tempfile
 from abc import ABC, abstractmethod
@@ -31,10 +30,10 @@ class Case(ABC):
 
     @abstractmethod
     def measure(self, contender: str) -> Figures:
-        """One measurement, proved. Leaves nothing behind but what the next round uses."""
+        """One measurement, proved."""
 
     def close(self) -> None:  # noqa: B027
-        """Remove what was prepared; most have nothing."""
+        """Let go of what was prepared; files go with the whole run, see `fresh`."""
 
 
 def more_is_better(unit: str) -> bool:
@@ -59,10 +58,10 @@ def quiet_collector() -> Iterator[None]:
 
 @contextmanager
 def fresh(directory: Path) -> Iterator[Path]:
-    """An empty directory, gone afterwards, and a quiet collector meanwhile."""
-    place = Path(tempfile.mkdtemp(prefix="bench-", dir=directory))
-    try:
-        with quiet_collector():
-            yield place
-    finally:
-        shutil.rmtree(place)
+    """An empty directory, and a quiet collector meanwhile.
+
+    It stays until the whole run is over: for minutes ext4 steps over every inode that was just freed when a file is
+    made, so that removing the files of one measurement would slow down the next.
+    """
+    with quiet_collector():
+        yield Path(tempfile.mkdtemp(prefix="bench-", dir=directory))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -65,10 +64,6 @@ class Growing(Case):
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         figures: Figures = json.loads(done.stdout)
         return figures
-
-    def close(self) -> None:
-        for place in self._grown.values():
-            shutil.rmtree(place)
 
 
 def _following(engine: FileEngine, streams: int, number: int, count: int) -> list[CommitAttempt]:

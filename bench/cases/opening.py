@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -62,9 +61,6 @@ class Opening(Case):
         finally:
             engine.close()
         return {"open": seconds * 1e3}
-
-    def close(self) -> None:
-        shutil.rmtree(self._place)
 
 
 def work(place: str, number: str, unfolded: str) -> None:

@@ -6,7 +6,6 @@ work of each contender, not the disk.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -33,7 +32,7 @@ class _Filled(Case):
     def prepare(self, directory: Path, scale: int) -> None:
         self._directory = directory
         self._stored = self._commits(scale)
-        self._stores: dict[str, tuple[Path, Peer]] = {}
+        self._stores: dict[str, Peer] = {}
 
     def _commits(self, scale: int) -> list[CommitAttempt]:
         raise NotImplementedError
@@ -43,20 +42,19 @@ class _Filled(Case):
             kind = peer(contender)
             place = Path(tempfile.mkdtemp(prefix="bench-", dir=self._directory))
             store = kind(place, **tuning)
-            self._stores[contender] = (place, store)
+            self._stores[contender] = store
             for step in batches(self._stored, 1_000):
                 store.commit(step)
             if settle:
                 store.settle()
-        return self._stores[contender][1]
+        return self._stores[contender]
 
     def _prove(self, contender: str, found: Iterable[Event]) -> None:
         prove(f"{contender} after {self.name}", found, self._stored)
 
     def close(self) -> None:
-        for place, store in self._stores.values():
+        for store in self._stores.values():
             store.close()
-            shutil.rmtree(place)
 
 
 class Loading(_Filled):

@@ -1,17 +1,18 @@
 """A commit as a row for the contenders that are bare databases: what one would write by hand on top of them.
 
-The payload is fsstore's own msgpack form, so that every contender encodes and decodes the same way.
+The payload is plain msgpack of the same values, `[headers, body, headers, …]`.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from fsstore.model import Commit, CommitAttempt, stored_commit
-from fsstore.serialization import MsgpackSerializer, decode_payload, encode_payload
+import msgpack
 
-_SERIALIZER = MsgpackSerializer()
+from fsstore.model import Commit, CommitAttempt, stored_commit, stored_event
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -21,12 +22,15 @@ Row = tuple[int, int, bytes, int, bytes]
 
 def row_of(attempt: CommitAttempt) -> Row:
     """What is stored of an attempt beside its stream."""
+    parts: list[Any] = [attempt.headers]
+    for event in attempt.events:
+        parts += (event.body, event.headers)
     return (
         attempt.stream_revision,
         attempt.commit_sequence,
         attempt.commit_id.bytes,
         (attempt.commit_stamp - _EPOCH) // _MICROSECOND,
-        encode_payload(_SERIALIZER, attempt.headers, attempt.events),
+        msgpack.packb(parts),
     )
 
 
@@ -41,15 +45,15 @@ def commit_of(
     payload: bytes,
 ) -> Commit:
     """The commit that a row holds."""
-    headers, events = decode_payload(_SERIALIZER, payload)
+    parts = msgpack.unpackb(payload)
     return stored_commit(
         stream_id,
         revision,
         UUID(bytes=commit_id),
         sequence,
         _EPOCH + timedelta(microseconds=stamp),
-        headers,
-        events,
+        parts[0],
+        tuple(map(stored_event, parts[1::2], parts[2::2])),
         bucket_id,
         token,
     )
