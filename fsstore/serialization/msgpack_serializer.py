@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -63,6 +64,8 @@ class MsgpackSerializer:
         self.types = types if types is not None else TypeRegistry()
         self._write_hooks = [partial(self._extension, depth) for depth in range(_MAX_EXTENSIONS + 1)]
         self._read_hooks = [partial(self._value, depth) for depth in range(_MAX_EXTENSIONS + 1)]
+        # A packer is one thread's, and making one for each value costs as much as packing it.
+        self._packers = threading.local()
         self._read: Callable[[bytes], Any] = self._unpack
         if msgspec:
             with contextlib.suppress(ImportError):
@@ -72,7 +75,11 @@ class MsgpackSerializer:
 
     def dumps(self, value: Any, /) -> bytes:
         try:
-            return self._pack(value, 0)
+            packer = self._packers.packer
+        except AttributeError:
+            packer = self._packers.packer = msgpack.Packer(default=self._write_hooks[0], strict_types=True)
+        try:
+            return bytes(packer.pack(value))
         except (TypeError, ValueError, OverflowError, UnicodeError, RecursionError) as error:
             self._explain(value, ())
             raise SerializationError(f"the value cannot be written: {error}") from error

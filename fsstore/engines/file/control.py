@@ -100,7 +100,10 @@ class Control:
 
     def advance(self, values: dict[int, int]) -> None:
         """Move marks up to `values`, never back, whatever other processes do at the same time."""
-        if all(self._words[mark] >= value for mark, value in values.items()):
+        for mark, value in values.items():
+            if self._words[mark] < value:
+                break
+        else:
             return
         try:
             self._disk.lock(self._handle)

@@ -51,7 +51,6 @@ from fsstore.engines.file.verify import Finding, Progress, verify
 from fsstore.engines.file.view import View
 from fsstore.engines.file.writer import (
     CommitRequest,
-    Encoded,
     ForgetRequest,
     Planned,
     Request,
@@ -413,21 +412,28 @@ class FileEngine(FileDelivery):
             )
         return request
 
-    def _encode(self, attempt: CommitAttempt) -> Encoded:
-        stream = self._stream(attempt.bucket_id, attempt.stream_id)
+    def _encode(self, attempt: CommitAttempt) -> Planned:
+        # An attempt's ids were checked when it was made.
+        stream = self._streams.get((attempt.bucket_id, attempt.stream_id))
+        if stream is None:
+            stream = self._stream(attempt.bucket_id, attempt.stream_id)
         try:
             payload = encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:
             raise SerializationError(
                 f"commit {attempt.commit_id} of {stream} cannot be written: {error}", error.path
             ) from error
-        body = self._body(stream, payload, f"commit {attempt.commit_id} of {stream}")
+        body = stream.prefix + payload
+        if len(body) > self._options.max_record_bytes:
+            raise self._too_large(len(body), f"commit {attempt.commit_id} of {stream}")
         if attempt.stream_revision > format.MAX_REVISION:
             raise ValueError(f"stream_revision {attempt.stream_revision} of {stream} is beyond {format.MAX_REVISION}")
-        return Encoded(
-            stream,
+        return Planned(
+            format.COMMIT,
             body,
             format.checksum(body, self._seed),
+            stream,
+            0,
             attempt.stream_revision,
             attempt.commit_sequence,
             len(attempt.events),
@@ -435,14 +441,11 @@ class FileEngine(FileDelivery):
             format.stamp_to_us(attempt.commit_stamp),
         )
 
-    def _body(self, stream: Stream, payload: bytes, what: str) -> bytes:
-        body = stream.prefix + payload
-        if len(body) > self._options.max_record_bytes:
-            raise ValueError(
-                f"{what} has {len(body)} bytes, over max_record_bytes = {self._options.max_record_bytes}; "
-                "store large content elsewhere and its address in the event"
-            )
-        return body
+    def _too_large(self, size_bytes: int, what: str) -> ValueError:
+        return ValueError(
+            f"{what} has {size_bytes} bytes, over max_record_bytes = {self._options.max_record_bytes}; "
+            "store large content elsewhere and its address in the event"
+        )
 
     def _stream(self, bucket_id: str | UUID, stream_id: str | UUID) -> Stream:
         names = (checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
@@ -496,7 +499,9 @@ class FileEngine(FileDelivery):
         self.check_writing()
         stream = self._stream(snapshot.bucket_id, snapshot.stream_id)
         payload = self._serializer.dumps(snapshot.payload)
-        body = self._body(stream, payload, f"snapshot {snapshot.stream_revision} of {stream}")
+        body = stream.prefix + payload
+        if len(body) > self._options.max_record_bytes:
+            raise self._too_large(len(body), f"snapshot {snapshot.stream_revision} of {stream}")
         if snapshot.stream_revision > format.MAX_REVISION:
             raise ValueError(f"stream_revision {snapshot.stream_revision} of {stream} is beyond {format.MAX_REVISION}")
         crc = format.checksum(body, self._seed)

@@ -183,7 +183,13 @@ class Fold:
             if group.reset:
                 self._heads.put(format.Head(key, 0, 0, 0, 0, 0, 0, 0))
             return
-        head = known or self._files.measured(segments.Stream.of(group.bucket_id, group.stream_id))
+        if known is not None:
+            head = known
+        elif group.commits and group.commits[0][0].sequence == 1:
+            # Nothing of the stream was folded before; what an interrupted fold left is written again.
+            head = format.Head(key, 0, 0, 0, 0, 0, 0, format.bucket_mark(group.bucket_id))
+        else:
+            head = self._files.measured(segments.Stream.of(group.bucket_id, group.stream_id))
         if group.commits:
             last = group.commits[-1][0]
             head.segment_bytes = last.place + last.length_bytes
@@ -232,18 +238,18 @@ class Fold:
     def _open(self, path: str, directory: str, *, begins: bool) -> int:
         """The stream's file. One that is missing leaves a hole before what is written now: damage, said on reading,
         which must not keep the other streams from being folded."""
-        try:
-            handle = self._disk.open(path, write=True)
-        except FileNotFoundError:
-            begins = True
+        if not begins:
             try:
-                handle = self._disk.open(path, write=True, create=True)
+                return self._disk.open(path, write=True)
             except FileNotFoundError:
-                self._disk.make_directory(directory)
-                handle = self._disk.open(path, write=True, create=True)
-        if begins:
-            # Also when it is there already: an interrupted fold may have made it and flushed no directory.
-            self._directories.update((directory, f"{self._store}/streams"))
+                pass
+        try:
+            handle = self._disk.open(path, write=True, create=True)
+        except FileNotFoundError:
+            self._disk.make_directory(directory)
+            handle = self._disk.open(path, write=True, create=True)
+        # Also when it is there already: an interrupted fold may have made it and flushed no directory.
+        self._directories.update((directory, f"{self._store}/streams"))
         return handle
 
     def _keep(self, handle: int, path: str) -> None:

@@ -36,9 +36,10 @@ MAX_LAG: Final = 0xFFFFFFFF
 MAX_REVISION: Final = 0xFFFFFFFF
 
 # The markers between the fields are msgpack's type bytes; see the table in docs/file-format.md.
-_PACK: Final = struct.Struct(">BBI BBBB BI BQ BI BQ BB16s BQ BI BI BB16s Bq BI BI".replace(" ", ""))
+# What the header's checksum covers is packed by itself.
+_PACK: Final = struct.Struct(">BBBB BI BQ BI BQ BB16s BQ BI BI BB16s Bq BI BI".replace(" ", ""))
 _UNPACK: Final = struct.Struct(">xxI xBxB xI xQ xI xQ xx16s xQ xI xI xx16s xq xI xI".replace(" ", ""))
-RECORD_HEADER_BYTES: Final = _PACK.size
+RECORD_HEADER_BYTES: Final = _UNPACK.size
 RECORD_MAGIC: Final = b"\x9f\xce"
 _CRC_END: Final = 6
 
@@ -92,8 +93,7 @@ def pack_header(header: RecordHeader, seed: int) -> bytes:
     _, kind, flags, following, position, lag, place, key, token, revision, sequence, commit_id, stamp, crc, size = (
         header
     )
-    data = _PACK.pack(
-        0x9F, 0xCE, 0,
+    checked = _PACK.pack(
         0xCC, kind, 0xCC, flags,
         0xCE, following,
         0xCF, position,
@@ -108,7 +108,6 @@ def pack_header(header: RecordHeader, seed: int) -> bytes:
         0xCE, crc,
         0xC6, size,
     )  # fmt: skip
-    checked = data[_CRC_END:]
     return RECORD_MAGIC + crc32c(checked, seed).to_bytes(4, "big") + checked
 
 
@@ -312,6 +311,7 @@ def journal_header(seed: int, base: int, size_bytes: int) -> bytes:
 
 INDEX_HEADER_BYTES: Final = 128
 _ENTRY: Final = struct.Struct(">16sQIIIqI")
+_ENTRY_CHECKED: Final = struct.Struct(">16sQIIIq")
 COMMITS_ENTRY_BYTES: Final = _ENTRY.size
 
 
@@ -335,7 +335,7 @@ def pack_commits_entry(
     seed: int, token: int, key: bytes, place: int, length: int, revision: int, sequence: int, stamp_us: int
 ) -> bytes:
     """The entry for `token`, which its checksum covers too."""
-    data = _ENTRY.pack(key, place, length, revision, sequence, stamp_us, 0)[:-4]
+    data = _ENTRY_CHECKED.pack(key, place, length, revision, sequence, stamp_us)
     return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
 
 

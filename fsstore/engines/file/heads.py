@@ -35,6 +35,7 @@ class Heads:
         self._seed = seed
         self._write = write
         self._handle: int | None = None
+        self._found = (b"", 0, 0, False)
         self.capacity = 0
         self.count = 0
         self.folded = 0
@@ -77,7 +78,8 @@ class Heads:
 
     def get(self, key: bytes) -> format.Head | None:
         """The stream's slot, also one that says the stream was deleted; `None` when there is none."""
-        _, head = self._find(key)
+        slot, head = self._find(key)
+        self._found = (key, self.capacity, slot, head is None)
         return head
 
     def _find(self, key: bytes) -> tuple[int, format.Head | None]:
@@ -111,9 +113,14 @@ class Heads:
         if (self.count + 1) * 2 > self.capacity:
             self._grow()
         assert self._handle is not None
-        slot, known = self._find(head.key)
-        if known is None:
+        # Folding has just looked the stream up.
+        key, capacity, slot, is_new = self._found
+        if (key, capacity) != (head.key, self.capacity):
+            slot, known = self._find(head.key)
+            is_new = known is None
+        if is_new:
             self.count += 1
+        self._found = (head.key, self.capacity, slot, False)
         offset = format.INDEX_HEADER_BYTES + slot * format.HEAD_BYTES
         self._disk.write(self._handle, head.pack(self._seed), offset)
 
@@ -186,6 +193,7 @@ class Heads:
         self.open(at_least_folded=0)
 
     def close(self) -> None:
+        self._found = (b"", 0, 0, False)
         if self._handle is not None:
             self._disk.close(self._handle)
             self._handle = None

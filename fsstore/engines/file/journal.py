@@ -157,18 +157,19 @@ class Journal:
             if offset + format.RECORD_HEADER_BYTES > len(data):
                 data, start, offset = self._chunk(file, position, end), position, 0
             header = format.read_header(data, offset, self._seed)
-            if header is not None and header.position == position and header.end < file.end:
+            following = position + header.length_bytes if header is not None else 0
+            if header is not None and header.position == position and following < file.end:
                 if header.kind not in format.KINDS or header.flags:
                     raise StorageError(
                         f"journal {self.path(file.base)} has a record of kind {header.kind} with flags "
                         f"{header.flags:#x} at position {position}, which this version of fsstore does not know"
                     )
-                if offset + header.length_bytes > len(data):
+                if following - start > len(data):
                     data = self._chunk(file, position, end, header.length_bytes)
                     start, offset = position, 0
                 if format.body_is_whole(data, offset, header, self._seed):
-                    yield header, data[offset : offset + header.length_bytes]
-                    position = header.end
+                    yield header, data[offset : following - start]
+                    position = following
                     continue
             file = self._successor(file, position)
             if file is not None:

@@ -8,8 +8,8 @@ flush makes them durable. Encoding happened before, delivery happens after; this
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from fsstore.engines.file import format
 from fsstore.engines.file.control import BEGUN, ERASE, FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
@@ -26,11 +26,13 @@ from fsstore.errors import (
 )
 
 _HEADER = format.RECORD_HEADER_BYTES
+Head = tuple[int, int, int]
+"""A stream's last sequence, its revision, and where its next record goes (0: no file yet)."""
 
 
 @dataclass(slots=True)
 class Planned:
-    """A record that is about to be written; position and token are known only then."""
+    """A record that is about to be written: encoded outside of every lock, its place and token known only then."""
 
     kind: int
     body: bytes
@@ -39,6 +41,7 @@ class Planned:
     place: int = 0
     revision: int = 0
     sequence: int = 0
+    events: int = 0
     commit_id: bytes = format.NO_ID
     stamp_us: int = 0
     token: int = 0
@@ -68,19 +71,6 @@ class Planned:
         )
 
 
-@dataclass(slots=True)
-class _PlannedHead:
-    """A stream's head after the requests that were planned before in the same pass."""
-
-    sequence: int
-    revision: int
-    end: int
-    ids: set[bytes] = field(default_factory=set)
-
-    def copy(self) -> _PlannedHead:
-        return _PlannedHead(self.sequence, self.revision, self.end, set(self.ids))
-
-
 class Plan:
     """What one pass is going to write. Changes of streams other than commits end the planning of a pass."""
 
@@ -88,18 +78,20 @@ class Plan:
         self.view = view
         self.records: list[Planned] = []
         self.batches: list[int] = []
-        self._heads: dict[bytes, _PlannedHead] = {}
+        self.ids: set[bytes] = set()
+        self._heads: dict[bytes, Head] = {}
 
-    def head(self, stream: Stream) -> _PlannedHead:
-        known = self._heads.get(stream.key)
-        if known is None:
-            known = _PlannedHead(*self.view.head(stream))
-        return known
+    def head(self, stream: Stream) -> Head:
+        """The stream's head after the requests that were planned before in the same pass."""
+        return self._heads.get(stream.key) or self.view.head(stream)
 
-    def add(self, records: list[Planned], heads: dict[bytes, _PlannedHead] | None = None) -> None:
+    def add(
+        self, records: list[Planned], heads: dict[bytes, Head] | None = None, ids: set[bytes] | None = None
+    ) -> None:
         """Accept the records of one request, which are written whole or not at all."""
-        if heads:
-            self._heads.update(heads)
+        if heads and ids:
+            self._heads |= heads
+            self.ids |= ids
         self.records.extend(records)
         self.batches.append(len(records))
 
@@ -118,68 +110,42 @@ class Request(Waiting):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A commit attempt as bytes, made outside of every lock."""
-
-    stream: Stream
-    body: bytes
-    body_crc: int
-    revision: int
-    sequence: int
-    events: int
-    commit_id: bytes
-    stamp_us: int
-
-
 class CommitRequest(Request):
     """Append commits, all or none."""
 
-    __slots__ = ("encoded",)
+    __slots__ = ()
 
-    def __init__(self, encoded: Sequence[Encoded]) -> None:
-        super().__init__(sum(_HEADER + len(one.body) for one in encoded), alone=False)
-        self.encoded = encoded
-
-    def plan(self, plan: Plan) -> None:
-        heads: dict[bytes, _PlannedHead] = {}
-        records = []
-        for one in self.encoded:
-            stream = one.stream
-            head = heads.get(stream.key)
-            if head is None:
-                head = heads[stream.key] = plan.head(stream).copy()
-            if one.commit_id in head.ids or plan.view.has_commit(stream, one.commit_id):
-                raise DuplicateCommitError(
-                    f"commit {_uuid(one.commit_id)} is in {stream} already: it was stored earlier, "
-                    "there is nothing left to do"
-                )
-            if one.sequence != head.sequence + 1 or one.revision != head.revision + one.events:
-                raise ConcurrencyError(_conflict(one, head))
-            place = head.end or format.stream_file_header_bytes(stream.prefix)
-            record = Planned(
-                format.COMMIT,
-                one.body,
-                one.body_crc,
-                stream,
-                place,
-                one.revision,
-                one.sequence,
-                one.commit_id,
-                one.stamp_us,
-            )
-            records.append(record)
-            head.sequence, head.revision = one.sequence, one.revision
-            head.end = place + record.length_bytes
-            head.ids.add(one.commit_id)
-        plan.add(records, heads)
+    def __init__(self, records: list[Planned]) -> None:
+        super().__init__(sum([record.length_bytes for record in records]), alone=False)
         self.records = records
 
+    def plan(self, plan: Plan) -> None:
+        view = plan.view
+        heads: dict[bytes, Head] = {}
+        ids: set[bytes] = set()
+        for record in self.records:
+            stream, commit_id = record.stream, record.commit_id
+            assert stream is not None
+            key = stream.key
+            sequence, revision, end = heads.get(key) or plan.head(stream)
+            identity = key + commit_id
+            if identity in ids or identity in plan.ids or view.has_commit(stream, commit_id):
+                raise DuplicateCommitError(
+                    f"commit {_uuid(commit_id)} is in {stream} already: it was stored earlier, "
+                    "there is nothing left to do"
+                )
+            if record.sequence != sequence + 1 or record.revision != revision + record.events:
+                raise ConcurrencyError(_conflict(record, sequence, revision))
+            record.place = end or format.stream_file_header_bytes(stream.prefix)
+            heads[key] = (record.sequence, record.revision, record.place + record.length_bytes)
+            ids.add(identity)
+        plan.add(self.records, heads, ids)
 
-def _conflict(one: Encoded, head: _PlannedHead) -> str:
+
+def _conflict(record: Planned, sequence: int, revision: int) -> str:
     return (
-        f"commit {_uuid(one.commit_id)} of {one.stream} says commit {one.sequence} with {one.events} events up to "
-        f"revision {one.revision}, but the stream is at commit {head.sequence}, revision {head.revision}: "
+        f"commit {_uuid(record.commit_id)} of {record.stream} says commit {record.sequence} with {record.events} "
+        f"events up to revision {record.revision}, but the stream is at commit {sequence}, revision {revision}: "
         "read what is new, decide again, commit again"
     )
 
@@ -317,7 +283,7 @@ class Writer:
         lag = min(tail - control.get(SYNCED), format.MAX_LAG)
         position = tail
         parts: list[bytes] = []
-        headers: list[tuple[format.RecordHeader, bytes]] = []
+        headers: list[format.RecordHeader] = []
         numbers = iter(plan.records)
         for count in plan.batches:
             for following in range(count - 1, -1, -1):
@@ -326,8 +292,9 @@ class Writer:
                     record.token = token
                     token += 1
                 header = record.header(position, following, min(lag + position - tail, format.MAX_LAG))
-                parts += (format.pack_header(header, self._seed), record.body)
-                headers.append((header, record.body))
+                parts.append(format.pack_header(header, self._seed))
+                parts.append(record.body)
+                headers.append(header)
                 position += record.length_bytes
         control.set(BEGUN, position)
         try:
@@ -339,8 +306,9 @@ class Writer:
             ) from error
         control.set(NEXT_TOKEN, token)
         control.set(TAIL, position)
-        for header, body in headers:
-            self._view.tail.apply(header, body)
+        apply = self._view.tail.apply
+        for header, record in zip(headers, plan.records, strict=True):
+            apply(header, record.body)
         return position
 
     def _clear_begun(self) -> None:
