@@ -1,7 +1,8 @@
-"""The same values from the same bytes in half the time, where msgspec is installed (`fsstore[speed]`).
+"""The same values from the same bytes in less time, where msgspec is installed (`fsstore[speed]`).
 
 msgspec is taken for what both libraries read alike; everything else is left to msgpack, which also says what is
-wrong with bytes that cannot be read. So nothing depends on which of them is installed. Writing stays msgpack's:
+wrong with bytes that cannot be read. So nothing depends on which of them is installed, but an array as the key of a
+map, which nothing here writes: msgspec reads a tuple, msgpack refuses it. Writing stays msgpack's:
 msgspec would write many types its own way without asking. This module is imported only when it is wanted.
 """
 
