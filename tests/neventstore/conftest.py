@@ -47,8 +47,13 @@ def postgresql_store(postgresql_server: str) -> str:
 @pytest.fixture(scope="session")
 def mysql_store(mysql_server: str) -> str:
     """The URL of a database with the MySQL sample."""
-    _statement(mysql_server, "CREATE DATABASE sample")
-    url = mysql_server.rpartition("/")[0] + "/sample"
+    return loaded_mysql(mysql_server, "sample")
+
+
+def loaded_mysql(server: str, name: str) -> str:
+    """The URL of a new database of that name with the MySQL sample."""
+    _statement(server, f"CREATE DATABASE {name}")
+    url = f"{server.rpartition('/')[0]}/{name}"
     script = gzip.decompress((DATA / "nes10-mysql-deflated.sql.gz").read_bytes()).decode()
     lines = [line for line in script.splitlines() if not line.startswith(("/*M!", "--"))]
     _statement(url, *(each.replace("%", "%%") for each in "\n".join(lines).split(";\n") if each.strip()))

@@ -25,6 +25,7 @@ from fsstore.serialization.neventstore import NEventStorePayloads, PayloadWriter
 from fsstore.store import EventStore
 from fsstore.wireup import Wireup
 from tests.neventstore import ordering
+from tests.neventstore.conftest import loaded_mysql
 from tests.neventstore.samples import DATA, KEY
 
 WRITABLE = [
@@ -344,3 +345,15 @@ def test_a_server_gives_the_number_and_keeps_the_forms(server_store: tuple[str, 
     inflate = (lambda data: zlib.decompress(data, -zlib.MAX_WBITS)) if url.startswith("mysql") else bytes
     assert [inflate(cell) for cell in one[-2:]] == [inflate(cell) for cell in other[-2:]]
     assert one[7] // 10 == other[7] // 10 if isinstance(one[7], int) else one[7] == other[7]
+
+
+def test_purging_a_bucket_leaves_that_of_another_case(mysql_server: str) -> None:
+    """MySQL takes `tenant-b` and `Tenant-B` for the same."""
+    url = loaded_mysql(mysql_server, "purged")
+    with Wireup.init().using(url).using_serializer("neventstore_json").build() as store:
+        before = [commit for commit in store.advanced.get_from_checkpoint() if commit.bucket_id != "tenant-b"]
+        assert {commit.bucket_id for commit in before} == {"default", "Tenant-B"}
+        store.advanced.purge("tenant-b")
+        assert list(store.advanced.get_from_checkpoint()) == before
+        store.advanced.delete_stream("TENANT-B", "ORDER-1")
+        assert list(store.advanced.get_from_checkpoint()) == before

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, TableClause, and_, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, select, text, update
 
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
 from fsstore.engines.sql.transactions import KeyTakenError
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, StorageUnavailableError
+from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StorageUnavailableError
 from fsstore.model import Commit, CommitAttempt, Snapshot
 from fsstore.serialization.neventstore import PayloadWriter
 
@@ -100,9 +100,17 @@ class Writing:
         def forget(connection: Connection) -> None:
             self._lock(connection)
             for table in self._tables:
-                connection.execute(delete(table).where(*(table.c[name] == cell for name, cell in key.items())))
+                connection.execute(delete(table).where(*(self._is(table.c[name], cell) for name, cell in key.items())))
 
         self.connecting.write(forget, what)
+
+    def _is(self, column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+        """That a cell is exactly this text, where the database would take another case for the same."""
+        if self.connecting.dialect in ("mysql", "mariadb"):
+            return and_(column == text, func.hex(column) == text.encode().hex().upper())
+        if self.connecting.dialect == "mssql":
+            return and_(column == text, column.collate("Latin1_General_BIN2") == text)
+        return column == text
 
     def drop(self) -> None:
         """Drop the tables."""
@@ -143,7 +151,11 @@ class Writing:
             raise ValueError(f"a bucket id has at most {_MAX_BUCKET_CHARACTERS} characters in NEventStore's tables")
         if attempt.stream_revision > _MAX_INT:
             raise ValueError(f"a revision is at most {_MAX_INT} in NEventStore's tables")
-        headers, payload = self.payloads.commit(attempt.headers, attempt.events)
+        try:
+            headers, payload = self.payloads.commit(attempt.headers, attempt.events)
+        except SerializationError as error:
+            where = f"stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
+            raise SerializationError(f"commit {attempt.commit_id} of {where}: {error}", error.path) from error
         row = {
             "bucketid": attempt.bucket_id,
             "streamid": hashed(attempt.stream_id),
