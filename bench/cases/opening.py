@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.case import Case, Figures, worker_command
+from bench.floor import records
 from bench.work import attempts, batches
 from fsstore.engines.file import FileEngine
 
@@ -65,14 +66,15 @@ class Opening(Case):
 
 def work(place: str, number: str, unfolded: str) -> None:
     """Commit until that much is unfolded, say how many commits went to the first stream, and be killed."""
-    unfolded_bytes = int(unfolded)
+    left_bytes = int(unfolded)
     engine = FileEngine(Path(place) / "bench.store")
     engine.initialize()
     each = 0
-    for step in batches(attempts(f"killed{number}", 100, 1 + unfolded_bytes // 50_000), 100):
+    for step in batches(attempts(f"killed{number}", 100, 1 + left_bytes // 40_000), 100):
         engine.commit_many(step)
         each += 1
-        if engine.stat()["unfolded_bytes"] >= unfolded_bytes:
+        left_bytes -= sum(map(len, records(step)))
+        if left_bytes <= 0:
             break
     print(each, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
