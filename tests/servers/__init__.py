@@ -1,7 +1,7 @@
 """Which engines are tested, against which server, and what came of it: the table at the end of a test run.
 
-The tests of an engine are in `test_conformance_<engine>.py`. Where a server is needed, its fixture records the
-one that was found: `record_property("server", "PostgreSQL 16.3 on 127.0.0.1:5433")`. Tests that could not run
+The tests of an engine are in `test_conformance_<engine>.py`, those of a bus in `buses/test_<bus>.py`. Where a server
+is needed, its fixture records the one that was found: `record_property("server", "PostgreSQL 16.3 on 127.0.0.1:5433")`. Tests that could not run
 for want of a server are skipped with the reason, which the table repeats.
 """
 
@@ -23,10 +23,15 @@ ENGINES = {
     "mssql": "",
     "oracle": "",
     "mongodb": "",
+    "rabbitmq": "RabbitMQ, private",
+    "nats": "NATS JetStream, private",
+    "redis": "Redis, private",
+    "mqtt": "Mosquitto, private",
+    "kafka": "Tansu, private, in memory",
 }
-"""Engine to server; "" where the server is whatever the tests record."""
+"""Engine or bus to server; "" where the server is whatever the tests record."""
 
-_FILE = re.compile(r"test_conformance_(\w+)\.py::")
+_FILE = re.compile(r"(?:test_conformance_|buses/test_)(\w+)\.py::")
 
 
 @dataclass

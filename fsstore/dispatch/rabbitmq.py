@@ -1,0 +1,76 @@
+"""RabbitMQ: each commit a persistent message, delivered once the broker has confirmed it (extra `rabbitmq`).
+
+A message that no queue takes is a failure: it would be lost. Doubles after a retry carry the same message id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fsstore.dispatch.messages import CloudEvents, MessageForm
+from fsstore.model import Commit
+
+_MAX_ROUTING_KEY_BYTES = 255
+
+
+class RabbitDispatcher:
+    """Publishes to `exchange` with the stream as routing key, or with `routing_key` for all.
+
+    `url`: `amqp://user:password@host:port/vhost`. Exchange, queues and bindings are the operator's to make. Raises
+    pika's errors: `UnroutableError` when no queue takes a message, `AMQPError` while the broker is away.
+    """
+
+    def __init__(
+        self, url: str, *, exchange: str = "", routing_key: str | None = None, form: MessageForm | None = None
+    ) -> None:
+        try:
+            import pika
+        except ImportError as error:
+            raise ImportError("RabbitMQ needs the package pika: pip install 'fsstore[rabbitmq]'") from error
+        self._pika: Any = pika
+        self._parameters = pika.URLParameters(url)
+        self._exchange = exchange
+        self._routing_key = routing_key
+        self._form = form if form is not None else CloudEvents()
+        self._channel: Any = None
+
+    def dispatch(self, commit: Commit) -> None:
+        """Return once the broker has taken the commit."""
+        was_open = self._channel is not None
+        try:
+            self._publish(commit)
+        except (self._pika.exceptions.UnroutableError, self._pika.exceptions.NackError):
+            raise
+        except self._pika.exceptions.AMQPError:
+            self._forget()
+            if not was_open:
+                raise
+            # The broker drops a connection that was idle for long; a fresh one tells whether it is there.
+            self._publish(commit)
+
+    def _publish(self, commit: Commit) -> None:
+        message = self._form.message(commit)
+        if self._channel is None:
+            connection = self._pika.BlockingConnection(self._parameters)
+            self._channel = connection.channel()
+            self._channel.confirm_delivery()
+        self._channel.basic_publish(
+            self._exchange,
+            _routing_key(message.key) if self._routing_key is None else self._routing_key,
+            message.body,
+            self._pika.BasicProperties(message_id=message.id, content_type=message.content_type, delivery_mode=2),
+            mandatory=True,
+        )
+
+    def _forget(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None and channel.connection.is_open:
+            channel.connection.close()
+
+    def close(self) -> None:
+        self._forget()
+
+
+def _routing_key(key: str) -> str:
+    """The key as far as RabbitMQ takes it; what is cut only matters to bindings, not to the order."""
+    return key.encode()[:_MAX_ROUTING_KEY_BYTES].decode(errors="ignore")

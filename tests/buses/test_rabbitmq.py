@@ -1,0 +1,59 @@
+"""RabbitMQ, with publisher confirms."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from servers import brokers
+from servers.brokers import Broker
+
+from buses.bus_tests import BusTests
+from fsstore import Commit
+from fsstore.dispatch.messages import MessageForm
+from fsstore.dispatch.rabbitmq import RabbitDispatcher
+from fsstore.testing import first_attempt
+
+pika = pytest.importorskip("pika", reason="pip install 'fsstore[rabbitmq]'")
+QUEUE = "orders"
+
+
+class TestRabbitMQ(BusTests):
+    start_broker = brokers.rabbitmq
+
+    def prepare(self, broker: Broker) -> None:
+        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+        channel = connection.channel()
+        channel.exchange_declare("commits", "topic", durable=True)
+        channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind(QUEUE, "commits", "#")
+        connection.close()
+
+    def dispatcher(self, broker: Broker, form: MessageForm | None = None) -> RabbitDispatcher:
+        return RabbitDispatcher(broker.url, exchange="commits", form=form)
+
+    def consume(self, broker: Broker) -> list[tuple[str, bytes]]:
+        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+        channel = connection.channel()
+        found = []
+        for method, properties, body in channel.consume(QUEUE, inactivity_timeout=1):
+            if method is None:
+                break
+            channel.basic_ack(method.delivery_tag)
+            found.append((properties.message_id, body))
+        connection.close()
+        return found
+
+    def test_a_message_that_no_queue_takes_is_a_failure(self, broker: Broker) -> None:
+        dispatcher = RabbitDispatcher(broker.url, routing_key="nobody")
+        with pytest.raises(pika.exceptions.UnroutableError):
+            dispatcher.dispatch(Commit.of(first_attempt("order-1"), 1))
+        dispatcher.close()
+
+    def test_a_connection_that_was_lost_while_idle_is_opened_again(self, broker: Broker) -> None:
+        dispatcher = self.dispatcher(broker)
+        dispatcher.dispatch(Commit.of(first_attempt("order-1"), 1))
+        dispatcher._channel.connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
+        dispatcher.dispatch(Commit.of(first_attempt("order-2"), 2))
+        dispatcher.close()
+        assert len(self.consume(broker)) == 2
