@@ -170,6 +170,14 @@ def test_what_was_dispatched_is_known_where_the_store_says_it(database: Any, ope
     check(list(opened().get_undispatched_commits()), [each for each in wanted if not each["dispatched"]])
 
 
+@pytest.mark.parametrize("sample", NUMBERED)
+def test_where_nothing_is_said_of_dispatch_everything_counts_as_dispatched(
+    sample: str, database: Any, opened: Any
+) -> None:
+    load(database, sample)
+    assert list(opened().get_undispatched_commits()) == []
+
+
 def test_a_store_of_neventstore_five_knows_what_was_dispatched(database: Any, opened: Any) -> None:
     load(database, NUMBERED[0], lambda each: {**each, "Dispatched": each["_id"] % 3 == 0})
     wanted = [each for each in in_order(NUMBERED[0]) if each["checkpoint_token"] % 3]

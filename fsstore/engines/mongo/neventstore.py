@@ -7,7 +7,7 @@
 | `CommitStamp` | date, milliseconds |
 | `Headers` | an array of pairs, or a document |
 | `Events` | `{StreamRevision, Payload}` each; the payload is a document of headers and body, or bytes |
-| `Dispatched` | NEventStore 5 alone; later ones leave it out |
+| `Dispatched` | NEventStore 5 alone; later ones leave it out: what does not say is not anybody's to dispatch again |
 
 A commit without events fills a hole in the numbers, whatever its bucket is called; what was deleted waits in the
 bucket `:rb`. Neither is anybody's commit.
@@ -50,7 +50,7 @@ class NEventStoreForm:
         self._marks = {"Dispatched": False} if "Dispatched" in sample else {}
         self._bytes = any(isinstance(each.get("Payload"), bytes) for each in sample.get("Events", ()))
         self.live: Document = {"BucketId": {"$ne": RECYCLED}, "Events.0": {"$exists": True}}
-        self.undispatched: Document = {"Dispatched": {"$ne": True}}
+        self.undispatched: Document = {"Dispatched": False}
         # The bin may hold an earlier stream of the same name, and its indexes are as unique as elsewhere.
         gone = {"$concat": ["$StreamId", ".", {"$toString": "$_id"}]}
         self.buried: list[Document] = [{"$set": {"BucketId": RECYCLED, "StreamId": gone}}]
