@@ -41,3 +41,9 @@ def test_its_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_its_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_that_it_names_are_there(page: Path) -> None:
+    for name in re.findall(r"`((?:tests|tools|bench|fsstore|docs)/[\w./-]+)`", page.read_text()):
+        assert (ROOT / name).exists(), f"{page.name} names {name}"
