@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsstore.engines.file import FileEngine
+from fsstore.errors import StorageUnavailableError
 from fsstore.testing import ProcessKilled, SimulatedDisk, fill
 from fsstore.testing.simulation import Call, Choose, lose_everything, outcomes
 
@@ -43,5 +44,15 @@ def test_a_store_that_a_killed_process_began_is_there_after_a_power_cut(calls: i
         opened(disk)
     except ProcessKilled:
         disk = disk.process()
+    commits = fill(opened(disk), "a")
+    assert list(opened(disk.restarted()).get_from_checkpoint()) == commits
+
+
+def test_a_store_whose_last_flushes_failed_is_there_after_a_power_cut() -> None:
+    disk = SimulatedDisk(lose_everything)
+    disk.fail("flush_directory", path=STORE, skip=1, times=2)
+    for _ in range(2):
+        with pytest.raises(StorageUnavailableError):
+            opened(disk)
     commits = fill(opened(disk), "a")
     assert list(opened(disk.restarted()).get_from_checkpoint()) == commits

@@ -203,6 +203,8 @@ class FileEngine(FileDelivery):
             if recover:
                 verdict = recovery.judge(journal, control, seed, path)
                 recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
+                if not verdict.clean:
+                    disk.flush_directory(path)  # whoever made the store may have been interrupted before that
                 erase = control.get(ERASE) if control.whole() else verdict.folded
                 try:
                     heads.open(at_least_folded=verdict.folded)
