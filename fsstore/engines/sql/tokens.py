@@ -3,7 +3,7 @@
 An identity or sequence is taken before its transaction commits, so that a later number can become visible before an
 earlier one, and who polls "after the last I saw" misses the earlier for ever. Here a transaction takes its tokens by
 changing the one row of FsstoreStore. The database holds that row's lock until the transaction ends: nobody else gets
-a token before. A transaction that is rolled back gives its tokens back. See docs/decisions/0012-sql-tokens.md.
+a token before. A transaction that is rolled back gives its tokens back. See docs/decisions/sql-tokens.md.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ def connected(url: URL, database: Database, timeout_seconds: float, pool_size: i
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         # The database is the connection: one, which callers take turns with.
         chosen |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+    # Every transaction here ends itself; another ROLLBACK would be a round trip for nothing.
+    chosen["pool_reset_on_return"] = None
     if database.isolation is not None:
         chosen["isolation_level"] = database.isolation
     engine = create_engine(url, connect_args=arguments, hide_parameters=True, **{**chosen, **options})

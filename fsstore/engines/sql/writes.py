@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from fsstore.engines.sql import tokens
 from fsstore.engines.sql.rows import bucket_key, hashed, named, place
@@ -39,6 +39,25 @@ _has_snapshot = select(func.count()).where(
     _s.BucketId == bindparam("bucket"), _s.StreamId == bindparam("stream"), _s.StreamRevision == bindparam("revision")
 )
 
+_followed = select(_c.BucketId, _c.StreamId, _c.CommitSequence, _c.StreamRevision).where(
+    _c.BucketId.in_(bindparam("buckets", expanding=True)),
+    _c.StreamId.in_(bindparam("streams", expanding=True)),
+    _c.CommitSequence.in_(bindparam("sequences", expanding=True)),
+)
+_WRITTEN = [column for column in _c if column.name not in ("Dispatched", "Headers")]
+_COUNTED = {"preserve_rowcount": True}  # SQLAlchemy else forgets how many rows an INSERT made
+_insert = insert(commits)
+_insert_following = insert(commits).from_select(
+    [column.name for column in _WRITTEN],
+    select(*(bindparam(column.name, type_=column.type) for column in _WRITTEN)).where(
+        _c.BucketId == bindparam("BucketId", type_=_c.BucketId.type),
+        _c.StreamId == bindparam("StreamId", type_=_c.StreamId.type),
+        _c.CommitSequence == bindparam("sequence", type_=_c.CommitSequence.type),
+        _c.StreamRevision == bindparam("revision", type_=_c.StreamRevision.type),
+    ),
+    include_defaults=False,
+)
+
 
 def append(connection: Connection, attempts: Sequence[CommitAttempt], rows: Rows) -> list[Commit]:
     """Store the attempts, or raise `NotStoredError`, or the database's own complaint about a key.
@@ -46,31 +65,44 @@ def append(connection: Connection, attempts: Sequence[CommitAttempt], rows: Rows
     Each stream's first attempt must follow a commit that is there; the others follow one another. That it is
     the last that is followed, and that no id is there twice, the unique keys say.
     """
-    first = tokens.take(connection, len(rows)) - len(rows) + 1
     beginnings = _beginnings(attempts)
-    if beginnings is None or not _all_are_there(connection, beginnings):
+    if beginnings is None:
         raise NotStoredError
-    numbered = [{**row, "CheckpointNumber": token} for token, row in enumerate(rows, first)]
-    connection.execute(insert(commits), numbered if len(numbered) > 1 else numbered[0])
+    first = tokens.take(connection, len(rows)) - len(rows) + 1
+    if len(rows) == 1 and beginnings:
+        _append_one(connection, {**rows[0], "CheckpointNumber": first})
+    else:
+        if not _all_are_there(connection, beginnings):
+            raise NotStoredError
+        numbered = [{**row, "CheckpointNumber": token} for token, row in enumerate(rows, first)]
+        connection.execute(_insert, numbered if len(numbered) > 1 else numbered[0])
     return [Commit.of(attempt, token) for token, attempt in enumerate(attempts, first)]
+
+
+def _append_one(connection: Connection, row: dict[str, Any]) -> None:
+    """Check and insert in one round trip: the row is selected from the commit that it follows."""
+    sequence, revision = row["CommitSequence"] - 1, row["StreamRevision"] - row["Items"]
+    values = {**row, "sequence": sequence, "revision": revision}
+    if connection.execute(_insert_following, values, execution_options=_COUNTED).rowcount != 1:
+        raise NotStoredError
 
 
 def _all_are_there(connection: Connection, beginnings: Sequence[CommitAttempt]) -> bool:
     """Whether the commits that these follow are stored."""
     for start in range(0, len(beginnings), _PREDECESSORS_AT_ONCE):
-        some = beginnings[start : start + _PREDECESSORS_AT_ONCE]
-        followed = or_(
-            *(
-                and_(
-                    _c.BucketId == literal(bucket_key(each.bucket_id), _c.BucketId.type),
-                    _c.StreamId == literal(hashed(each.stream_id), _c.StreamId.type),
-                    _c.CommitSequence == literal(each.commit_sequence - 1, _c.CommitSequence.type),
-                    _c.StreamRevision == literal(each.stream_revision - len(each.events), _c.StreamRevision.type),
-                )
-                for each in some
+        followed = {
+            (
+                bucket_key(each.bucket_id),
+                hashed(each.stream_id),
+                each.commit_sequence - 1,
+                each.stream_revision - len(each.events),
             )
-        )
-        if connection.execute(select(func.count()).select_from(commits).where(followed)).scalar() != len(some):
+            for each in beginnings[start : start + _PREDECESSORS_AT_ONCE]
+        }
+        buckets, streams, sequences, _ = map(sorted, map(set, zip(*followed, strict=True)))
+        asked = {"buckets": buckets, "streams": streams, "sequences": sequences}
+        # More than was asked for, as SQL Server compares no tuples.
+        if not followed <= {tuple(row) for row in connection.execute(_followed, asked)}:
             return False
     return True
 
