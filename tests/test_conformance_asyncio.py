@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import pytest
 from hypothesis import settings
 
-from fsstore.engine import PersistenceEngine
+from fsstore.engine import AsyncPersistenceEngine, PersistenceEngine
+from fsstore.engines import engine_for
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
+from fsstore.engines.sql.awaiting import AsyncSqlEngine
 from fsstore.engines.threaded import awaiting
 from fsstore.testing import AwaitedEngine, Capabilities, EngineConformance
 
@@ -34,3 +37,42 @@ class TestFileForTasks(EngineConformance):
 
     def discard_store(self, where: Path) -> None:
         shutil.rmtree(where, ignore_errors=True)
+
+
+def for_tasks(url: str) -> AsyncPersistenceEngine:
+    """The database's engine on its asyncio driver, and not on threads."""
+    engine = awaiting(engine_for(url))
+    assert isinstance(engine, AsyncSqlEngine)
+    return engine
+
+
+class TestSqliteForTasks(EngineConformance):
+    capabilities = Capabilities(durable=True, shared=True)
+    machine_settings: ClassVar[settings] = FEWER
+
+    def open_engine(self, where: Path) -> PersistenceEngine:
+        return AwaitedEngine(lambda: for_tasks(f"sqlite:///{where}.db"))
+
+
+class _OnAServer(EngineConformance):
+    capabilities = Capabilities(durable=True, shared=True)
+    machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
+    databases: Any
+
+    def open_engine(self, where: Path) -> PersistenceEngine:
+        return AwaitedEngine(lambda: for_tasks(self.databases.url(where)))
+
+    def discard_store(self, where: Path) -> None:
+        self.databases.drop(where)
+
+
+class TestPostgreSQLForTasks(_OnAServer):
+    @pytest.fixture(autouse=True)
+    def use(self, postgresql_databases: Any) -> None:
+        self.databases = postgresql_databases
+
+
+class TestMariaDBForTasks(_OnAServer):
+    @pytest.fixture(autouse=True)
+    def use(self, mariadb_databases: Any) -> None:
+        self.databases = mariadb_databases

@@ -13,9 +13,10 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from fsstore.engines.calling import in_doubt
 from fsstore.engines.file.engine import FileEngine, stored
 from fsstore.engines.file.writer import CommitRequest
-from fsstore.engines.threaded import ThreadedEngine, in_doubt
+from fsstore.engines.threaded import ThreadedEngine
 from fsstore.model import Commit, CommitAttempt
 
 # A larger batch is encoded in a thread, so that the event loop is not kept from its other tasks.

@@ -132,7 +132,8 @@ class SqlDelivery:
                 )
             look_seconds = min(look_seconds * 1.5, _LAST_LOOK_SECONDS)
 
-    def _wake(self, token: int) -> None:
+    def wake(self, token: int) -> None:
+        """Have those who wait for commits look again: there is one of this token."""
         with self._woken:
             self._newest_token = max(self._newest_token, token)
             self._woken.notify_all()

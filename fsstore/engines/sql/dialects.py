@@ -34,6 +34,10 @@ class Database:
     """Seconds since 1970 by the database's clock."""
     connect_arguments: Callable[[float], dict[str, Any]]
     """What the driver is given: timeouts in seconds."""
+    asyncio_driver: str | None = None
+    """What SQLAlchemy calls the driver for tasks, and its module too; without, tasks use threads."""
+    asyncio_lacks: frozenset[str] = frozenset()
+    """The arguments that this driver does not know."""
     session: tuple[str, ...] = ()
     """What is said on every new connection."""
     lock_timeout: str | None = None
@@ -58,6 +62,8 @@ def _now(expression: str) -> ColumnElement[float]:
 _MYSQL: dict[str, Any] = {
     "driver": "pymysql",
     "modules": {"pymysql": "pymysql"},
+    "asyncio_driver": "aiomysql",
+    "asyncio_lacks": frozenset({"read_timeout", "write_timeout"}),
     "extra": "mysql",
     "now": _now("UNIX_TIMESTAMP(SYSDATE(6))"),
     "connect_arguments": lambda seconds: {
@@ -87,6 +93,7 @@ DATABASES = {
         name="SQLite",
         driver="pysqlite",
         modules={"pysqlite": "sqlite3"},
+        asyncio_driver="aiosqlite",
         extra="sql",
         now=_now("((julianday('now') - 2440587.5) * 86400.0)"),
         connect_arguments=lambda seconds: {"timeout": seconds, "check_same_thread": False},
@@ -102,6 +109,7 @@ DATABASES = {
         name="PostgreSQL",
         driver="psycopg",
         modules={"psycopg": "psycopg"},
+        asyncio_driver="psycopg",
         extra="postgresql",
         now=_now("CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"),
         connect_arguments=lambda seconds: {
@@ -136,6 +144,7 @@ DATABASES = {
         name="Oracle",
         driver="oracledb",
         modules={"oracledb": "oracledb"},
+        asyncio_driver="oracledb",
         extra="oracle",
         now=_now("((CAST(SYS_EXTRACT_UTC(SYSTIMESTAMP) AS DATE) - DATE '1970-01-01') * 86400)"),
         connect_arguments=lambda seconds: {"tcp_connect_timeout": seconds},

@@ -14,15 +14,18 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine, create_engine
 
+from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
-from fsstore.engines.sql.dialects import parsed
+from fsstore.engines.sql.dialects import Database, parsed
 from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
 from fsstore.engines.sql.rows import Rows
 from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected
 from fsstore.engines.sql.writes import NotStoredError
+from fsstore.engines.threaded import ThreadedEngine
+from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -52,22 +55,35 @@ class SqlEngine(SqlDelivery):
         pool_size: int = 8,
         **sqlalchemy_options: Any,
     ) -> None:
-        self._url, self._database = parsed(url)
+        self.url, self.database = parsed(url)
+        self.pool_size, self.sqlalchemy_options = pool_size, sqlalchemy_options
+        self._timeout_seconds = timeout_seconds
         self._rows = Rows(serializer if serializer is not None else MsgpackSerializer())
         self._create = create
-        self._engine = connected(self._url, self._database, timeout_seconds, pool_size, sqlalchemy_options)
-        self._transactions = Transactions(self._engine, self._database)
-        self._name = self._url.render_as_string(hide_password=True)
+        self._name = self.url.render_as_string(hide_password=True)
+        self.connect(self.url, self.database, ThreadWaiting(), create_engine)
+
+    def connect(self, url: URL, database: Database, waiting: Waiting, create: Callable[..., Engine]) -> None:
+        """Begin with connections of one kind; for `awaiting.py`, which has another."""
+        self._engine = connected(url, database, self._timeout_seconds, self.pool_size, self.sqlalchemy_options, create)
+        self._waiting = waiting
+        self._transactions = Transactions(self._engine, database, waiting)
         self._process = os.getpid()
         self._idle = threading.Condition()
         self._calls = 0
         self._closed = self._dropped = False
-        self._begin_delivery(self._database.now)
+        self._begin_delivery(database.now)
 
     @property
     def sqlalchemy_engine(self) -> Engine:
         """SQLAlchemy's engine underneath, for its events, its pool's status, its log."""
         return self._engine
+
+    def awaiting(self) -> AsyncPersistenceEngine:
+        """The twin for the tasks of the running event loop: with the database's asyncio driver where there is one."""
+        from fsstore.engines.sql.awaiting import twin
+
+        return twin(self) or ThreadedEngine(self)
 
     # ---- opening and closing ----
 
@@ -92,11 +108,11 @@ class SqlEngine(SqlDelivery):
                 # Somebody else may be making them at this moment; what is there by now is looked at again.
                 if tries == _CREATIONS - 1:
                     raise
-                threading.Event().wait(0.05 * (tries + 1))
+                self._waiting.sleep(0.05 * (tries + 1))
         raise StorageError(f"the tables of {self._name} could not be made")
 
     def _make_tables(self) -> None:
-        self._database.before_creating(self._engine)
+        self.database.before_creating(self._engine)
         self._transactions.write(schema.create, f"making the tables in {self._name}")
 
     def close(self) -> None:
@@ -108,8 +124,7 @@ class SqlEngine(SqlDelivery):
         inherited = self._process != os.getpid()
         if not inherited:
             self._end_waiting()
-            with self._idle:
-                self._idle.wait_for(lambda: not self._calls)
+            self._waiting.until(self._idle, lambda: not self._calls)
             self._end_leases()
         # The parent goes on using connections that were inherited over a fork.
         self._engine.dispose(close=not inherited)
@@ -169,7 +184,7 @@ class SqlEngine(SqlDelivery):
                 if refusal is not None:
                     raise refusal from None
                 continue
-            self._wake(commits[-1].checkpoint_token)
+            self.wake(commits[-1].checkpoint_token)
             return commits
         raise StorageUnavailableError(f"{what}: the stream changed each time that the commit was tried")
 

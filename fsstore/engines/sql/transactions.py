@@ -1,15 +1,13 @@
 """A transaction from beginning to end: connect, do, commit, and try again where that is safe.
 
-The only place that waits for a database. What is said within a transaction is a function that takes the
-connection; what an error means, `errors.py` says.
+The only place that waits for a database, as a thread or as a task (`fsstore.engines.waiting`). What is said within
+a transaction is a function that takes the connection; what an error means, `errors.py` says.
 """
 
 from __future__ import annotations
 
 import random
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -19,24 +17,37 @@ from sqlalchemy.pool import QueuePool
 
 from fsstore.engines.sql.dialects import WRITES, Database, prepare
 from fsstore.engines.sql.errors import TRIES, Verdict, judged, pause_seconds, storage_error
+from fsstore.engines.waiting import ThreadWaiting, Waiting
 
 Result = TypeVar("Result")
 
 
-def connected(url: URL, database: Database, timeout_seconds: float, pool_size: int, options: dict[str, Any]) -> Engine:
+def connected(
+    url: URL,
+    database: Database,
+    timeout_seconds: float,
+    pool_size: int,
+    options: Mapping[str, Any],
+    create: Callable[..., Engine] = create_engine,
+) -> Engine:
     """SQLAlchemy's engine for a database, with a pool; nothing is connected yet."""
-    arguments = {**database.connect_arguments(timeout_seconds), **options.pop("connect_args", {})}
+    arguments = {**database.connect_arguments(timeout_seconds), **options.get("connect_args", {})}
     chosen: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": timeout_seconds}
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+    if in_memory(url):
         # The database is the connection: one, which callers take turns with.
         chosen |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
     # Every transaction here ends itself; another ROLLBACK would be a round trip for nothing.
     chosen["pool_reset_on_return"] = None
     if database.isolation is not None:
         chosen["isolation_level"] = database.isolation
-    engine = create_engine(url, connect_args=arguments, hide_parameters=True, **{**chosen, **options})
+    engine = create(url, **{"hide_parameters": True, **chosen, **options, "connect_args": arguments})
     prepare(engine, database, timeout_seconds)
     return engine
+
+
+def in_memory(url: URL) -> bool:
+    """Whether it is an SQLite database that no file holds."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
 class KeyTakenError(Exception):
@@ -44,13 +55,14 @@ class KeyTakenError(Exception):
 
 
 class Transactions:
-    """The transactions on one database, from any number of threads."""
+    """The transactions on one database, from any number of threads, or of tasks."""
 
-    def __init__(self, engine: Engine, database: Database) -> None:
+    def __init__(self, engine: Engine, database: Database, waiting: Waiting | None = None) -> None:
         self._engine = engine
         self._writing = engine.execution_options(**{WRITES: True})
         self._database = database
-        self._turn: AbstractContextManager[object] = threading.Lock() if database.one_writer else nullcontext()
+        self._waiting = waiting if waiting is not None else ThreadWaiting()
+        self._turn: AbstractContextManager[object] = self._waiting.lock() if database.one_writer else nullcontext()
 
     def read(self, ask: Callable[[Connection], Result], what: str) -> Result:
         """The answer of `ask`, which changes nothing."""
@@ -82,4 +94,4 @@ class Transactions:
                 tries += 1
                 if verdict not in (Verdict.AGAIN, Verdict.RECONNECT) or tries >= TRIES:
                     raise storage_error(error, verdict, self._database, what) from error
-            time.sleep(pause_seconds(tries, random.random()))
+            self._waiting.sleep(pause_seconds(tries, random.random()))

@@ -1,0 +1,129 @@
+"""What every asynchronous twin over an engine of plain calls has in common: the protocol's words, a call each.
+
+How a call is made without keeping the event loop waiting is the twin's own: in a thread (`threaded.py`), or with an
+asyncio driver (`tasks.py`). Knows the protocol and no engine.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from fsstore.engine import PersistenceEngine
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
+
+T = TypeVar("T")
+_PAGE = 256
+
+
+class CallingEngine(ABC):
+    """An `AsyncPersistenceEngine` that calls `called`."""
+
+    def __init__(self, called: PersistenceEngine) -> None:
+        self._called = called
+
+    @abstractmethod
+    async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """The function's result. Cancelled, the call goes on to its end."""
+
+    @abstractmethod
+    async def _finish(self, end: Callable[[], None]) -> None:
+        """Wait for calls under way, also for those whose callers were cancelled, then `end`."""
+
+    async def _settled(self, function: Callable[..., T], attempts: Sequence[CommitAttempt]) -> T:
+        try:
+            return await self._call(function)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                error.add_note(in_doubt(attempts))
+            raise
+
+    # ---- life ----
+
+    async def initialize(self) -> None:
+        await self._call(self._called.initialize)
+
+    async def close(self) -> None:
+        """Finish what was accepted, also for callers that were cancelled, then close."""
+        await self._finish(self._called.close)
+
+    async def drop(self) -> None:
+        await self._finish(self._called.drop)
+
+    # ---- commits ----
+
+    async def commit(self, attempt: CommitAttempt) -> Commit:
+        return await self._settled(lambda: self._called.commit(attempt), (attempt,))
+
+    async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        return await self._settled(lambda: self._called.commit_many(attempts), attempts)
+
+    # ---- reads ----
+
+    async def _pages(self, iterate: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        iterator = await self._call(iterate)
+        try:
+            while page := await self._call(lambda: list(islice(iterator, _PAGE))):
+                for item in page:
+                    yield item
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def get_from(
+        self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
+    ) -> AsyncIterator[Commit]:
+        return self._pages(lambda: self._called.get_from(bucket_id, stream_id, min_revision, max_revision))
+
+    def get_from_checkpoint(
+        self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+    ) -> AsyncIterator[Commit]:
+        return self._pages(
+            lambda: self._called.get_from_checkpoint(checkpoint_token, to_checkpoint, bucket_id=bucket_id)
+        )
+
+    def get_from_date(
+        self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
+    ) -> AsyncIterator[Commit]:
+        return self._pages(lambda: self._called.get_from_date(start, end, bucket_id=bucket_id))
+
+    # ---- snapshots ----
+
+    async def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
+        return await self._call(self._called.get_snapshot, bucket_id, stream_id, max_revision)
+
+    async def add_snapshot(self, snapshot: Snapshot) -> bool:
+        return await self._call(self._called.add_snapshot, snapshot)
+
+    def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> AsyncIterator[StreamHead]:
+        return self._pages(lambda: self._called.get_streams_to_snapshot(bucket_id, max_threshold))
+
+    # ---- dispatch marks, deletion ----
+
+    def get_undispatched_commits(self) -> AsyncIterator[Commit]:
+        return self._pages(self._called.get_undispatched_commits)
+
+    async def mark_commit_as_dispatched(self, commit: Commit) -> None:
+        await self._call(self._called.mark_commit_as_dispatched, commit)
+
+    async def delete_stream(self, bucket_id: str, stream_id: str) -> None:
+        await self._call(self._called.delete_stream, bucket_id, stream_id)
+
+    async def purge(self, bucket_id: str | None = None) -> None:
+        await self._call(self._called.purge, bucket_id)
+
+
+def in_doubt(attempts: Sequence[CommitAttempt]) -> str:
+    """What a cancelled caller should know of its commits."""
+    named = ", ".join(
+        f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
+        for attempt in attempts[:3]
+    )
+    return (
+        f"cancelled while it was being stored: {named}{' …' if len(attempts) > 3 else ''} is stored whole or not at "
+        "all; committing the same attempt again settles it (DuplicateCommitError: it was stored)"
+    )

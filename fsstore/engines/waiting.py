@@ -1,0 +1,111 @@
+"""Who waits: a thread, or a task of an event loop. An engine that is written once for both asks here.
+
+In an event loop the engine's plain functions run in a greenlet. Where a thread would wait, the greenlet hands what
+it waits for to the task that it runs in, and goes on with the result; meanwhile the loop does other work. It is what
+SQLAlchemy's asyncio is built on. Knows no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+_POLL_SECONDS = 0.005
+
+
+class Waiting(Protocol):
+    """What waits."""
+
+    def result(self, answer: Any) -> Any:
+        """What a driver's call gave, once it is there."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        ...
+
+    def until(self, changed: threading.Condition, ready: Callable[[], bool]) -> None:
+        """Wait until it is `ready`, which may be so when the condition is notified."""
+        ...
+
+    def lock(self) -> AbstractContextManager[object]:
+        """A lock for those who wait in this way."""
+        ...
+
+
+class ThreadWaiting:
+    """The calling thread waits."""
+
+    def result(self, answer: Any) -> Any:
+        return answer
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def until(self, changed: threading.Condition, ready: Callable[[], bool]) -> None:
+        with changed:
+            changed.wait_for(ready)
+
+    def lock(self) -> AbstractContextManager[object]:
+        return threading.Lock()
+
+
+class TaskWaiting:
+    """The task waits that the calling greenlet runs in."""
+
+    def result(self, answer: Any) -> Any:
+        if not inspect.isawaitable(answer):
+            return answer
+        from greenlet import getcurrent
+
+        task = getcurrent().parent
+        assert task is not None, "this waits in a greenlet that `in_greenlet` made"
+        return task.switch(answer)
+
+    def sleep(self, seconds: float) -> None:
+        self.result(asyncio.sleep(seconds))
+
+    def until(self, changed: threading.Condition, ready: Callable[[], bool]) -> None:
+        while not ready():
+            self.sleep(_POLL_SECONDS)
+
+    def lock(self) -> AbstractContextManager[object]:
+        return _TaskLock(self)
+
+
+class _TaskLock:
+    def __init__(self, waiting: TaskWaiting) -> None:
+        self._waiting = waiting
+        self._lock = asyncio.Lock()
+
+    def __enter__(self) -> None:
+        self._waiting.result(self._lock.acquire())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+
+async def in_greenlet(function: Callable[..., T], *arguments: Any) -> T:
+    """The function's result, awaiting all that it waits for."""
+    from greenlet import greenlet
+
+    running = greenlet(function)
+    result = running.switch(*arguments)
+    while not running.dead:
+        try:
+            answer = await result
+        except BaseException:  # raised again where it is waited for
+            result = running.throw(*sys.exc_info())
+        else:
+            result = running.switch(answer)
+    return result  # type: ignore[no-any-return]
