@@ -48,31 +48,23 @@ def for_tasks(url: str) -> AsyncPersistenceEngine:
 
 class TestSqliteForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)
-    machine_settings: ClassVar[settings] = FEWER
+    machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return AwaitedEngine(lambda: for_tasks(f"sqlite:///{where}.db"))
 
 
-class _OnAServer(EngineConformance):
+class TestPostgreSQLForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)
     machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
-    databases: Any
+
+    @pytest.fixture(autouse=True)
+    def use(self, postgresql_databases: Any, record_property: pytest.RecordProperty) -> None:
+        self.databases = postgresql_databases
+        record_property("server", postgresql_databases.description)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return AwaitedEngine(lambda: for_tasks(self.databases.url(where)))
 
     def discard_store(self, where: Path) -> None:
         self.databases.drop(where)
-
-
-class TestPostgreSQLForTasks(_OnAServer):
-    @pytest.fixture(autouse=True)
-    def use(self, postgresql_databases: Any) -> None:
-        self.databases = postgresql_databases
-
-
-class TestMariaDBForTasks(_OnAServer):
-    @pytest.fixture(autouse=True)
-    def use(self, mariadb_databases: Any) -> None:
-        self.databases = mariadb_databases

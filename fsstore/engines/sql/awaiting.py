@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import URL, Engine
@@ -15,7 +14,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from fsstore.engines import tasks
-from fsstore.engines.sql.dialects import Database
 from fsstore.engines.sql.engine import SqlEngine
 from fsstore.engines.sql.transactions import in_memory
 from fsstore.engines.waiting import TaskWaiting
@@ -48,22 +46,12 @@ def twin(blocking: SqlEngine) -> AsyncSqlEngine | None:
     if not tasks.possible(driver):
         return None
     called = copy(blocking)
-    called.connect(_for_tasks(blocking.url, driver), _taking_less(blocking.database), TaskWaiting(), _created)
+    called.connect(_for_tasks(blocking.url, driver), blocking.database, TaskWaiting(), _created)
     return AsyncSqlEngine(called, blocking, max_calls=2 * blocking.pool_size, spawn=greenlet_spawn)
 
 
 def _for_tasks(url: URL, driver: str) -> URL:
     return url.set(drivername=f"{url.get_backend_name()}+{driver}")
-
-
-def _taking_less(database: Database) -> Database:
-    """The database without the arguments that its asyncio driver does not know."""
-
-    def arguments(seconds: float) -> dict[str, Any]:
-        every = database.connect_arguments(seconds)
-        return {name: value for name, value in every.items() if name not in database.asyncio_lacks}
-
-    return replace(database, connect_arguments=arguments)
 
 
 def _created(url: URL, **options: Any) -> Engine:

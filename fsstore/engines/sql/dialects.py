@@ -36,8 +36,6 @@ class Database:
     """What the driver is given: timeouts in seconds."""
     asyncio_driver: str | None = None
     """What SQLAlchemy calls the driver for tasks, and its module too; without, tasks use threads."""
-    asyncio_lacks: frozenset[str] = frozenset()
-    """The arguments that this driver does not know."""
     session: tuple[str, ...] = ()
     """What is said on every new connection."""
     lock_timeout: str | None = None
@@ -59,11 +57,10 @@ def _now(expression: str) -> ColumnElement[float]:
     return literal_column(expression, Double())
 
 
+# No driver for tasks: aiomysql fails on bytes with the PyMySQL of today, and knows no timeout for answers.
 _MYSQL: dict[str, Any] = {
     "driver": "pymysql",
     "modules": {"pymysql": "pymysql"},
-    "asyncio_driver": "aiomysql",
-    "asyncio_lacks": frozenset({"read_timeout", "write_timeout"}),
     "extra": "mysql",
     "now": _now("UNIX_TIMESTAMP(SYSDATE(6))"),
     "connect_arguments": lambda seconds: {
