@@ -7,12 +7,16 @@ thread or as a task.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
+from threading import Condition, Lock
 from typing import Generic, TypeVar
 
 from fsstore.errors import StoreClosedError
+
+
+def _nobody() -> None:
+    """Nobody waits to be woken."""
 
 
 class Waiting:
@@ -27,24 +31,27 @@ class Waiting:
     def __init__(self, size_bytes: int = 0) -> None:
         self.size_bytes = size_bytes
         self.done = False
-        self.error: BaseException | None = None
-        self.wake: Callable[[], None] | None = None
+        self.error: Exception | None = None
+        self.wake: Callable[[], None] = _nobody
 
 
 RequestT = TypeVar("RequestT", bound=Waiting)
 
 
 class Group(Generic[RequestT]):
-    """The queue of one engine. `lead` gets requests in the order in which they came and never raises."""
+    """The queue of one engine. `lead` gets requests in the order in which they came; it raises nothing but what
+    interrupts its thread."""
 
     def __init__(self, lead: Callable[[list[RequestT]], None], *, max_pass_bytes: int) -> None:
         self._lead = lead
         self._max_pass_bytes = max_pass_bytes
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
         self._queue: deque[RequestT] = deque()
         self._leading = False
+        # Whose caller is to lead, and has not begun to.
+        self._heir: RequestT | None = None
         self._stopped = False
-        self._idle = threading.Condition(self._mutex)
+        self._idle = Condition(self._mutex)
 
     def stop(self) -> None:
         """Take no more requests; returns when those that were taken are done."""
@@ -54,22 +61,40 @@ class Group(Generic[RequestT]):
                 self._idle.wait()
 
     def run(self, request: RequestT) -> None:
-        """Returns when the request was carried out; raises its error when it failed."""
-        woken: threading.Lock | None = None
-        with self._mutex:
-            self._take_in(request)
-            if self._leading:
-                woken = threading.Lock()
+        """Returns when the request was carried out; raises its error when it failed.
+
+        A thread that is interrupted meanwhile takes its request back, and hands the lead on if that was its turn.
+        """
+        woken: Lock | None = None
+        try:
+            with self._mutex:
+                self._take_in(request)
+                if self._leading:
+                    woken = Lock()
+                    woken.acquire()
+                    request.wake = woken.release
+                else:
+                    self._leading = True
+                    self._heir = request
+            if woken is not None:
                 woken.acquire()
-                request.wake = woken.release
-            else:
-                self._leading = True
-        if woken is not None:
-            woken.acquire()
-        if not request.done:
-            self.lead()
+            if not request.done:
+                self.lead()
+        except BaseException as interruption:
+            self._abandon(request, interruption)
+            raise
         if request.error is not None:
             raise request.error
+
+    def _abandon(self, request: RequestT, interruption: BaseException) -> None:
+        if self.withdraw(request):
+            interruption.add_note("interrupted before it was stored: nothing was stored")
+        elif not isinstance(interruption, Exception):
+            interruption.add_note("interrupted: whether it was stored is in doubt; the same attempt again settles it")
+        with self._mutex:
+            leads = self._heir is request
+        if leads:
+            self._hand_on()
 
     def submit(self, request: RequestT, wake: Callable[[], None]) -> None:
         """Take the request in and return; whoever answers `wake` calls `lead` when it is not done yet."""
@@ -97,28 +122,30 @@ class Group(Generic[RequestT]):
 
     def lead(self) -> None:
         """One pass for everybody who is queued, then hand the lead on. For who was woken to do so, once."""
-        requests = self._take()
+        requests: list[RequestT] = []
         try:
+            self._take(requests)
             if requests:
                 self._lead(requests)
         finally:
             for request in requests:
                 request.done = True
-                if request.wake is not None:
-                    request.wake()
-            with self._mutex:
-                following = self._queue[0].wake if self._queue else None
-                if following is None:
-                    self._leading = False
-                    self._idle.notify_all()
-            if following is not None:
-                following()
+                request.wake()
+            self._hand_on()
 
-    def _take(self) -> list[RequestT]:
+    def _take(self, requests: list[RequestT]) -> None:
+        size = 0
         with self._mutex:
-            requests: list[RequestT] = []
-            size = 0
+            self._heir = None
             while self._queue and (not requests or size + self._queue[0].size_bytes <= self._max_pass_bytes):
                 requests.append(self._queue.popleft())
                 size += requests[-1].size_bytes
-        return requests
+
+    def _hand_on(self) -> None:
+        with self._mutex:
+            self._heir = heir = self._queue[0] if self._queue else None
+            if heir is None:
+                self._leading = False
+                self._idle.notify_all()
+        if heir is not None:
+            heir.wake()

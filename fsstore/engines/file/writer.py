@@ -233,10 +233,25 @@ class Writer:
                     count += 1
                 self._pass(waiting[:count])
                 waiting = waiting[count:]
-        except BaseException as error:  # handed to every caller that still waits, never lost
-            for request in requests:
-                if request.error is None and not request.done:
-                    request.error = error
+        except Exception as error:  # handed to every caller that still waits, never lost
+            self._fail(requests, error)
+        except BaseException:
+            # What interrupts this thread is no affair of the others, for whom it writes.
+            self._fail(
+                requests,
+                StorageUnavailableError(
+                    f"the thread that wrote this to {self._store} was interrupted; whether it is stored is in doubt: "
+                    "commit the same attempt again",
+                    in_doubt=True,
+                ),
+            )
+            raise
+
+    @staticmethod
+    def _fail(requests: list[Request], error: Exception) -> None:
+        for request in requests:
+            if request.error is None and not request.done:
+                request.error = error
 
     def _pass(self, requests: list[Request]) -> None:
         self._make_room()
@@ -249,23 +264,21 @@ class Writer:
                 for request in requests:
                     try:
                         request.plan(plan)
-                    except BaseException as error:  # this request fails alone; its caller gets it
+                    except Exception as error:  # this request fails alone; its caller gets it
                         request.error = error
                 end = self._control.get(TAIL)
                 if plan.records:
                     try:
                         end = self._append(plan)
-                    except BaseException as error:
-                        for request in requests:
-                            request.error = request.error or error
+                    except Exception as error:
+                        self._fail(requests, error)
                         return
         # Also when nothing was appended: what a request lost against, or is a duplicate of, must be durable
         # and visible before its caller hears of it.
         try:
             self._make_durable(end)
-        except BaseException as error:
-            for request in requests:
-                request.error = request.error or error
+        except Exception as error:
+            self._fail(requests, error)
         for request in requests:
             request.done = True
 

@@ -1,0 +1,159 @@
+"""Leader and followers: a thread that is interrupted takes back what it asked for, and never the lead with it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fsstore import StorageUnavailableError
+from fsstore.engines.file import FileEngine, group
+from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.group import Group, Waiting
+from fsstore.testing import first_attempt
+
+PATIENCE_SECONDS = 30
+
+
+class Passes:
+    """What a group leads; every pass waits until it is let on."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.let_on = threading.Semaphore(0)
+        self.done: list[list[Waiting]] = []
+
+    def __call__(self, requests: list[Waiting]) -> None:
+        self.begun.release()
+        assert self.let_on.acquire(timeout=PATIENCE_SECONDS)
+        self.done.append(requests)
+
+
+class LockThatInterrupts:
+    """Interrupts its thread right after that was woken, before it could know."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = 0
+        self.release = self._lock.release
+
+    def acquire(self) -> None:
+        self._lock.acquire()
+        self._calls += 1
+        if self._calls == 2:
+            raise KeyboardInterrupt
+
+
+def started(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def ends(thread: threading.Thread) -> bool:
+    thread.join(PATIENCE_SECONDS)
+    return not thread.is_alive()
+
+
+def test_a_waiting_thread_that_is_interrupted_has_stored_nothing() -> None:
+    passes = Passes()
+    one: Group[Waiting] = Group(passes, max_pass_bytes=100)
+    first, second = Waiting(), Waiting()
+    leader = started(lambda: one.run(first))
+    assert passes.begun.acquire(timeout=PATIENCE_SECONDS)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt_once_it_waits() -> None:
+        while not one._queue:
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
+
+    interrupting = started(interrupt_once_it_waits)
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        one.run(second)
+    assert ends(interrupting)
+    assert interrupted.value.__notes__ == ["interrupted before it was stored: nothing was stored"]
+    passes.let_on.release()
+    assert ends(leader)
+    assert ends(started(one.stop))
+    assert passes.done == [[first]]
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_thread_that_is_interrupted_when_it_is_to_lead_hands_the_lead_on(
+    monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    passes = Passes()
+    one: Group[Waiting] = Group(passes, max_pass_bytes=100)
+    first, second, later = Waiting(), Waiting(), [Waiting() for _ in range(others)]
+    leader = started(lambda: one.run(first))
+    assert passes.begun.acquire(timeout=PATIENCE_SECONDS)
+    followers = []
+
+    def follow_then_let_on() -> None:
+        while not one._queue:
+            pass
+        monkeypatch.undo()
+        for number, request in enumerate(later, 2):
+            followers.append(started(lambda request=request: one.run(request)))
+            while len(one._queue) < number:
+                pass
+        for _ in range(2):
+            passes.let_on.release()
+
+    monkeypatch.setattr(group, "Lock", LockThatInterrupts)
+    following = started(follow_then_let_on)
+    with pytest.raises(KeyboardInterrupt):
+        one.run(second)
+    for thread in (leader, following, *followers, started(one.stop)):
+        assert ends(thread)
+    assert passes.done == ([[first], later] if later else [[first]])
+
+
+def test_a_submitted_request_that_is_withdrawn_when_it_is_to_lead_leaves_the_lead_to_who_was_woken() -> None:
+    passes = Passes()
+    one: Group[Waiting] = Group(passes, max_pass_bytes=100)
+    passes.let_on.release()
+    woken: list[Waiting] = []
+    first, second = Waiting(), Waiting()
+    one.submit(first, lambda: woken.append(first))
+    one.submit(second, lambda: woken.append(second))
+    assert woken == [first]
+    assert one.withdraw(first)
+    one.lead()
+    assert (passes.done, woken, first.done) == ([[second]], [first, second], False)
+    assert ends(started(one.stop))
+
+
+class InterruptedDisk(RealDisk):
+    """Its next flush is interrupted where `interrupting` is set."""
+
+    interrupting = False
+
+    def flush(self, handle: int) -> None:
+        if self.interrupting:
+            self.interrupting = False
+            raise KeyboardInterrupt
+        super().flush(handle)
+
+
+def test_who_leads_keeps_its_interruption_to_itself_and_the_store_goes_on(tmp_path: Path) -> None:
+    disk = InterruptedDisk()
+    engine = FileEngine(tmp_path / "a.store", disk=disk, background=False)
+    engine.initialize()
+    other = first_attempt("other")
+    request = engine.request([other])
+    engine.group.submit(request, lambda: None)
+    disk.interrupting = True
+    with pytest.raises(KeyboardInterrupt):
+        engine.group.lead()
+    assert request.done
+    assert isinstance(request.error, StorageUnavailableError)
+    assert request.error.in_doubt
+    assert engine.commit(first_attempt("after")).checkpoint_token == 2
+    assert [commit.commit_id for commit in engine.get_from("default", "other")] == [other.commit_id]
+    engine.close()
