@@ -23,7 +23,7 @@ from fsstore.dispatch import (
 )
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
-from fsstore.engines.threaded import awaiting, blocking
+from fsstore.engines.threaded import awaiting_made, blocking
 from fsstore.hooks import EventUpconverter, Hooks
 from fsstore.serialization import (
     CompressedSerializer,
@@ -206,7 +206,7 @@ class Wireup:
 
     async def build_async(self) -> AsyncEventStore:
         """The same store for the tasks of this event loop. Hooks and dispatchers may be coroutine functions."""
-        engine = awaiting(self._make_engine())
+        engine = await awaiting_made(self._make_engine)
         try:
             await engine.initialize()
             hooks = self._all_hooks()

@@ -21,10 +21,7 @@ class ThreadedEngine(CallingEngine):
     """An `AsyncPersistenceEngine` over `blocking`, with at most `max_threads` calls under way at once."""
 
     def __init__(self, blocking: PersistenceEngine, *, max_threads: int = 8) -> None:
-        try:
-            import anyio.to_thread
-        except ImportError as error:
-            raise ImportError("asynchronous stores need the package anyio: pip install 'fsstore[aio]'") from error
+        anyio = _anyio()
         if max_threads < 1:
             raise ValueError(f"max_threads must be at least 1, not {max_threads}")
         super().__init__(blocking)
@@ -35,7 +32,8 @@ class ThreadedEngine(CallingEngine):
         self._idle = threading.Condition()
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await self._run_sync(lambda: self._counted(function, *arguments), limiter=self._limiter)
+        result: T = await self._run_sync(lambda: self._counted(function, *arguments), limiter=self._limiter)
+        return result
 
     def _counted(self, function: Callable[..., T], *arguments: Any) -> T:
         with self._idle:
@@ -55,6 +53,19 @@ class ThreadedEngine(CallingEngine):
             while self._under_way:
                 self._idle.wait()
         end()
+
+
+async def awaiting_made(make: Callable[[], PersistenceEngine]) -> AsyncPersistenceEngine:
+    """What `make` gives, for tasks. It may ask a database whose store it holds, so a thread makes it."""
+    return awaiting(await _anyio().to_thread.run_sync(make))
+
+
+def _anyio() -> Any:
+    try:
+        import anyio.to_thread
+    except ImportError as error:
+        raise ImportError("asynchronous stores need the package anyio: pip install 'fsstore[aio]'") from error
+    return anyio
 
 
 def awaiting(engine: Any) -> AsyncPersistenceEngine:

@@ -10,7 +10,6 @@ from copy import copy
 from typing import Any
 
 from sqlalchemy import URL, Engine
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from fsstore.engines import tasks
@@ -55,4 +54,7 @@ def _for_tasks(url: URL, driver: str) -> URL:
 
 
 def _created(url: URL, **options: Any) -> Engine:
+    # It cannot be imported without greenlet.
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     return create_async_engine(url, **options).sync_engine
