@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.case import Case
-from bench.cases import appending, concurrency, growing, latency, opening, reading, space
+from bench.cases import appending, concurrency, growing, latency, opening, reading, space, tasks
 
 
 def all_cases() -> list[Case]:
@@ -11,6 +11,7 @@ def all_cases() -> list[Case]:
     return [
         *appending.cases(),
         *concurrency.cases(),
+        *tasks.cases(),
         *reading.cases(),
         *latency.cases(),
         *opening.cases(),
