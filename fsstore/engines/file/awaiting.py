@@ -21,6 +21,8 @@ from fsstore.model import Commit, CommitAttempt
 
 # A larger batch is encoded in a thread, so that the event loop is not kept from its other tasks.
 _MAX_ATTEMPTS_IN_LOOP = 32
+# Whoever is told commits again at once; between so many of them the loop sees to its other tasks.
+_TOLD_AT_ONCE = 32
 
 
 class AsyncFileEngine(ThreadedEngine):
@@ -110,7 +112,10 @@ class AsyncFileEngine(ThreadedEngine):
 
     def _tell(self) -> None:
         with self._mutex:
-            finished, self._finished = self._finished, []
+            finished = self._finished[:_TOLD_AT_ONCE]
+            del self._finished[:_TOLD_AT_ONCE]
+            if self._finished:
+                self._soon(self._tell)
         for done in finished:
             done.set()
 
