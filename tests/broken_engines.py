@@ -246,7 +246,7 @@ class BatchesCheckedAgainstTheStoreOnly(ModelEngine):
         return super().commit_many(attempts)
 
 
-@caught_by("test_attempts_of_several_streams_are_stored_in_order", "test_any_attempts_in_one_call")
+@caught_by("test_attempts_of_several_streams_are_stored_in_order")
 class BatchesStoredInAnotherOrder(ModelEngine):
     def commit_many(self, attempts):
         streams = {(each.bucket_id, each.stream_id) for each in attempts}
@@ -1114,6 +1114,10 @@ class HeadCheckedOutsideTheLock(ModelEngine):
 @caught_by("test_a_reader_of_a_stream_sees_its_beginning")
 class StreamsReadWithHoles(ModelEngine):
     """A reader that comes while the stream grows misses the commit before the newest."""
+
+    def commit_many(self, attempts):
+        time.sleep(0.001)  # long enough for a reader to come in between
+        return super().commit_many(attempts)
 
     def get_from(self, bucket_id, stream_id, min_revision=0, max_revision=None):
         commits = list(super().get_from(bucket_id, stream_id, min_revision, max_revision))
