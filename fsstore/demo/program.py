@@ -105,7 +105,8 @@ def _kill_and_carry_on(path: Path) -> None:
             for line in process.stdout:
                 if line.endswith("\n"):
                     acknowledged.append(line.strip())
-                step(len(acknowledged))
+                if len(acknowledged) <= enough:  # what it still said before the signal reached it is not counted
+                    step(len(acknowledged))
                 if len(acknowledged) == enough:
                     process.send_signal(signal.SIGKILL)
     _check(process.returncode == -signal.SIGKILL, f"the writer ended by itself with code {process.returncode}")
