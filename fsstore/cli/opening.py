@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fsstore.engine import PersistenceEngine
-from fsstore.engines import engine_for
+from fsstore.engines import SQL_SCHEMES, engine_for
 from fsstore.engines.file import open_engine
 from fsstore.model import checked_id
 from fsstore.objects import AnyTypes
@@ -26,24 +26,34 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 @contextmanager
 def reading(store: str, key: bytes | None = None) -> Iterator[PersistenceEngine]:
-    """The store's engine, open to read: a file store is not created, not written and not locked. With a `key` for
-    what is encrypted."""
-    options: dict[str, Any] = {"read_only": True, "create": False} if is_file_store(store) else {}
+    """The store's engine, open to read: a store in a file or an SQL database is not created, and a file store is not
+    written and not locked. With a `key` for what is encrypted."""
+    options = _creation(store, create=False) | ({"read_only": True} if is_file_store(store) else {})
     with _opened(store, options, key) as engine:
         yield engine
 
 
 @contextmanager
 def writing(store: str, *, create: bool = True) -> Iterator[PersistenceEngine]:
-    """The store's engine, open to write; a file store that is not there is created, or is an error."""
-    with _opened(store, {"create": create} if is_file_store(store) else {}) as engine:
+    """The store's engine, open to write; one in a file or an SQL database that is not there is created, or is an
+    error."""
+    with _opened(store, _creation(store, create=create)) as engine:
         yield engine
 
 
 def is_file_store(store: str) -> bool:
     """Whether STORE is a path or a `file:` URL."""
+    return _scheme(store) == "file"
+
+
+def _scheme(store: str) -> str:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9.+-]+):", store)
-    return scheme is None or scheme[1].lower() == "file"
+    return scheme[1].lower() if scheme else "file"
+
+
+def _creation(store: str, *, create: bool) -> dict[str, Any]:
+    """The option that says so, for the engines that have it."""
+    return {"create": create} if _scheme(store).partition("+")[0] in ("file", *SQL_SCHEMES) else {}
 
 
 def file_path(store: str) -> str:

@@ -17,13 +17,13 @@ from fsstore.engine import PersistenceEngine
 from fsstore.serialization import Serializer
 
 GROUP = "fsstore.engines"
-_SQL = ("sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle")
+SQL_SCHEMES = ("sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle")
 _BUILT_IN = {
     "file": "fsstore.engines.file",
     "memory": "fsstore.engines.memory",
     "mongodb": "fsstore.engines.mongo",
     "mongodb+srv": "fsstore.engines.mongo",
-    **dict.fromkeys(_SQL, "fsstore.engines.sql"),
+    **dict.fromkeys(SQL_SCHEMES, "fsstore.engines.sql"),
 }
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.+-]+):")
 

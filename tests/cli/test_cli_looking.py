@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 import fsstore as package
 from fsstore import Commit
@@ -38,6 +42,24 @@ def test_ls_lists_every_stream_with_its_head(fsstore: Run, store: Path, commits:
 def test_ls_of_one_bucket(fsstore: Run, store: Path) -> None:
     assert [row["stream_id"] for row in fsstore("ls", store, "--bucket", "eu", "--json").json] == ["order-2"]
     assert fsstore("ls", store, "--bucket", "nosuch", "--json").out == ""
+
+
+@pytest.mark.parametrize("verb", ["ls", "stat", "tail", "verify"])
+def test_looking_into_a_database_that_is_not_there_does_not_make_one(fsstore: Run, tmp_path: Path, verb: str) -> None:
+    outcome = fsstore(verb, f"sqlite:///{tmp_path}/typo.db")
+    assert outcome.code != 0
+    assert "there is no database" in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_into_a_database_without_a_store_does_not_make_one(fsstore: Run, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("CREATE TABLE other (n INTEGER)")
+    before = (tmp_path / "other.db").read_bytes()
+    outcome = fsstore("ls", f"sqlite+pysqlite:///{tmp_path}/other.db")
+    assert outcome.code != 0
+    assert "there is no store in" in outcome.err
+    assert (tmp_path / "other.db").read_bytes() == before
 
 
 def test_ids_cannot_drive_the_terminal(fsstore: Run, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
 from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
 from fsstore.engines.sql.rows import Rows
-from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected, is_missing
 from fsstore.engines.sql.writes import NotStoredError
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
@@ -93,6 +93,9 @@ class SqlEngine(SqlDelivery):
             self._find_tables()
 
     def _find_tables(self) -> None:
+        if not self._create and is_missing(self.url):
+            # SQLite would make an empty file only to look into it.
+            raise StorageError(f"there is no database {self._name}, and it was opened without creating one")
         for tries in range(_CREATIONS):
             owner = self._transactions.read(schema.owner, f"opening {self._name}")
             if owner is schema.Owner.SOMEBODY_ELSE:

@@ -6,6 +6,7 @@ a transaction is a function that takes the connection; what an error means, `err
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -48,6 +49,13 @@ def connected(
 def in_memory(url: URL) -> bool:
     """Whether it is an SQLite database that no file holds."""
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def is_missing(url: URL) -> bool:
+    """Whether it is an SQLite database whose file is not there."""
+    if url.get_backend_name() != "sqlite" or in_memory(url):
+        return False
+    return not str(url.database).startswith("file:") and not os.path.exists(str(url.database))
 
 
 class KeyTakenError(Exception):
