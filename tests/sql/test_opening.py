@@ -1,0 +1,95 @@
+"""Opening a database: what is refused and what the message says, and tables that several make at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from fsstore.engines import engine_for
+from fsstore.engines.sql import tables
+from fsstore.engines.sql.engine import SqlEngine
+from fsstore.errors import StorageError
+from fsstore.testing.attempts import first_attempt
+
+PROCESSES = 2
+_PROGRAM = Path(__file__).with_name("opening_process.py")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/orders.db"
+        return
+    databases: Any = request.getfixturevalue(f"{request.param}_databases")
+    yield databases.url(tmp_path)
+    databases.drop(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [
+        ("postgresql://host/orders", "psycopg", "postgresql"),
+        ("mysql://host/orders", "pymysql", "mysql"),
+        ("mariadb://host/orders", "pymysql", "mysql"),
+        ("mssql://host/orders", "pymssql", "mssql"),
+        ("oracle://host/orders", "oracledb", "oracle"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_an_error_that_names_the_extra(
+    url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"needs {module}: pip install 'fsstore\[{extra}\]'"):
+        engine_for(url)
+
+
+def test_tables_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    engine = SqlEngine(url)
+    engine.initialize()
+    engine.commit(first_attempt("stream"))
+    with engine.sqlalchemy_engine.begin() as connection:
+        connection.execute(update(tables.store).values(SchemaVersion=99))
+    engine.close()
+    before = (tmp_path / "orders.db").read_bytes()
+
+    engine = SqlEngine(url)
+    with pytest.raises(StorageError, match="tables of version 99, and this fsstore knows up to 1: use a newer"):
+        engine.initialize()
+    engine.close()
+    assert (tmp_path / "orders.db").read_bytes() == before
+
+
+def test_two_processes_make_the_tables_at_once(url: str) -> None:
+    opening = [
+        subprocess.Popen(
+            [sys.executable, _PROGRAM, url, f"stream {number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for number in range(PROCESSES)
+    ]
+    try:
+        for process in opening:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+        for process in opening:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        for process in opening:
+            process.communicate(timeout=60)
+        assert [process.returncode for process in opening] == [0] * PROCESSES
+    finally:
+        for process in opening:
+            process.kill()
+            process.wait()
+    engine = engine_for(url, create=False)
+    engine.initialize()
+    assert [commit.checkpoint_token for commit in engine.get_from_checkpoint()] == list(range(1, PROCESSES + 1))
+    engine.close()
