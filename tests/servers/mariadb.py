@@ -20,8 +20,8 @@ from servers.process import HOST, Server, find, free_port
 
 URL_VARIABLE = "FSSTORE_TEST_MYSQL_URL"
 INSTALL = "no MariaDB server: apt install mariadb-server, or set FSSTORE_TEST_MYSQL_URL"
-_PROGRAMS = ["/usr/sbin", "/usr/bin"]
-_USER = "mysql"
+PROGRAMS = ["/usr/sbin", "/usr/bin"]
+USER = "mysql"
 
 
 @contextmanager
@@ -38,38 +38,17 @@ def running() -> Iterator[str]:
 @contextmanager
 def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
     """A server of the test's own, up, which it may kill and start again; and its URL."""
-    install, server_program = find("mariadb-install-db", also_in=_PROGRAMS), find("mariadbd", also_in=_PROGRAMS)
-    if install is None or server_program is None:
+    server_program = find("mariadbd", also_in=PROGRAMS)
+    if server_program is None or _installer() is None:
         pytest.skip(INSTALL)
     directory = Path(tempfile.mkdtemp(prefix="fsstore-mariadb-"))
-    user = _USER if os.geteuid() == 0 else None
+    user = USER if os.geteuid() == 0 else None
     try:
         if user is not None:
             shutil.chown(directory, user, user)
-        data = directory / "data"
-        subprocess.run(
-            [
-                install,
-                "--no-defaults",
-                f"--datadir={data}",
-                "--auth-root-authentication-method=normal",
-                *([f"--user={user}"] if user else []),
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=directory,
-        )
+        install(directory / "data", user)
         port = free_port()
-        settings = {
-            "datadir": data,
-            "socket": directory / "socket",
-            "pid-file": directory / "pid",
-            "bind-address": HOST,
-            "port": port,
-            "innodb-buffer-pool-size": "32M",
-            "innodb-flush-log-at-trx-commit": 1 if fsync else 0,
-        }
-        flags = [f"--{name}={value}" for name, value in settings.items()]
+        flags = [f"--{name}={value}" for name, value in settings(directory, port, fsync=fsync).items()]
         server = Server([server_program, "--no-defaults", *flags], port, directory / "log", user=user)
         server.start()
         try:
@@ -78,6 +57,39 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
             server.kill()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def install(data: Path, user: str | None) -> None:
+    """Make the directory with a server's first data; root has no password."""
+    subprocess.run(
+        [
+            str(_installer()),
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            *([f"--user={user}"] if user else []),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=data.parent,
+    )
+
+
+def settings(directory: Path, port: int, *, fsync: bool = False) -> dict[str, object]:
+    """What every private server is told."""
+    return {
+        "datadir": directory / "data",
+        "socket": directory / "socket",
+        "pid-file": directory / "pid",
+        "bind-address": HOST,
+        "port": port,
+        "innodb-buffer-pool-size": "32M",
+        "innodb-flush-log-at-trx-commit": 1 if fsync else 0,
+    }
+
+
+def _installer() -> str | None:
+    return find("mariadb-install-db", also_in=PROGRAMS)
 
 
 def description(url: str) -> str:

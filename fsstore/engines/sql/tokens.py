@@ -30,6 +30,16 @@ def take(connection: Connection, count: int) -> int:
     return int(connection.execute(_take_returning, {"count": count}).scalar_one())
 
 
+def lock(connection: Connection) -> None:
+    """Only the lock, for a change that needs no token.
+
+    On MySQL the row is changed and changed back. The nodes of a Galera cluster hold no locks on one another: of two
+    transactions that changed the same row the later one fails, and a row that stays as it was is not compared.
+    """
+    for count in (1, -1) if connection.dialect.name in _NAME_LAST_ID else (0,):
+        take(connection, count)
+
+
 def last(connection: Connection) -> int:
     """The highest token that was given out, 0 before the first."""
     return int(connection.execute(_last).scalar_one())

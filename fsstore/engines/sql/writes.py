@@ -1,7 +1,7 @@
 """What changes the database: each function is what is said within one transaction.
 
 Whoever calls them begins the transaction, ends it, and tries again. Every change of commits or snapshots first
-takes the store's one lock with `tokens.take`, so that tokens become visible in their order. The common case
+takes the store's one lock with `tokens`, so that tokens become visible in their order. The common case
 of a commit says as little as possible; why one was refused is asked afterwards, in a transaction of its own.
 """
 
@@ -143,7 +143,7 @@ def add_snapshot(connection: Connection, snapshot: Snapshot, payload: bytes) -> 
     """Store it, unless the stream is not there or has one at that revision."""
     if snapshot.stream_revision > _LARGEST:
         raise ValueError(f"a snapshot's revision is at most {_LARGEST} in SQL, not {snapshot.stream_revision}")
-    tokens.take(connection, 0)
+    tokens.lock(connection)
     stream = place(snapshot.bucket_id, snapshot.stream_id)
     if not connection.execute(_has_commits, stream).scalar():
         return False
@@ -163,7 +163,7 @@ def add_snapshot(connection: Connection, snapshot: Snapshot, payload: bytes) -> 
 
 def delete_stream(connection: Connection, bucket_id: str, stream_id: str) -> None:
     """Forget one stream."""
-    tokens.take(connection, 0)
+    tokens.lock(connection)
     for table in (snapshots, commits):
         connection.execute(
             delete(table).where(
@@ -175,7 +175,7 @@ def delete_stream(connection: Connection, bucket_id: str, stream_id: str) -> Non
 
 def purge(connection: Connection, bucket_id: str | None) -> None:
     """Forget every stream of the bucket, or of the store."""
-    tokens.take(connection, 0)
+    tokens.lock(connection)
     for table in (snapshots, commits):
         statement = delete(table)
         if bucket_id is not None:
