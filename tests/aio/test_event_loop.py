@@ -17,10 +17,10 @@ from fsstore.testing import first_attempt, next_attempt
 
 pytestmark = pytest.mark.anyio
 
-# Holds the store's locks for half a second, again and again, until its input ends.
+# Holds the locks of the store for half a second, in the order in which it takes them, until its input ends.
 HOLDER = """
 import fcntl, select, sys, time
-locks = [open(f"{sys.argv[1]}/{name}", "r+") for name in ("write.lock", "fold.lock")]
+locks = [open(f"{sys.argv[1]}/{name}", "r+") for name in ("fold.lock", "write.lock")]
 print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0.02)[0]:
     for lock in locks: fcntl.flock(lock, fcntl.LOCK_EX)
