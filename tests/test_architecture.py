@@ -99,3 +99,10 @@ def test_importing_fsstore_imports_nothing_optional() -> None:
 def test_every_module_says_what_it_is_for() -> None:
     for path in modules():
         assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no first paragraph"
+
+
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    """Folders without `__init__.py` share one space of names, in which a second module of a name is an error."""
+    tests = Path(__file__).parent
+    shared = [path.name for path in tests.rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    assert sorted(set(shared)) == sorted(shared)
