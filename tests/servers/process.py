@@ -109,11 +109,22 @@ class Server:
         process, self._process = self._process, None
         if process is None:
             return
+        # PostgreSQL's backends lead process groups of their own: a killed server takes them along.
+        children = _children(process.pid) if how is signal.SIGKILL else []
         for one in (how, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, one)
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
             try:
                 process.wait(10)
                 return
             except subprocess.TimeoutExpired:
                 continue
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that `pid` started itself."""
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in found.read_text().split()] if found.exists() else []
