@@ -158,20 +158,19 @@ class FileEngine(FileDelivery):
             layout.read_meta(self._disk, self.path)
         else:
             layout.make_directories(self._disk, self.path)
-        self._write_lock = FileLock(self._disk, f"{self.path}/{layout.WRITE_LOCK}")
-        self._fold_lock = FileLock(self._disk, f"{self.path}/{layout.FOLD_LOCK}")
-        self._presence = PresenceLock(self._disk, f"{self.path}/{layout.LOCK}", write=True)
-        try:
+        with contextlib.ExitStack() as opened:
+            self._write_lock = FileLock(self._disk, f"{self.path}/{layout.WRITE_LOCK}")
+            opened.callback(self._write_lock.close)
+            self._fold_lock = FileLock(self._disk, f"{self.path}/{layout.FOLD_LOCK}")
+            opened.callback(self._fold_lock.close)
+            self._presence = PresenceLock(self._disk, f"{self.path}/{layout.LOCK}", write=True)
+            opened.callback(self._presence.close)
             with self._write_lock:
                 if not layout.look(self._disk, self.path):
                     self._make()
                 self._attach(recover=self._presence.alone())
                 self._presence.share()
-        except BaseException:
-            self._presence.close()
-            self._fold_lock.close()
-            self._write_lock.close()
-            raise
+            opened.pop_all()
         if self._options.background:
             self._background = Background(self.path, self._fold_in_background)
 
@@ -229,13 +228,13 @@ class FileEngine(FileDelivery):
             segments = Segments(disk, path, seed, max_handles=self._options.max_open_segments)
             view = View(disk, path, seed, journal, heads, commits, segments, self._options, folded)
             view.refresh(control, to_tail=True)
+            self._marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH}/default.checkpoint", seed, write=True)
         except BaseException:
             for part in (commits, heads, control):
                 part.close()
             journal.forget()
             raise
         self._control, self._view = control, view
-        self._marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH}/default.checkpoint", seed, write=True)
         self._writer = Writer(
             disk,
             path,
@@ -531,8 +530,10 @@ class FileEngine(FileDelivery):
             if commit.checkpoint_token in marks:
                 continue
             if first and marks.ranges and not self.read_only:
-                # What was deleted below this commit will never be marked: close the hole for good.
-                self._marks.raise_to(commit.checkpoint_token - 1)
+                # What was deleted below this commit will never be marked: close the hole for good. Where that
+                # cannot be written now, the next look does it.
+                with contextlib.suppress(StorageUnavailableError):
+                    self._marks.raise_to(commit.checkpoint_token - 1)
             first = False
             yield commit
 
@@ -583,7 +584,13 @@ class FileEngine(FileDelivery):
                     self._writer.roll_now()
                 if control.get(SYNCED) < control.get(VISIBLE):
                     self._writer.flush_to(control.get(TAIL))
-                self._fold_once(control.get(SYNCED))
+                try:
+                    self._fold_once(control.get(SYNCED))
+                except OSError as error:
+                    raise StorageUnavailableError(
+                        f"the journal of {self.path} could not be folded ({error}); it still holds everything, and "
+                        "folding is tried again"
+                    ) from error
 
     def _fold_once(self, target: int) -> None:
         control, disk = self._control, self._disk

@@ -232,8 +232,10 @@ class Fold:
             place = 0
         handle = self._open(path, self._files.directory(key), begins=place == 0)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._disk.write(handle, data, place)
-        self._keep(handle, path)
+        try:
+            self._disk.write(handle, data, place)
+        finally:
+            self._keep(handle, path)
 
     def _open(self, path: str, directory: str, *, begins: bool) -> int:
         """The stream's file. One that is missing leaves a hole before what is written now: damage, said on reading,
@@ -288,7 +290,12 @@ class Fold:
         """
         headers = [header for header, _ in group.commits]
         stream = segments.Stream.of(group.bucket_id, group.stream_id)
-        index, ids = self._open_index(key, INDEX), self._open_index(key, IDS)
+        index = self._open_index(key, INDEX)
+        try:
+            ids = self._open_index(key, IDS)
+        except BaseException:
+            self._disk.close(index)
+            raise
 
         def whole() -> list[format.RecordHeader]:
             return [header for header, _ in self._files.records(stream, head.segment_bytes)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from fsstore.engines.file import slots
 from fsstore.engines.file.disk import Disk
-from fsstore.errors import StorageError
+from fsstore.errors import StorageError, StorageUnavailableError
 
 
 @dataclass(slots=True)
@@ -107,6 +107,11 @@ class DispatchCheckpoint:
                         f"too many commits are marked as dispatched out of order; dispatch from {marks.up_to + 1} on"
                     )
                 slots.write(self._disk, self._handle, self._seed, generation, content)
+            except OSError as error:
+                raise StorageUnavailableError(
+                    f"{self._path} could not be written ({error}); what was to be marked may be dispatched again",
+                    in_doubt=True,
+                ) from error
             finally:
                 self._disk.unlock(self._handle)
 

@@ -335,6 +335,14 @@ class Writer:
             return
         try:
             journal.write(tail, bytes(begun - tail))
+        except OSError as error:
+            # The mark stays, so that whoever commits next does this first: a full disk may have room by then.
+            raise StorageUnavailableError(
+                f"what a failed commit left in the journal of {self._store} could not be put back yet ({error}): "
+                "whether it is stored is in doubt until another commit succeeds or the store is opened again",
+                in_doubt=True,
+            ) from error
+        try:
             journal.flush(tail)
         except OSError as error:
             control.set(FAILED, 1)

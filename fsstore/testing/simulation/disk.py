@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from fsstore.testing.simulation.choices import Choose, seeded
-from fsstore.testing.simulation.files import WORD_BYTES, File
+from fsstore.testing.simulation.files import SECTOR_BYTES, WORD_BYTES, File
 from fsstore.testing.simulation.machine import Call, Fault, Handle, Machine, PowerCut, ProcessKilled
 from fsstore.testing.simulation.names import Directory, FileSystem, failure
 
@@ -133,6 +133,14 @@ class SimulatedDisk:
     def sizes_bytes(self) -> dict[str, int]:
         """Every file by its path, with its size."""
         return {path: file.size_bytes for path, file in self._machine.files.files().items()}
+
+    def used_bytes(self) -> int:
+        """How much of the capacity is taken."""
+        return SECTOR_BYTES * sum(file.used_sectors for file in self._machine.files.files().values())
+
+    def open_files(self) -> list[str]:
+        """The paths that this process has open, one for each handle."""
+        return [handle.path for handle in self._machine.handles.values() if handle.owner is self]
 
     def content(self) -> tuple[object, ...]:
         """Equal for disks on which every file reads the same."""
