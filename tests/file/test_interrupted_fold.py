@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from fsstore.engines.file import FileEngine
+from fsstore.engines.file.ids import IdIndex
+from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import SimulatedDisk, fill, next_attempt
 from fsstore.testing.simulation import Call, ProcessKilled, lose_everything
@@ -145,3 +148,75 @@ def test_snapshots_that_were_begun_and_lost_are_no_damage() -> None:
     assert not list(engine.verify())
     engine.fold()
     assert engine.get_snapshot("default", "a") == Snapshot("a", 2, "two")
+
+
+# After a flush that failed, Linux calls the pages clean: they read as written, are not on the device, and a second
+# flush succeeds without them.
+
+
+@pytest.mark.parametrize("forget", ["delete", "purge"])
+@pytest.mark.parametrize("file", ["commits.index", "heads.index"])
+def test_what_a_failed_flush_of_an_index_left_behind_is_written_by_the_next_fold(forget: str, file: str) -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    # First come others, so that what is to be forgotten shares no sector with a header.
+    kept = fill(engine, "b", commits=20) if forget == "delete" else []
+    fill(engine, "a", commits=40)
+    engine.fold()
+    engine.delete_stream("default", "a") if forget == "delete" else engine.purge()
+    disk.fail("flush", path=f"*/{file}")
+    with pytest.raises(StorageUnavailableError):
+        engine.fold()
+    engine.fold()
+    engine = opened(disk.restarted())
+    assert list(engine.get_from_checkpoint()) == kept
+    assert list(engine.get_from("default", "a")) == []
+    assert list(engine.verify()) == []
+    assert fill(engine, "a")[0].commit_sequence == 1
+    engine.close()
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+def test_what_a_failed_flush_of_a_streams_ids_left_behind_is_made_anew(same_process: bool) -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fold_long_streams(engine, "a")
+    disk.fail("flush", path="*.ids")
+    with pytest.raises(StorageUnavailableError):
+        engine.fold()
+    if not same_process:
+        disk.kill()
+        disk = disk.process()
+        engine = opened(disk)
+    engine.fold()
+    assert ids_on_the_device(disk) == [80]
+
+
+def test_a_shorter_fold_leaves_what_the_failed_one_wrote_beyond_it_to_be_written_again() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fold_long_streams(engine, "a", "b")
+    disk.fail("flush", path="*.ids", skip=1)
+    with pytest.raises(StorageUnavailableError):
+        engine.fold()
+    engine._options = replace(engine._options, fold_bytes=600)
+    engine.fold()
+    assert ids_on_the_device(disk) == [80, 80]
+
+
+def fold_long_streams(engine: FileEngine, *names: str) -> None:
+    """Streams of 80 commits, of which the first 40 are folded."""
+    last = {name: fill(engine, name, commits=40)[-1] for name in names}
+    engine.fold()
+    for name in names:
+        for _ in range(40):
+            last[name] = engine.commit(next_attempt(last[name]))
+
+
+def ids_on_the_device(disk: SimulatedDisk) -> list[int]:
+    """How many commit ids the index of each stream has after a power cut; 0 where it is not whole."""
+    disk = disk.restarted()
+    engine = opened(disk)
+    assert list(engine.verify()) == []
+    paths = [path for path in disk.sizes_bytes() if path.endswith(".ids")]
+    return [sum(map(len, IdIndex(disk, path, engine._seed).load(0) or [])) for path in paths]

@@ -8,7 +8,7 @@ writes it.
 from __future__ import annotations
 
 from fsstore.engines.file import format
-from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.disk import Disk, write_again
 from fsstore.engines.file.heads import StaleIndexError
 
 FILE_NAME = "commits.index"
@@ -84,6 +84,11 @@ class CommitsIndex:
         self.folded, self.next_token = position, next_token
         data = format.pack_file_header("commits", self._seed, [position, next_token], format.INDEX_HEADER_BYTES)
         self._disk.write(self._handle, data, 0)
+
+    def write_again(self) -> None:
+        """Have the next flush take everything to the device, also what an earlier one that failed left behind."""
+        assert self._handle is not None
+        write_again(self._disk, self._handle)
 
     def flush(self) -> None:
         assert self._handle is not None

@@ -27,7 +27,8 @@ FAILED: Final = 16
 CLEAN: Final = 18
 ERASE: Final = 20
 BEGUN: Final = 22
-_PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE, BEGUN)
+FOLD_BEGUN: Final = 24
+_PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE, BEGUN, FOLD_BEGUN)
 
 
 class Control:
@@ -72,7 +73,7 @@ class Control:
             return 0
         return min(words[mark], _MASK - words[mark + 1])
 
-    def reset(self, *, epoch: int, tail: int, folded: int, next_token: int, erase: int) -> None:
+    def reset(self, *, epoch: int, tail: int, folded: int, next_token: int, erase: int, fold_begun: int) -> None:
         """A new page after recovery: everything up to `tail` is flushed and visible."""
         self._words[0] = 0
         for mark, value in (
@@ -86,6 +87,7 @@ class Control:
             (CLEAN, 0),
             (ERASE, erase),
             (BEGUN, tail),
+            (FOLD_BEGUN, fold_begun),
         ):
             self.set(mark, value)
         self._words[1], self._words[2] = self._store

@@ -28,6 +28,7 @@ from fsstore.engines.file.control import (
     EPOCH,
     ERASE,
     FAILED,
+    FOLD_BEGUN,
     FOLDED,
     NEXT_TOKEN,
     SYNCED,
@@ -217,6 +218,8 @@ class FileEngine(FileDelivery):
                     folded=verdict.folded,
                     next_token=max(verdict.next_token, commits.next_token),
                     erase=erase,
+                    # Without the page nobody knows of a fold that did not end, so one is assumed.
+                    fold_begun=control.get(FOLD_BEGUN) if control.belongs() else verdict.tail,
                 )
                 # A file behind the tail may be replaced by whoever goes on there.
                 journal.forget()
@@ -609,7 +612,14 @@ class FileEngine(FileDelivery):
                 commits,
                 index_from_bytes=self._options.index_from_bytes,
             )
-            end = fold.run(control.get(FOLDED), target, self._options.fold_bytes)
+            start = control.get(FOLDED)
+            end = fold.run(
+                start,
+                target,
+                self._options.fold_bytes,
+                again=control.get(FOLD_BEGUN) > start,
+                begin=lambda end: control.advance({FOLD_BEGUN: end}),
+            )
             control.advance({FOLDED: end})
             with self._write_lock:
                 journal.retire_below(end, erase_below=control.get(ERASE))

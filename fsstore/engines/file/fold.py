@@ -63,21 +63,24 @@ class Fold:
         self._index_from_bytes = index_from_bytes
         self._files = Segments(disk, store, seed, max_handles=0)
 
-    def run(self, start: int, target: int, most_bytes: int) -> int:
+    def run(self, start: int, target: int, most_bytes: int, *, again: bool, begin: Callable[[int], None]) -> int:
         """Fold the records from `start` to at most `target`; durable when this returns.
 
-        Gives the position up to which everything is folded.
+        Gives the position up to which everything is folded; `begin` is told of it before anything is written.
+        `again`: a fold beyond `start` did not come to its end. What it wrote may read as written and yet not be on
+        the device, so nothing is left out because it is there.
         """
+        self._again = again
         self._touched: list[str] = []
         self._open_handles: list[int] = []
         self._directories: set[str] = set()
         try:
-            return self._run(start, target, most_bytes)
+            return self._run(start, target, most_bytes, begin)
         finally:
             for handle in self._open_handles:
                 self._disk.close(handle)
 
-    def _run(self, start: int, target: int, most_bytes: int) -> int:
+    def _run(self, start: int, target: int, most_bytes: int, begin: Callable[[int], None]) -> int:
         groups, purges, end, next_token = self._collect(start, target, most_bytes)
         if end < target and end - start < most_bytes:
             raise CorruptionError(
@@ -86,6 +89,10 @@ class Fold:
                 expected=f"records up to position {target}, found up to {end}",
                 repair=f"fsstore repair {self._store}",
             )
+        begin(end)
+        if self._again:
+            self._heads.write_again()
+            self._commits.write_again()
         for bucket_id in purges:
             self._purge(bucket_id, groups)
         gone = {key for key, group in groups.items() if group.reset}
@@ -301,6 +308,9 @@ class Fold:
             return [header for header, _ in self._files.records(stream, head.segment_bytes)]
 
         try:
+            if self._again:
+                self._disk.truncate(index, 0)
+                self._disk.truncate(ids, 0)
             self._extend_index(index, key, headers, whole)
             IdIndex(self._disk, self._files.path(key, IDS), self._seed).extend(
                 headers[0].sequence,

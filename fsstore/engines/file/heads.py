@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsstore.engines.file import format
-from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.disk import Disk, write_again
 from fsstore.errors import CorruptionError
 
 _FIRST_CAPACITY = 1024
@@ -183,6 +183,11 @@ class Heads:
         fields: list[object] = [self.capacity, self.count, self.folded, self.next_token]
         data = format.pack_file_header("heads", self._seed, fields, format.INDEX_HEADER_BYTES)
         self._disk.write(self._handle, data, 0)
+
+    def write_again(self) -> None:
+        """Have the next flush take everything to the device, also what an earlier one that failed left behind."""
+        assert self._handle is not None
+        write_again(self._disk, self._handle)
 
     def flush(self) -> None:
         assert self._handle is not None

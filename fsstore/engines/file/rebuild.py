@@ -92,6 +92,9 @@ def rebuild_indexes(
         heads.put(head)
     next_token = max(last_token + 1, first_token)
     _fill_holes(commits, seed, next_token - 1, deleted=all_whole)
+    # The marks only once what they vouch for is on the device: a flush that fails leaves indexes that are made anew.
+    heads.flush()
+    commits.flush()
     heads.mark_folded(folded, next_token)
     commits.mark_folded(folded, next_token)
     heads.flush()

@@ -283,7 +283,7 @@ class _Repair:
             if self._kept:
                 kept = _Kept(self._kept)
                 fold = Fold(disk, self._path, seed, kept, heads, commits, index_from_bytes=1 << 63)  # type: ignore[arg-type]
-                fold.run(0, self._kept[-1][0].end, 1 << 63)
+                fold.run(0, self._kept[-1][0].end, 1 << 63, again=False, begin=lambda _: None)
             base = self._unused_position()
             rebuild_indexes(disk, self._path, seed, heads, commits, base, self._next_token, [])
             self._next_token = max(self._next_token, commits.next_token)
