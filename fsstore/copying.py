@@ -51,7 +51,7 @@ class Summary:
 
     def add(self, commit: Commit) -> None:
         """Take the store's next commit in."""
-        line = write_line(attempt_of(commit))
+        line = write_line(CommitAttempt.of(commit))
         stream = self.streams.setdefault((commit.bucket_id, commit.stream_id), StreamSummary())
         stream.commits += 1
         stream.add(line)
@@ -96,20 +96,6 @@ class Progress:
     done: int
 
 
-def attempt_of(commit: Commit) -> CommitAttempt:
-    """What was asked for to store `commit`."""
-    return CommitAttempt(
-        commit.stream_id,
-        commit.stream_revision,
-        commit.commit_id,
-        commit.commit_sequence,
-        commit.commit_stamp,
-        commit.headers,
-        commit.events,
-        commit.bucket_id,
-    )
-
-
 def copy_store(
     source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int, copied: Summary
 ) -> Iterator[Progress]:
@@ -151,7 +137,7 @@ def _skip_what_is_there(commits: Iterator[Commit], target: PersistenceEngine) ->
     """Walk both stores to the end of the target, which must hold the same commits."""
     for done, there in enumerate(target.get_from_checkpoint(), 1):
         commit = next(commits, None)
-        if commit is None or write_line(attempt_of(commit)) != write_line(attempt_of(there)):
+        if commit is None or write_line(CommitAttempt.of(commit)) != write_line(CommitAttempt.of(there)):
             raise CopyError(
                 f"the target is not the beginning of a copy: its commit {there.commit_id} of stream "
                 f"{there.stream_id!r} in bucket {there.bucket_id!r} is not what the source has in that place; "
@@ -163,7 +149,7 @@ def _skip_what_is_there(commits: Iterator[Commit], target: PersistenceEngine) ->
 def _copy_commits(commits: Iterator[Commit], target: PersistenceEngine) -> Iterator[Progress]:
     done, batch, events = 0, list[CommitAttempt](), 0
     for commit in commits:
-        batch.append(attempt_of(commit))
+        batch.append(CommitAttempt.of(commit))
         events += len(commit.events)
         if len(batch) >= BATCH_COMMITS or events >= BATCH_EVENTS:
             done += len(target.commit_many(batch))

@@ -118,6 +118,20 @@ class CommitAttempt:
     def __post_init__(self) -> None:
         _check_commit(self)
 
+    @classmethod
+    def of(cls, commit: Commit) -> CommitAttempt:
+        """What was asked for to store `commit`, to ask for the same elsewhere."""
+        return cls(
+            commit.stream_id,
+            commit.stream_revision,
+            commit.commit_id,
+            commit.commit_sequence,
+            commit.commit_stamp,
+            commit.headers,
+            commit.events,
+            commit.bucket_id,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:

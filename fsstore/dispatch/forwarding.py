@@ -22,18 +22,8 @@ class ForwardingDispatcher:
         self._target = target
 
     def dispatch(self, commit: Commit) -> None:
-        attempt = CommitAttempt(
-            commit.stream_id,
-            commit.stream_revision,
-            commit.commit_id,
-            commit.commit_sequence,
-            commit.commit_stamp,
-            commit.headers,
-            commit.events,
-            commit.bucket_id,
-        )
         try:
-            self._target.commit(attempt)
+            self._target.commit(CommitAttempt.of(commit))
         except DuplicateCommitError:
             self._check_place(commit)
         except ConcurrencyError as error:

@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy
 
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StorageError
-from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
+from fsstore.model import CommitAttempt, EventMessage, Snapshot
 from fsstore.serialization import TypeName, TypeRegistry
 from fsstore.serialization.neventstore import NEventStorePayloads, PayloadWriter, forms
 from fsstore.store import EventStore
@@ -68,19 +68,6 @@ def plain(name: str, cell: Any) -> Any:
     return cell
 
 
-def attempt_of(commit: Commit) -> CommitAttempt:
-    return CommitAttempt(
-        commit.stream_id,
-        commit.stream_revision,
-        commit.commit_id,
-        commit.commit_sequence,
-        commit.commit_stamp,
-        commit.headers,
-        commit.events,
-        commit.bucket_id,
-    )
-
-
 def comparable(name: str, row: Row) -> Row:
     """The row without its number. Python's times have six digits: the seventh of C#'s stamps is cut off."""
     stamp = row[7]
@@ -105,7 +92,7 @@ def test_a_commit_that_was_taken_out_is_written_back_to_the_same_row(
             connection.execute("DELETE FROM Commits WHERE CheckpointNumber = ?", (commit.checkpoint_token,))
             connection.commit()
         with writing(path, *types) as store:
-            written = store.commit(attempt_of(commit))
+            written = store.commit(CommitAttempt.of(commit))
             assert written is not None
             assert replace(written, checkpoint_token=commit.checkpoint_token) == commit
             assert written.checkpoint_token > before[-1][8]  # numbers are never given out again
@@ -264,7 +251,7 @@ def test_json_is_not_written_among_other_notations(name: str, tmp_path: Path) ->
     with writing(copied(name, tmp_path)) as store:
         assert list(store.get_from("order-1"))
         with pytest.raises(StorageError, match="C# could not read JSON among them"):
-            store.advanced.commit(attempt_of(next(iter(store.get_from("order-1")))))
+            store.advanced.commit(CommitAttempt.of(next(iter(store.get_from("order-1")))))
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,6 @@ def create(connection: Connection) -> None:
         connection.execute(insert(tables.store), {"Id": 1, "SchemaVersion": VERSION, "LastToken": 0})
 
 
-def create_delivery(connection: Connection) -> None:
-    """Make the tables of checkpoints and leases beside somebody else's tables."""
-    _create(connection, tables.DELIVERY)
-
-
 def _create(connection: Connection, wanted: Sequence[Table]) -> None:
     there = table_names(connection)
     for table in wanted:
