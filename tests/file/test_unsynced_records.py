@@ -1,0 +1,60 @@
+"""What stands behind the last durable record at opening: shown only once it is durable, or gone for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.control import TAIL
+from fsstore.errors import StorageUnavailableError
+from fsstore.testing import SimulatedDisk, fill, first_attempt
+from fsstore.testing.simulation import lose_everything
+
+
+def opened(disk: SimulatedDisk) -> FileEngine:
+    engine = FileEngine("/store", disk=disk, background=False)
+    engine.initialize()
+    return engine
+
+
+def killed(disk: SimulatedDisk) -> SimulatedDisk:
+    """The disk as another process finds it, without the page of marks."""
+    disk.kill()
+    other = disk.process()
+    other.unlink("/store/control")
+    return other
+
+
+def test_a_commit_whose_flush_failed_is_shown_after_reopening_only_if_the_power_cannot_take_it() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fill(engine, "a")
+    disk.fail("flush", path="*.journal")
+    with pytest.raises(StorageUnavailableError) as raised:
+        engine.commit(first_attempt("b"))
+    assert raised.value.in_doubt
+    engine.close()
+    shown = list(opened(disk).get_from_checkpoint())
+    assert list(opened(disk.restarted()).get_from_checkpoint()) == shown
+
+
+def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written_in_its_place() -> None:
+    """The first record of a batch is damaged, the second whole; another of the first one's length takes its place."""
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    stored = fill(engine, "x")
+    torn = engine._control.get(TAIL)
+    engine.commit_many([first_attempt("a"), first_attempt("b")])
+    length = engine._control.get(TAIL) - torn
+    (journal,) = (path for path in disk.sizes_bytes() if path.endswith(".journal"))
+    disk.rot(journal, torn + 100)
+
+    disk = killed(disk)
+    engine = opened(disk)
+    assert list(engine.get_from_checkpoint()) == stored
+    stored.append(engine.commit(first_attempt("c")))
+    assert engine._control.get(TAIL) == torn + length // 2, "the test needs records of one length"
+
+    engine = opened(killed(disk))
+    assert list(engine.get_from_checkpoint()) == stored
+    assert list(engine.verify()) == []
