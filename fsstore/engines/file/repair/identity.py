@@ -1,0 +1,64 @@
+"""The store's id, without which nothing in it can be read: from the meta file, or from wherever else it stands.
+
+An id is believed when a file of the journal can be read with it. This module reads; it writes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from fsstore.engines.file import format, layout
+from fsstore.engines.file.control import CONTROL_BYTES
+from fsstore.engines.file.disk import Disk
+from fsstore.errors import CorruptionError
+
+_STORE_HEADER = b"\x94\xadfsstore store"
+
+
+def find_meta(disk: Disk, path: str) -> tuple[layout.Meta, bool]:
+    """The meta file, or what it must have said, and whether that is to be written anew."""
+    with contextlib.suppress(CorruptionError):
+        if disk.exists(f"{path}/{layout.META}"):
+            return layout.read_meta(disk, path), False
+    for store_id in _possible_ids(disk, path):
+        if _proves(disk, path, store_id):
+            return layout.Meta(store_id, 0), True
+    raise CorruptionError(
+        "the store's id is not known any more, without which nothing in it can be read",
+        path=f"{path}/{layout.META}",
+        expected="the id in the meta file or in the control page; put back store.meta from a backup",
+    )
+
+
+def _possible_ids(disk: Disk, path: str) -> Iterator[bytes]:
+    control = _beginning(disk, f"{path}/{layout.CONTROL}", CONTROL_BYTES)
+    words = memoryview(control[:24]).cast("Q") if len(control) >= 24 else memoryview(bytes(24)).cast("Q")
+    yield words[1].to_bytes(8, "big") + words[2].to_bytes(8, "big")
+    meta = _beginning(disk, f"{path}/{layout.META}", 64)
+    at = len(_STORE_HEADER) + 4
+    yield meta[at : at + 16]
+
+
+def _proves(disk: Disk, path: str, store_id: bytes) -> bool:
+    if len(store_id) != 16:
+        return False
+    seed = format.store_seed(store_id)
+    directory = f"{path}/{layout.JOURNAL}"
+    for name in disk.names(directory):
+        header = _beginning(disk, f"{directory}/{name}", format.JOURNAL_HEADER_BYTES)
+        with contextlib.suppress(format.FormatError):
+            format.read_file_header("journal", header, seed)
+            return True
+    return False
+
+
+def _beginning(disk: Disk, path: str, length_bytes: int) -> bytes:
+    try:
+        handle = disk.open(path)
+    except FileNotFoundError:
+        return b""
+    try:
+        return disk.read(handle, length_bytes, 0)
+    finally:
+        disk.close(handle)

@@ -1,0 +1,80 @@
+"""A new journal in the place of a damaged one: what is still to be folded is folded first.
+
+It takes the records that it is given. Which those are, `unfolded.py` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fsstore.engines.file import format, layout
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.control import TAIL
+from fsstore.engines.file.fold import Fold
+from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.rebuild import rebuild_indexes
+from fsstore.engines.file.repair.quarantine import set_aside
+from fsstore.engines.file.repair.unfolded import Record
+from fsstore.engines.file.verify.look import Look
+
+_JOURNAL_BYTES = 256 << 10
+
+
+class _Kept:
+    """The records of the old journal that are still to be folded, as the fold wants to walk them."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+
+    def walk(self, start: int, end: int) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+        for header, record in self.records:
+            yield header, memoryview(record)
+
+
+def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[str]) -> None:
+    """Fold what is `kept`, then begin a journal at positions that were never used.
+
+    Both indexes are made anew with it. The old journal's files are taken away, those in `damaged` to quarantine.
+    """
+    disk, path, seed = look.disk, look.path, look.seed
+    heads = Heads(disk, path, seed, write=True)
+    commits = CommitsIndex(disk, path, seed, write=True)
+    try:
+        rebuild_indexes(
+            disk, path, seed, heads, commits, 0, 1, [(header, memoryview(record)) for header, record in kept]
+        )
+        if kept:
+            fold = Fold(disk, path, seed, _Kept(kept), heads, commits, index_from_bytes=1 << 63)  # type: ignore[arg-type]
+            fold.run(0, kept[-1][0].end, 1 << 63, again=False, begin=lambda _: None)
+        base = _unused_position(look)
+        rebuild_indexes(disk, path, seed, heads, commits, base, next_token, [])
+        next_token = max(next_token, commits.next_token)
+    finally:
+        heads.close()
+        commits.close()
+    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=True)
+    try:
+        file = journal.create(base, _JOURNAL_BYTES)
+        roll = format.RecordHeader(
+            0, format.ROLL, 0, 0, file.first, 0, 0, format.NO_KEY, next_token, 0, 0, format.NO_ID, 0,
+            format.checksum(b"", seed), 0,
+        )  # fmt: skip
+        journal.write(file.first, format.pack_header(roll, seed))
+        journal.flush(file.first)
+    finally:
+        journal.forget()
+    for old in (*look.journal.stale_files, *look.journal.files):
+        if old.path in damaged:
+            set_aside(disk, path, old.path)
+        disk.unlink(old.path)
+    disk.flush_directory(f"{path}/{layout.JOURNAL}")
+
+
+def _unused_position(look: Look) -> int:
+    """A start for the new journal that cannot be taken for the old one's continuation."""
+    used = [file.end for file in (*look.journal.stale_files, *look.journal.files)]
+    used += [index.folded for index in (look.heads, look.commits) if index is not None]
+    if look.page is not None:
+        used.append(look.page.lower_bound(TAIL))
+    return (max(used, default=0) // 4096 + 2) * 4096

@@ -1,0 +1,30 @@
+"""Where repair keeps what it replaces: copies, numbered, never deleted by itself."""
+
+from __future__ import annotations
+
+from fsstore.engines.file import layout
+from fsstore.engines.file.disk import Disk
+
+_COPY_BYTES = 1 << 20
+
+
+def set_aside(disk: Disk, store: str, path: str) -> None:
+    """Keep a copy of the file in the store's quarantine, durable on return. Nothing where there is no file."""
+    quarantine = f"{store}/{layout.QUARANTINE}"
+    if not disk.exists(path):
+        return
+    disk.make_directory(quarantine)
+    taken = disk.names(quarantine)
+    number = 1 + max((int(name.partition(".")[0]) for name in taken if name.partition(".")[0].isdigit()), default=0)
+    source = disk.open(path)
+    try:
+        target = disk.open(f"{quarantine}/{number}.{path.rpartition('/')[2]}", write=True, create=True)
+        try:
+            for offset in range(0, disk.size(source), _COPY_BYTES):
+                disk.write(target, disk.read(source, _COPY_BYTES, offset), offset)
+            disk.flush(target)
+        finally:
+            disk.close(target)
+    finally:
+        disk.close(source)
+    disk.flush_directory(quarantine)

@@ -1,0 +1,126 @@
+"""What a damaged journal still has to be folded, put on top of what is left of the streams' own files.
+
+A commit is kept when it follows the last one of its stream; what follows a lost one is given up, and named. This
+module reads; it writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fsstore.engines.file import format
+from fsstore.engines.file.repair.remains import Extent, commits_text, measure
+from fsstore.engines.file.scan import Gap
+from fsstore.engines.file.segments import SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.verify.look import Look
+
+Record = tuple[format.RecordHeader, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """A stream of which the journal holds commits that nothing leads to any more."""
+
+    name: str
+    lost: str
+
+
+class UnfoldedRecords:
+    """The whole records of the journal that are still to be folded, onto streams that go as far as `extents` say."""
+
+    def __init__(self, look: Look, extents: dict[bytes, Extent]) -> None:
+        self._look = look
+        self._files = Segments(look.disk, look.path, look.seed, max_handles=0)
+        self._extents = extents
+        self._buckets: dict[bytes, str] = {}
+        self._purged: set[str | None] = set()
+
+    def sort(self) -> tuple[list[Record], list[Shortened]]:
+        """The records, with the places they are folded to, and the streams that lose some of theirs."""
+        kept: list[Record] = []
+        lost: dict[bytes, tuple[Stream, int]] = {}
+        for header in self._acknowledged():
+            record = self._record(header)
+            body = record[format.RECORD_HEADER_BYTES :]
+            if header.kind == format.PURGE:
+                self._purge(format.read_purge(body))
+            elif header.kind == format.DELETE_STREAM:
+                self._extents[header.key] = Extent()
+                lost.pop(header.key, None)
+            elif header.kind != format.ROLL:
+                stream = Stream.of(*format.split_prefix(body)[:2])
+                extent = self._extent(stream)
+                place = self._place(header, extent, stream)
+                if place is None:
+                    extent.cut = True
+                    lost[header.key] = stream, max(header.sequence, lost.get(header.key, (stream, 0))[1])
+                    continue
+                if place < 0:
+                    continue
+                header = header._replace(place=place)  # noqa: PLW2901
+                record = format.pack_header(header, self._look.seed) + body
+            else:
+                continue
+            kept.append((header, record))
+        shortened = []
+        for key, (stream, last) in lost.items():
+            first = self._extents[key].sequence + 1
+            text = commits_text(first, last, str(stream)) if last else f"snapshots of {stream}"
+            shortened.append(Shortened(str(stream), text))
+        return kept, shortened
+
+    def _acknowledged(self) -> list[format.RecordHeader]:
+        """The whole records from the fold mark on; without a torn tail and a batch that never was complete."""
+        acknowledged = self._look.acknowledged()
+        found: list[format.RecordHeader] = []
+        for item in self._look.journal.items:
+            if isinstance(item, Gap):
+                if item.start >= acknowledged:
+                    break
+            elif item.position >= self._look.folded:
+                found.append(item)
+        while found and found[-1].following and found[-1].position >= acknowledged:
+            found.pop()
+        return found
+
+    def _record(self, header: format.RecordHeader) -> bytes:
+        file = self._look.journal.file_at(header.position)
+        assert file is not None
+        handle = self._look.disk.open(file.path)
+        try:
+            return self._look.disk.read(handle, header.length_bytes, header.position - file.base)
+        finally:
+            self._look.disk.close(handle)
+
+    def _place(self, header: format.RecordHeader, extent: Extent, stream: Stream) -> int | None:
+        """Where the record goes in its stream's file; -1: it is there; `None`: nothing leads to it any more."""
+        if header.kind == format.COMMIT:
+            if header.sequence <= extent.sequence:
+                return -1
+            place = extent.end or self._files.header_bytes(stream)
+            if header.sequence != extent.sequence + 1 or header.place != place:
+                return None
+            extent.add_commit(header, place)
+            return place
+        if header.revision in extent.snapshot_revisions:
+            return -1
+        if not extent.sequence or (extent.cut and header.revision > extent.revision):
+            return None
+        place = extent.snapshots_end or self._files.header_bytes(stream, SNAPSHOTS)
+        extent.add_snapshot(header, place)
+        return place
+
+    def _extent(self, stream: Stream) -> Extent:
+        extent = self._extents.get(stream.key)
+        if extent is None:
+            purged = bool(self._purged & {None, stream.bucket_id})
+            extent = Extent() if purged else measure(self._look.disk, self._files, stream.key)
+            self._extents[stream.key] = extent
+        self._buckets[stream.key] = stream.bucket_id
+        return extent
+
+    def _purge(self, bucket_id: str | None) -> None:
+        self._purged.add(bucket_id)
+        for key, bucket in self._buckets.items():
+            if bucket_id is None or bucket == bucket_id:
+                self._extents[key] = Extent()

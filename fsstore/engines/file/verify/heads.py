@@ -1,0 +1,49 @@
+"""Verification of heads.index: every slot is whole, can be found from its key, and its stream's files are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fsstore.engines.file import format
+from fsstore.engines.file.heads import FILE_NAME, Heads
+from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
+from fsstore.engines.file.verify.look import Look
+from fsstore.engines.file.verify.streams import StreamsCheck
+
+_BATCH_SLOTS = 16_384
+
+
+def slots(look: Look, streams: StreamsCheck, advance: Callable[[int], None]) -> Iterator[Finding]:
+    """What is damaged in the slots, and what they say should be there and is not."""
+    first, capacity = 0, 0
+    while look.heads is not None:
+        with look.folding_stopped():
+            if capacity != look.heads.capacity:
+                first, capacity = 0, look.heads.capacity
+            found = list(_batch(look, look.heads, streams, first, min(_BATCH_SLOTS, capacity - first)))
+        yield from found
+        advance(_BATCH_SLOTS * format.HEAD_BYTES)
+        first += _BATCH_SLOTS
+        if first >= capacity:
+            return
+
+
+def _batch(look: Look, heads: Heads, streams: StreamsCheck, first: int, count: int) -> Iterator[Finding]:
+    path = f"{look.path}/{FILE_NAME}"
+    start = format.INDEX_HEADER_BYTES + first * format.HEAD_BYTES
+    handle = look.disk.open(path)
+    try:
+        data = look.disk.read(handle, count * format.HEAD_BYTES, start)
+    finally:
+        look.disk.close(handle)
+    for offset in range(0, len(data), format.HEAD_BYTES):
+        if not any(data[offset : offset + format.HEAD_BYTES]):
+            continue
+        head = format.read_head(data, offset, look.seed)
+        if head is None:
+            yield Finding(path, start + offset, "a slot is damaged", "a stream's head", NOTHING_LOST, True)
+            continue
+        if heads.get(head.key) != head:
+            what = f"the slot of the stream with key {head.key.hex()} cannot be found from its key"
+            yield Finding(path, start + offset, what, "one slot that can", NOTHING_LOST, True)
+        yield from streams.missing(head)

@@ -1,0 +1,154 @@
+"""The store as a verification sees it: its marks, its journal and both indexes, while others go on writing to it.
+
+Every look is taken under the fold lock and holds until the next one. It opens and follows; it must not judge: what
+is damage is for the parts of `verify` to say, and what is done about it for `repair`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from fsstore.engines.file import format, layout
+from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.control import EPOCH, FOLDED, NEXT_TOKEN, SYNCED, VISIBLE, Control
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
+from fsstore.engines.file.heads import Heads, StaleIndexError
+from fsstore.engines.file.locks import PresenceLock
+from fsstore.engines.file.scan import survey
+from fsstore.engines.file.verify.unfolded import Unfolded
+
+
+class Look:
+    """While it is open, `journal`, `folded`, `unfolded`, `heads` and `commits` are as the last look found them.
+
+    With `alone` the caller has the store to itself, and no lock is taken.
+    """
+
+    def __init__(self, disk: Disk, path: str, meta: layout.Meta, *, alone: bool) -> None:
+        self.disk = disk
+        self.path = path
+        self.seed = meta.seed
+        self._meta = meta
+        self._alone = alone
+        self.fold_mark = -1
+        self.heads: Heads | None = None
+        self.commits: CommitsIndex | None = None
+
+    def __enter__(self) -> Look:
+        self._fold_lock = None if self._alone else _open_if_there(self.disk, f"{self.path}/{layout.FOLD_LOCK}")
+        self.page: Control | None = None
+        with self._writing_stopped():
+            with contextlib.suppress(FileNotFoundError):
+                self.page = Control(self.disk, f"{self.path}/{layout.CONTROL}", self._meta.store_id, write=False)
+            self.trusted = self.page is not None and self.page.whole()
+            self._live = self.trusted and not self._alone and not self._at_rest()
+            self._epoch = self.page.get(EPOCH) if self.page is not None else 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in (self.heads, self.commits, self.page):
+            if part is not None:
+                part.close()
+        if self._fold_lock is not None:
+            self.disk.close(self._fold_lock)
+
+    @contextlib.contextmanager
+    def _writing_stopped(self) -> Iterator[None]:
+        lock = None if self._alone else _open_if_there(self.disk, f"{self.path}/{layout.WRITE_LOCK}")
+        try:
+            if lock is not None:
+                self.disk.lock(lock)
+            yield
+        finally:
+            if lock is not None:
+                self.disk.close(lock)
+
+    def _at_rest(self) -> bool:
+        try:
+            presence = PresenceLock(self.disk, f"{self.path}/{layout.LOCK}", write=False)
+        except FileNotFoundError:
+            return True
+        try:
+            return presence.alone()
+        finally:
+            presence.close()
+
+    @contextlib.contextmanager
+    def folding_stopped(self) -> Iterator[None]:
+        """Folded files and indexes stand still in here; findings are handed out outside of it only."""
+        if self._fold_lock is not None:
+            self.disk.lock(self._fold_lock)
+        try:
+            self._refresh()
+            yield
+        finally:
+            if self._fold_lock is not None:
+                self.disk.unlock(self._fold_lock)
+
+    def _refresh(self) -> None:
+        """See how far folding came since the last look, and what is unfolded now."""
+        page = self.page
+        if page is not None and not self._live and page.get(EPOCH) != self._epoch and page.whole():
+            self._live = self.trusted = True
+        # Marks are moved while they are read here; the lower bound of one is where it stands or just stood.
+        fold_mark = page.lower_bound(FOLDED) if page is not None and self.trusted else 0
+        if fold_mark != self.fold_mark:
+            self._visible = page.lower_bound(VISIBLE) if page is not None else 0
+            self.journal = survey(self.disk, f"{self.path}/{layout.JOURNAL}", self.seed)
+            self.fold_mark = fold_mark
+            known = self.journal.file_at(fold_mark) is not None or fold_mark == self.journal.end
+            self.folded = fold_mark if known and fold_mark >= self.journal.start else self.journal.start
+            self.unfolded = Unfolded(self.journal, self.folded)
+        if self.heads is not None:
+            self.heads.refresh()
+        if self.commits is not None:
+            self.commits.refresh()
+
+    def open_indexes(self) -> list[str]:
+        """Open both indexes; the names of those that cannot be used."""
+        unusable = []
+        heads = Heads(self.disk, self.path, self.seed, write=False)
+        try:
+            heads.open(at_least_folded=self.folded)
+            self.heads = heads
+        except StaleIndexError:
+            unusable.append(HEADS_INDEX)
+        commits = CommitsIndex(self.disk, self.path, self.seed, write=False)
+        try:
+            commits.open(at_least_folded=self.folded)
+            self.commits = commits
+        except StaleIndexError:
+            unusable.append(COMMITS_INDEX)
+        return unusable
+
+    # ---- what follows from it ----
+
+    def acknowledged(self) -> int:
+        """Up to where the journal was surely acknowledged."""
+        if self._live:
+            return self._visible
+        synced = self.page.lower_bound(SYNCED) if self.page is not None else 0
+        return max(synced, self.journal.named)
+
+    def next_token(self) -> int:
+        """The next checkpoint token; 0 when only the control page would know."""
+        return self.page.lower_bound(NEXT_TOKEN) if self.page is not None and self.trusted else 0
+
+    def in_journal(self, position: int) -> bool:
+        """Whether the log still has a whole record at that position, to be folded."""
+        return position >= self.folded and self.unfolded.has(position)
+
+    def unfolded_sequence(self, key: bytes) -> int:
+        """The sequence of the stream's first unfolded commit; 0 when there is none."""
+        first = self.unfolded.first(key, format.COMMIT)
+        return first.sequence if first is not None else 0
+
+
+def _open_if_there(disk: Disk, path: str) -> int | None:
+    try:
+        return disk.open(path)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,164 @@
+"""Verification of one segment or snapshot file: every record from its header to where the folded part ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from fsstore.engines.file import format
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.scan import Gap, scan
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.verify.finding import Finding
+from fsstore.engines.file.verify.stream_indexes import StreamIndexes
+from fsstore.errors import StorageError
+
+KINDS = {SEGMENT: format.COMMIT, SNAPSHOTS: format.SNAPSHOT}
+_NAMES_BYTES = 8_192 + 128
+
+
+class Names(NamedTuple):
+    """What the header of a stream's file says."""
+
+    stream: Stream
+    header_bytes: int
+
+
+def read_names(disk: Disk, path: str, kind: str, seed: int) -> Names | None:
+    """The header of the file; `None` where it is damaged. `StorageError` where a later version wrote it."""
+    handle = disk.open(path)
+    try:
+        data = disk.read(handle, _NAMES_BYTES, 0)
+    finally:
+        disk.close(handle)
+    try:
+        fields, header_bytes = format.read_file_header(kind, data, seed)
+        bucket_id, stream_id = fields
+    except format.NewerFormatError as error:
+        raise StorageError(f"{path} cannot be read: expected {error}") from error
+    except ValueError:
+        return None
+    if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
+        return None
+    return Names(Stream.of(bucket_id, stream_id), header_bytes)
+
+
+class SegmentCheck:
+    """The file of stream `key` up to byte `end`. `entry_fault` is asked of every commit that is found.
+
+    `last_sequence` is that of the last folded commit, 0 where nothing tells.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        seed: int,
+        path: str,
+        kind: str,
+        key: bytes,
+        names: Names | None,
+        end: int,
+        last_sequence: int,
+        entry_fault: Callable[[bytes, format.RecordHeader], Finding | None],
+    ) -> None:
+        self._disk = disk
+        self._seed = seed
+        self._path = path
+        self._kind = kind
+        self._key = key
+        self._names = names
+        self._end = end
+        self._last_sequence = last_sequence
+        self._entry_fault = entry_fault
+        self._sequence = self._revision = self._token = 0
+        self.stream = str(names.stream) if names is not None else f"the stream with key {key.hex()}"
+
+    @property
+    def head(self) -> tuple[int, int, int]:
+        """Sequence, revision and token of the last commit that was found."""
+        return self._sequence, self._revision, self._token
+
+    def findings(self, beside: dict[str, str]) -> Iterator[Finding]:
+        """What is damaged in the file and in the indexes `beside` it, given by kind and path."""
+        prefix = b""
+        start = 0
+        if self._names is not None:
+            stream, start = self._names
+            prefix = stream.prefix
+            if stream.key != self._key:
+                what, expected = f"this is the file of {stream}", "the stream of its name"
+                yield Finding(self._path, 0, what, expected, self._lost(1, self._last_sequence))
+                return
+        handle = self._disk.open(self._path)
+        indexes = StreamIndexes(self._disk, self._seed, self._key, beside)
+        try:
+            gap: Gap | None = None
+            at = start
+            for item in scan(self._disk, handle, self._seed, start, self._end, self._address):
+                if isinstance(item, Gap):
+                    gap = item
+                    at = item.end
+                    continue
+                header = item.header
+                at = header.place + header.length_bytes
+                if gap is not None:
+                    yield self._gap(gap, header)
+                    gap = None
+                elif self._kind == SEGMENT and header.sequence != self._sequence + 1:
+                    yield self._finding(
+                        header.place, f"commit {header.sequence}", f"commit {self._sequence + 1}", header
+                    )
+                if prefix and item.body[: len(prefix)] != prefix:
+                    yield self._finding(header.place, "a record of another stream", f"one of {self.stream}", header)
+                if self._kind == SEGMENT:
+                    yield from self._commit(header)
+                    indexes.compare(header)
+            if at < self._end and gap is None:
+                gap = Gap(at, self._end)
+            if gap is not None:
+                yield self._gap(gap._replace(end=self._end), None)
+        finally:
+            self._disk.close(handle)
+            indexes.close()
+        yield from indexes.findings()
+
+    def _address(self, header: format.RecordHeader) -> int:
+        return header.place if header.key == self._key and header.kind == KINDS[self._kind] else -1
+
+    def _commit(self, header: format.RecordHeader) -> Iterator[Finding]:
+        if header.revision <= self._revision or header.revision < header.sequence:
+            yield self._finding(
+                header.place, f"revision {header.revision}", f"a revision above {self._revision}", header
+            )
+        if header.token <= self._token:
+            yield self._finding(header.place, f"checkpoint {header.token}", f"one above {self._token}", header)
+        self._sequence, self._revision, self._token = header.sequence, header.revision, header.token
+        fault = self._entry_fault(self._key, header)
+        if fault is not None:
+            yield fault
+
+    def _gap(self, gap: Gap, following: format.RecordHeader | None) -> Finding:
+        expected = f"whole records of {self.stream} up to byte {gap.end}"
+        what = "a stream's file is damaged"
+        if self._names is None and gap.start == 0:
+            what, expected = "the header of a stream's file is damaged", "the names of a stream"
+            if following is not None and following.sequence <= 1:
+                return Finding(self._path, 0, what, expected, f"nothing but the name of {self.stream}")
+        last = following.sequence - 1 if following is not None else self._last_sequence
+        return Finding(self._path, gap.start, what, expected, self._lost(self._sequence + 1, last))
+
+    def _lost(self, first: int, last: int) -> str:
+        if self._kind == SNAPSHOTS:
+            return f"snapshots of {self.stream}"
+        if last == first:
+            return f"commit {first} of {self.stream}"
+        return (
+            f"commits {first} to {last} of {self.stream}"
+            if last > first
+            else f"commits from {first} on of {self.stream}"
+        )
+
+    def _finding(self, offset: int, found: str, expected: str, header: format.RecordHeader) -> Finding:
+        what = f"{self.stream} goes on with {found}"
+        lost = self._lost(header.sequence, header.sequence) if self._kind == SEGMENT else f"a snapshot of {self.stream}"
+        return Finding(self._path, offset, what, expected, lost)
