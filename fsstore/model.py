@@ -7,7 +7,7 @@ must not know how or where anything is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -221,24 +221,18 @@ def _checked_events(events: Iterable[EventMessage]) -> tuple[EventMessage, ...]:
     return checked
 
 
-# The two constructors below make values out of parts that were checked when they were first stored. They
+# The constructors below make values out of parts that were checked when they were first stored. They
 # are on the path of every read, where checking again costs more than reading.
 
 _new = object.__new__
 _put_body = EventMessage.__dict__["body"].__set__
 _put_event_headers = EventMessage.__dict__["headers"].__set__
-_put_commit = [Commit.__dict__[name].__set__ for name in Commit.__slots__]
-(
-    _put_stream_id,
-    _put_stream_revision,
-    _put_commit_id,
-    _put_commit_sequence,
-    _put_commit_stamp,
-    _put_headers,
-    _put_events,
-    _put_bucket_id,
-    _put_checkpoint_token,
-) = _put_commit
+
+
+class _UnfinishedCommit:
+    """A `Commit` that is being put together: the same slots, to which Python assigns without asking anybody."""
+
+    __slots__ = Commit.__slots__
 
 
 def stored_event(body: Any, headers: dict[str, Any]) -> EventMessage:
@@ -247,6 +241,17 @@ def stored_event(body: Any, headers: dict[str, Any]) -> EventMessage:
     _put_body(event, body)
     _put_event_headers(event, headers)
     return event
+
+
+def stored_events(parts: Iterator[Any]) -> tuple[EventMessage, ...]:
+    """The same for all that is left of `parts`: a body, its headers, the next body, its headers, and so on."""
+    events = []
+    for body in parts:
+        event = _new(EventMessage)
+        _put_body(event, body)
+        _put_event_headers(event, next(parts))
+        events.append(event)
+    return tuple(events)
 
 
 def stored_commit(
@@ -261,14 +266,16 @@ def stored_commit(
     checkpoint_token: int,
 ) -> Commit:
     """A `Commit` of parts that came out of a store; nothing is checked or copied."""
-    commit = _new(Commit)
-    _put_stream_id(commit, stream_id)
-    _put_stream_revision(commit, stream_revision)
-    _put_commit_id(commit, commit_id)
-    _put_commit_sequence(commit, commit_sequence)
-    _put_commit_stamp(commit, commit_stamp)
-    _put_headers(commit, headers)
-    _put_events(commit, events)
-    _put_bucket_id(commit, bucket_id)
-    _put_checkpoint_token(commit, checkpoint_token)
-    return commit
+    # Nine assignments and a change of class take 0.2 µs; nine calls around the frozen class's guard take 0.5.
+    commit: Any = _new(_UnfinishedCommit)
+    commit.stream_id = stream_id
+    commit.stream_revision = stream_revision
+    commit.commit_id = commit_id
+    commit.commit_sequence = commit_sequence
+    commit.commit_stamp = commit_stamp
+    commit.headers = headers
+    commit.events = events
+    commit.bucket_id = bucket_id
+    commit.checkpoint_token = checkpoint_token
+    commit.__class__ = Commit
+    return commit  # type: ignore[no-any-return]

@@ -66,12 +66,13 @@ class MsgpackSerializer:
         self._read_hooks = [partial(self._value, depth) for depth in range(_MAX_EXTENSIONS + 1)]
         # A packer is one thread's, and making one for each value costs as much as packing it.
         self._packers = threading.local()
-        self._read: Callable[[bytes], Any] = self._unpack
+        # The one call that every payload's reading makes: msgspec where it is there, msgpack else.
+        self.loads: Callable[[bytes], Any] = self._loads
         if msgspec:
             with contextlib.suppress(ImportError):
                 from fsstore.serialization.msgspec_decoding import decoder
 
-                self._read = decoder(self._read_hooks[0], self._unpack)
+                self.loads = decoder(self._read_hooks[0], self._loads)
 
     def dumps(self, value: Any, /) -> bytes:
         try:
@@ -84,12 +85,12 @@ class MsgpackSerializer:
             self._explain(value, ())
             raise SerializationError(f"the value cannot be written: {error}") from error
 
-    def loads(self, data: bytes, /) -> Any:
+    def _loads(self, data: bytes, /) -> Any:
         if data and data[0] == WRAPPED:
             raise SerializationError(
                 "what is stored is " + _WRAPPINGS.get(data[1] if len(data) > 1 else 0, "wrapped in an unknown form")
             )
-        return self._read(data)
+        return self._unpack(data)
 
     def _unpack(self, data: bytes, depth: int = 0) -> Any:
         try:

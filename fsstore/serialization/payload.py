@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from fsstore.errors import SerializationError
-from fsstore.model import EventMessage, stored_event
+from fsstore.model import EventMessage, stored_events
 
 
 class Serializer(Protocol):
@@ -42,9 +42,8 @@ def decode_payload(serializer: Serializer, data: bytes) -> tuple[dict[str, Any],
     parts = serializer.loads(data)
     if not isinstance(parts, list) or len(parts) < 3 or not len(parts) % 2 or not isinstance(parts[0], dict):
         raise SerializationError("these bytes are not the headers and events of a commit")
-    if len(parts) == 3:
-        return parts[0], (stored_event(parts[1], parts[2]),)
-    return parts[0], tuple(map(stored_event, parts[1::2], parts[2::2]))
+    following = iter(parts)
+    return next(following), stored_events(following)
 
 
 def _commit_path(path: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -211,7 +211,7 @@ def stamp_to_us(stamp: datetime) -> int:
 
 def stamp_from_us(stamp_us: int) -> datetime:
     """The aware UTC time of `stamp_to_us`."""
-    return _EPOCH + timedelta(0, stamp_us // 1_000_000, stamp_us % 1_000_000)
+    return _EPOCH + timedelta(0, 0, stamp_us)
 
 
 # ---- headers of files ----------------------------------------------------------------------------------
