@@ -72,7 +72,7 @@ async def test_a_commit_that_still_waits_is_withdrawn(tmp_path: Path) -> None:
     """While another process holds the write lock, the first commit is in doubt and the second was never begun."""
     engine = AsyncFileEngine(FileEngine(tmp_path / "a.store"))
     await engine.initialize()
-    with engine._file._write_lock:
+    with engine._file.writable().locks.write:
         begun = asyncio.create_task(engine.commit(first_attempt("begun")))
         await asyncio.sleep(0.05)
         waiting = asyncio.create_task(engine.commit(first_attempt("waiting")))

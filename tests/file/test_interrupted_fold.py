@@ -199,7 +199,8 @@ def test_a_shorter_fold_leaves_what_the_failed_one_wrote_beyond_it_to_be_written
     disk.fail("flush", path="*.ids", skip=1)
     with pytest.raises(StorageUnavailableError):
         engine.fold()
-    engine._options = replace(engine._options, fold_bytes=600)
+    folding = engine.writable().folding
+    folding._options = replace(folding._options, fold_bytes=600)
     engine.fold()
     assert ids_on_the_device(disk) == [80, 80]
 
@@ -219,4 +220,4 @@ def ids_on_the_device(disk: SimulatedDisk) -> list[int]:
     engine = opened(disk)
     assert list(engine.verify()) == []
     paths = [path for path in disk.sizes_bytes() if path.endswith(".ids")]
-    return [sum(map(len, IdIndex(disk, path, engine._seed).load(0) or [])) for path in paths]
+    return [sum(map(len, IdIndex(disk, path, engine.opened().seed).load(0) or [])) for path in paths]

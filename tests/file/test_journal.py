@@ -21,7 +21,7 @@ def opened(path: Path) -> FileEngine:
 
 
 def tail(engine: FileEngine) -> int:
-    return engine._control.get(TAIL)
+    return engine.opened().control.get(TAIL)
 
 
 @pytest.mark.parametrize("left_bytes", range(-2, 3))

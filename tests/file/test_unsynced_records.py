@@ -43,9 +43,9 @@ def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written
     disk = SimulatedDisk(lose_everything)
     engine = opened(disk)
     stored = fill(engine, "x")
-    torn = engine._control.get(TAIL)
+    torn = engine.opened().control.get(TAIL)
     engine.commit_many([first_attempt("a"), first_attempt("b")])
-    length = engine._control.get(TAIL) - torn
+    length = engine.opened().control.get(TAIL) - torn
     (journal,) = (path for path in disk.sizes_bytes() if path.endswith(".journal"))
     disk.rot(journal, torn + 100)
 
@@ -53,7 +53,7 @@ def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written
     engine = opened(disk)
     assert list(engine.get_from_checkpoint()) == stored
     stored.append(engine.commit(first_attempt("c")))
-    assert engine._control.get(TAIL) == torn + length // 2, "the test needs records of one length"
+    assert engine.opened().control.get(TAIL) == torn + length // 2, "the test needs records of one length"
 
     engine = opened(killed(disk))
     assert list(engine.get_from_checkpoint()) == stored

@@ -315,7 +315,7 @@ def test_a_reader_verifies_and_hears_of_the_progress(folded: Path) -> None:
 def test_marks_beyond_the_last_checkpoint_are_found(folded: Path) -> None:
     engine = FileEngine(folded)
     engine.initialize()
-    engine._marks.raise_to(10_000)
+    engine.opened().marks.raise_to(10_000)
     engine.close()
     (found,) = findings(folded)
     assert "10000" in found.what

@@ -70,7 +70,7 @@ class AsyncFileEngine(ThreadedEngine):
         return (await self.commit_many((attempt,)))[0]
 
     async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
-        self._file.check_writing()
+        self._file.writable()
         if not attempts:
             return []
         if len(attempts) > _MAX_ATTEMPTS_IN_LOOP:

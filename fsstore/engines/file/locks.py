@@ -7,9 +7,11 @@ threads apart.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from types import TracebackType
 
+from fsstore.engines.file import layout
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import StorageUnavailableError
 
@@ -95,3 +97,27 @@ class PresenceLock:
 
     def close(self) -> None:
         self._disk.close(self._handle)
+
+
+class StoreLocks:
+    """The locks of a store that is open for writing: who writes, who folds, who is there."""
+
+    def __init__(self, disk: Disk, store: str) -> None:
+        with contextlib.ExitStack() as opened:
+            self.write = FileLock(disk, f"{store}/{layout.WRITE_LOCK}")
+            opened.callback(self.write.close)
+            self.fold = FileLock(disk, f"{store}/{layout.FOLD_LOCK}")
+            opened.callback(self.fold.close)
+            self.presence = PresenceLock(disk, f"{store}/{layout.LOCK}", write=True)
+            opened.pop_all()
+
+    def alone(self) -> bool:
+        """Whether nobody else has the store open."""
+        with self.write:
+            alone = self.presence.alone()
+            self.presence.share()
+        return alone
+
+    def close(self) -> None:
+        for lock in (self.presence, self.fold, self.write):
+            lock.close()

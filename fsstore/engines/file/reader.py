@@ -66,7 +66,7 @@ class Reader:
         serializer: Serializer,
         seed: int,
         options: Options,
-        check_open: Callable[[], None],
+        check_open: Callable[[], object],
     ) -> None:
         self._store = store
         self._view = view

@@ -15,10 +15,12 @@ from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads, StaleIndexError
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.locks import PresenceLock
+from fsstore.engines.file.open_store import OpenStore
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.segments import Segments
 from fsstore.engines.file.view import View
 from fsstore.errors import StorageUnavailableError
+from fsstore.serialization import Serializer
 
 
 class ReadControl:
@@ -49,17 +51,21 @@ class ReadControl:
             self.page.close()
 
 
-def attach_for_reading(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple[ReadControl, View]:
-    """The marks and the view of the store at `path`."""
+def open_to_read(
+    disk: Disk, path: str, options: Options, serializer: Serializer, check_open: Callable[[], object]
+) -> OpenStore:
+    """The store at `path`."""
+    meta = layout.read_meta(disk, path)
     write_lock = _open_if_there(disk, f"{path}/{layout.WRITE_LOCK}")
     if write_lock is not None:
         disk.lock(write_lock)
     try:
-        return _attach(disk, path, meta, options)
+        control, view = _attach(disk, path, meta, options)
     finally:
         if write_lock is not None:
             disk.unlock(write_lock)
             disk.close(write_lock)
+    return OpenStore(disk, path, meta.seed, control, view, options, serializer, check_open)  # type: ignore[arg-type]
 
 
 def _open_if_there(disk: Disk, path: str) -> int | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import delivery, layout, slots
+from fsstore.engines.file import layout, slots
+from fsstore.engines.file.named_values import VALUE
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.look import Look
 
@@ -19,7 +20,7 @@ class MarksCheck:
     def findings(self) -> Iterator[Finding]:
         directory = f"{self._look.path}/{layout.DISPATCH}"
         for name in self._look.disk.names(directory):
-            if name.endswith((".checkpoint", delivery.VALUE)):
+            if name.endswith((".checkpoint", VALUE)):
                 yield from self._file(f"{directory}/{name}", marks=name.endswith(".checkpoint"))
 
     def _file(self, path: str, *, marks: bool) -> Iterator[Finding]:

@@ -1,0 +1,151 @@
+"""When the journal is folded: in the background or within a commit, on demand and on close; one at a time.
+
+The locks between processes and the marks of what was folded are moved here. It must not know what a fold does to
+the streams' files: that is `fold`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from fsstore.engines.file import layout
+from fsstore.engines.file.background import Background
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.control import ERASE, FOLD_BEGUN, FOLDED, SYNCED, TAIL, VISIBLE, Control
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.fold import Fold
+from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.locks import StoreLocks
+from fsstore.engines.file.options import Options
+from fsstore.engines.file.view import View
+from fsstore.engines.file.writer import Writer
+from fsstore.errors import StorageError, StorageUnavailableError
+
+_log = logging.getLogger("fsstore.file")
+_WAIT_FOLDS = 4
+
+
+class Folding:
+    """The folding of one open store. `error` is that of the last round in the background."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: str,
+        seed: int,
+        control: Control,
+        view: View,
+        writer: Writer,
+        locks: StoreLocks,
+        mutex: threading.RLock,
+        options: Options,
+    ) -> None:
+        self._disk = disk
+        self._path = path
+        self._seed = seed
+        self._control = control
+        self._view = view
+        self._writer = writer
+        self._locks = locks
+        self._mutex = mutex
+        self._options = options
+        self._background = Background(path, self._in_background) if options.background else None
+        self.error: Exception | None = None
+
+    def stop(self) -> None:
+        """Fold nothing more in the background; returns when what was begun is done."""
+        if self._background is not None:
+            self._background.stop()
+
+    def make_room(self) -> None:
+        """Before a pass: wake the folding when it is due, and wait for it when it is far behind."""
+        unfolded = self._unfolded_bytes()
+        if unfolded < self._options.fold_bytes:
+            return
+        if self._background is not None:
+            self._background.wake()
+            if unfolded < self._options.fold_bytes * _WAIT_FOLDS:
+                return
+        self.fold()
+
+    def _unfolded_bytes(self) -> int:
+        return self._control.get(TAIL) - self._control.get(FOLDED)
+
+    def fold(self) -> None:
+        """Write everything that is durable by now into the streams' files. Waits for a fold that is going on."""
+        with self._locks.fold:
+            self._writer.check_failed(in_doubt=False)
+            control = self._control
+            while control.get(FOLDED) < control.get(VISIBLE):
+                with self._mutex:
+                    self._view.refresh(control, to_tail=True)
+                    newest_reset = self._view.tail.newest_reset
+                if newest_reset >= max(control.get(ERASE), 1):
+                    self._writer.roll_now()
+                if control.get(SYNCED) < control.get(VISIBLE):
+                    self._writer.flush_to(control.get(TAIL))
+                try:
+                    self._fold_once(control.get(SYNCED))
+                except OSError as error:
+                    raise StorageUnavailableError(
+                        f"the journal of {self._path} could not be folded ({error}); it still holds everything, and "
+                        "folding is tried again"
+                    ) from error
+
+    def _fold_once(self, target: int) -> None:
+        control, disk = self._control, self._disk
+        journal = Journal(disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=False)
+        heads = Heads(disk, self._path, self._seed, write=True)
+        commits = CommitsIndex(disk, self._path, self._seed, write=True)
+        try:
+            heads.open(at_least_folded=0)
+            commits.open(at_least_folded=0)
+            fold = Fold(
+                disk,
+                self._path,
+                self._seed,
+                journal,
+                heads,
+                commits,
+                index_from_bytes=self._options.index_from_bytes,
+            )
+            start = control.get(FOLDED)
+            end = fold.run(
+                start,
+                target,
+                self._options.fold_bytes,
+                again=control.get(FOLD_BEGUN) > start,
+                begin=lambda end: control.advance({FOLD_BEGUN: end}),
+            )
+            control.advance({FOLDED: end})
+            with self._locks.write:
+                journal.retire_below(end, erase_below=control.get(ERASE))
+            with self._mutex:
+                self._view.refresh(control, to_tail=False)
+        finally:
+            journal.forget()
+            heads.close()
+            commits.close()
+
+    def _in_background(self) -> None:
+        """One round of background work; an error is kept for `stat` and tried again at the next wake."""
+        if self._unfolded_bytes() < self._options.fold_bytes:
+            return
+        if not self._locks.fold.acquire(blocking=False):
+            return
+        try:
+            self.fold()
+            with self._mutex:
+                file = self._view.journal.file_at(self._control.get(TAIL) - 1)
+            if file is not None:
+                size = min(file.size_bytes * 2, self._options.journal_bytes)
+                journal = Journal(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=True)
+                journal.keep_spare(size, self._locks.write)
+            self.error = None
+        except (OSError, StorageError) as error:
+            self.error = error
+            _log.warning("folding the journal of %s failed, and will be tried again: %s", self._path, error)
+        finally:
+            self._locks.fold.release()

@@ -1,0 +1,63 @@
+"""Leases between threads and processes: a lock file for each name.
+
+A lease is an advisory lock that its holder's process keeps, so it ends at once when that process dies and is
+never lost otherwise. What is done under a lease is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from fsstore.engine import Lease
+from fsstore.engines.file import layout
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.named_values import file_name
+from fsstore.errors import LeaseLostError
+
+LEASE = ".lease"
+_FENCE_BYTES = 8
+
+
+class Leases:
+    """The locks this engine holds, and the lock files it has open to ask for them."""
+
+    def __init__(self, disk: Disk, store: str) -> None:
+        self._disk = disk
+        self._directory = f"{store}/{layout.DISPATCH}"
+        self._mutex = threading.Lock()
+        # Kept open between attempts: a child that is forked closes them all, and none that is locked escapes it.
+        self._handles: dict[str, int] = {}
+        self._held: dict[str, Lease] = {}
+
+    def acquire(self, name: str) -> Lease | None:
+        with self._mutex:
+            if name in self._held:
+                return None
+            handle = self._handles.get(name)
+            if handle is None:
+                path = f"{self._directory}/{file_name(name)}{LEASE}"
+                handle = self._handles[name] = self._disk.open(path, write=True, create=True)
+            if not self._disk.lock(handle, blocking=False):
+                return None
+            fence = int.from_bytes(self._disk.read(handle, _FENCE_BYTES, 0), "big") + 1
+            self._disk.write(handle, fence.to_bytes(_FENCE_BYTES, "big"), 0)
+            lease = Lease(name, f"process {os.getpid()} thread {threading.get_ident()}", fence)
+            self._held[name] = lease
+            return lease
+
+    def check(self, lease: Lease) -> None:
+        if self._held.get(lease.name) != lease:
+            raise LeaseLostError(f"the lease of {lease.name!r} is not held here any more")
+
+    def release(self, lease: Lease) -> None:
+        with self._mutex:
+            if self._held.get(lease.name) == lease:
+                del self._held[lease.name]
+                self._disk.unlock(self._handles[lease.name])
+
+    def close(self) -> None:
+        """Let go of everything. In a forked child this takes nothing from the parent, whose handles stay open."""
+        self._held.clear()
+        while self._handles:
+            self._disk.close(self._handles.popitem()[1])

@@ -1,0 +1,46 @@
+"""A store made where none was, and removed so that nothing of it is left."""
+
+from __future__ import annotations
+
+import time
+
+from fsstore.engines.file import format, layout
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.locks import StoreLocks
+from fsstore.engines.file.writer import Planned
+from fsstore.errors import StorageUnavailableError
+
+_FIRST_JOURNAL_BYTES = 256 << 10
+
+
+def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
+    """A new store in directories that are there: its first journal file, then, last of all, its meta file."""
+    meta = layout.new_meta(time.time_ns() // 1000)
+    journal = Journal(disk, f"{path}/{layout.JOURNAL}", meta.seed, write=True)
+    try:
+        for base in journal.bases():
+            disk.unlink(journal.path(base))
+        file = journal.create(0, min(_FIRST_JOURNAL_BYTES, journal_bytes))
+        roll = Planned(format.ROLL, b"", format.checksum(b"", meta.seed), token=1)
+        journal.write(file.first, format.pack_header(roll.header(file.first, 0, 0), meta.seed))
+        journal.flush(file.first)
+    finally:
+        journal.forget()
+    layout.write_meta(disk, path, meta)
+
+
+def remove_store(disk: Disk, path: str) -> None:
+    """Nobody comes between: who opens the store meanwhile waits, and then finds the lock's file gone."""
+    locks = StoreLocks(disk, path)
+    try:
+        with locks.write:
+            if not locks.presence.alone():
+                raise open_elsewhere(path)
+            layout.remove(disk, path)
+    finally:
+        locks.close()
+
+
+def open_elsewhere(path: str) -> StorageUnavailableError:
+    return StorageUnavailableError(f"{path} is open elsewhere; close it there, then drop it")

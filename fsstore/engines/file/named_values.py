@@ -1,0 +1,72 @@
+"""Small values under names: a file for each, two slots in it. What is kept in them is not known here."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from fsstore.engines.file import layout, slots
+from fsstore.engines.file.disk import Disk
+
+VALUE = ".value"
+
+
+class NamedValues:
+    """The values, each in two slots of its own file. A forgotten one leaves an empty file, which nobody can
+    be about to write into when it goes."""
+
+    def __init__(self, disk: Disk, store: str, seed: int) -> None:
+        self._disk = disk
+        self._directory = f"{store}/{layout.DISPATCH}"
+        self._seed = seed
+
+    def _path(self, name: str) -> str:
+        return f"{self._directory}/{file_name(name)}{VALUE}"
+
+    def _read(self, path: str) -> list[Any]:
+        """Name and value in the file; nothing when it is missing or damaged."""
+        try:
+            handle = self._disk.open(path)
+        except FileNotFoundError:
+            return []
+        try:
+            self._disk.lock(handle, shared=True)
+            return slots.read_newest(self._disk, handle, self._seed)[1]
+        finally:
+            self._disk.close(handle)
+
+    def get(self, name: str) -> bytes | None:
+        fields = self._read(self._path(name))
+        return fields[1] if fields and fields[0] == name else None
+
+    def put(self, name: str, value: bytes) -> None:
+        disk, seed = self._disk, self._seed
+        handle = disk.open(self._path(name), write=True, create=True)
+        try:
+            disk.lock(handle)
+            generation = slots.read_newest(disk, handle, seed)[0] + 1
+            slots.write(disk, handle, seed, generation, slots.pack(generation, name, value))
+        finally:
+            disk.close(handle)
+
+    def delete(self, name: str) -> None:
+        try:
+            handle = self._disk.open(self._path(name), write=True)
+        except FileNotFoundError:
+            return
+        try:
+            self._disk.lock(handle)
+            self._disk.truncate(handle, 0)
+        finally:
+            self._disk.close(handle)
+
+    def names(self) -> list[str]:
+        files = (name for name in self._disk.names(self._directory) if name.endswith(VALUE))
+        found = (self._read(f"{self._directory}/{name}") for name in files)
+        return sorted(fields[0] for fields in found if fields)
+
+
+def file_name(name: str) -> str:
+    """A file's name for any name: what can be written in it of the name, and what tells it from all others."""
+    readable = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name[:40])
+    return f"{readable}.{blake2b(name.encode(), digest_size=16).hexdigest()}"

@@ -1,0 +1,132 @@
+"""What there is of a store while it is open: the marks, this process's view, and who reads, writes and folds.
+
+`opening` and `reading_only` put it together, the engine uses it and closes it once. It must not know how a store is
+made, found or recovered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from fsstore.engines.file import layout
+from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, Control
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.folding import Folding
+from fsstore.engines.file.group import Group
+from fsstore.engines.file.leases import Leases
+from fsstore.engines.file.locks import StoreLocks
+from fsstore.engines.file.marks import DispatchCheckpoint
+from fsstore.engines.file.named_values import NamedValues
+from fsstore.engines.file.options import Options
+from fsstore.engines.file.reader import Reader
+from fsstore.engines.file.view import View
+from fsstore.engines.file.writer import Request, Writer
+from fsstore.errors import StorageError
+from fsstore.serialization import Serializer
+
+_log = logging.getLogger("fsstore.file")
+
+
+class OpenStore:
+    """A store that is open, perhaps for reading only. The mutex is held while `view` is looked at or changed."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: str,
+        seed: int,
+        control: Control,
+        view: View,
+        options: Options,
+        serializer: Serializer,
+        check_open: Callable[[], object],
+        *,
+        write: bool = False,
+    ) -> None:
+        self.path = path
+        self.seed = seed
+        self.control = control
+        self.view = view
+        self.mutex = threading.RLock()
+        self.reader = Reader(path, view, lambda: control, self.mutex, serializer, seed, options, check_open)
+        self.marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH}/default.checkpoint", seed, write=write)
+        self.values = NamedValues(disk, path, seed)
+        self.leases = Leases(disk, path)
+
+    def close(self) -> None:
+        with self.mutex:
+            self.view.segments.forget_handles()
+            self.view.journal.forget()
+            for part in (self.view.heads, self.view.commits, self.marks, self.leases, self.control):
+                part.close()
+
+    def leave_to_parent(self) -> None:
+        """In the child of a fork: no part in the marks and locks, which would outlive the parent here."""
+        for part in (self.marks, self.leases, self.control):
+            part.close()
+
+
+class WritableStore(OpenStore):
+    """A store that is open for writing. With `flush` a commit is on the device when its request is done."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: str,
+        seed: int,
+        control: Control,
+        view: View,
+        options: Options,
+        serializer: Serializer,
+        check_open: Callable[[], object],
+        locks: StoreLocks,
+        *,
+        flush: bool,
+    ) -> None:
+        super().__init__(disk, path, seed, control, view, options, serializer, check_open, write=True)
+        self.locks = locks
+        writer = Writer(
+            disk,
+            path,
+            view,
+            control,
+            locks.write,
+            self.mutex,
+            seed,
+            flush=flush,
+            journal_bytes=options.journal_bytes,
+            make_room=lambda: self.folding.make_room(),  # noqa: PLW0108 - it needs the writer, so it is made after it
+        )
+        self.group: Group[Request] = Group(writer.lead, max_pass_bytes=options.max_batch_bytes)
+        self.folding = Folding(disk, path, seed, control, view, writer, locks, self.mutex, options)
+
+    def close(self) -> None:
+        """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
+        try:
+            self.group.stop()
+            self.folding.stop()
+            with self.locks.write:
+                if self.locks.presence.alone() and not self.control.get(FAILED):
+                    self._leave_clean()
+        finally:
+            super().close()
+            self.locks.close()
+
+    def _leave_clean(self) -> None:
+        control, view = self.control, self.view
+        try:
+            self.folding.fold()
+            view.journal.drop_above(control.get(TAIL))
+            control.set(NEXT_TOKEN, view.tail.next_token)
+            control.mend()
+            control.set(CLEAN, 1)
+            control.flush()
+        except (OSError, StorageError) as error:
+            # Everything acknowledged is in the journal; the next opening folds it.
+            _log.warning("closing %s left its journal unfolded: %s", self.path, error)
+
+    def leave_to_parent(self) -> None:
+        super().leave_to_parent()
+        self.locks.close()

@@ -1,0 +1,105 @@
+"""Opening a store for writing: take up its state, and when nobody else has it open, judge and settle it first.
+
+`recovery` says what the journal holds and `rebuild` makes indexes anew; here is only the order in which that
+happens. It must not know what is done with a store that is open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from fsstore.engines.file import layout, recovery
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.control import EPOCH, ERASE, FOLD_BEGUN, FOLDED, Control
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.heads import Heads, StaleIndexError
+from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.locks import StoreLocks
+from fsstore.engines.file.making import make_store
+from fsstore.engines.file.open_store import WritableStore
+from fsstore.engines.file.options import Options
+from fsstore.engines.file.rebuild import rebuild_indexes
+from fsstore.engines.file.segments import Segments
+from fsstore.engines.file.view import View
+from fsstore.serialization import Serializer
+
+
+def open_to_write(
+    disk: Disk, path: str, options: Options, serializer: Serializer, check_open: Callable[[], object], *, flush: bool
+) -> WritableStore:
+    """The store at `path`, made first where its directories are empty."""
+    with contextlib.ExitStack() as opened:
+        locks = StoreLocks(disk, path)
+        opened.callback(locks.close)
+        with locks.write:
+            if not layout.look(disk, path):
+                make_store(disk, path, journal_bytes=options.journal_bytes)
+            store = _attach(disk, path, options, serializer, check_open, locks, flush=flush)
+            locks.presence.share()
+        opened.pop_all()
+    return store
+
+
+def _attach(
+    disk: Disk,
+    path: str,
+    options: Options,
+    serializer: Serializer,
+    check_open: Callable[[], object],
+    locks: StoreLocks,
+    *,
+    flush: bool,
+) -> WritableStore:
+    meta = layout.read_meta(disk, path)
+    seed = meta.seed
+    recover = locks.presence.alone()
+    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=True)
+    control = Control(disk, f"{path}/{layout.CONTROL}", meta.store_id, write=True)
+    heads = Heads(disk, path, seed, write=True)
+    commits = CommitsIndex(disk, path, seed, write=True)
+    try:
+        if recover:
+            _recover(disk, path, seed, journal, control, heads, commits)
+        # Before the indexes, so that they reach as far at least.
+        folded = control.get(FOLDED)
+        if not recover:
+            heads.open(at_least_folded=folded)
+            commits.open(at_least_folded=folded)
+        segments = Segments(disk, path, seed, max_handles=options.max_open_segments)
+        view = View(disk, path, seed, journal, heads, commits, segments, options, folded)
+        view.refresh(control, to_tail=True)
+        return WritableStore(disk, path, seed, control, view, options, serializer, check_open, locks, flush=flush)
+    except BaseException:
+        for part in (commits, heads, control):
+            part.close()
+        journal.forget()
+        raise
+
+
+def _recover(
+    disk: Disk, path: str, seed: int, journal: Journal, control: Control, heads: Heads, commits: CommitsIndex
+) -> None:
+    """Judge and settle the journal, and begin a new epoch on the control page; both indexes are open then."""
+    verdict = recovery.judge(journal, control, seed, path)
+    recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
+    if not verdict.clean:
+        disk.flush_directory(path)  # whoever made the store may have been interrupted before that
+    erase = control.get(ERASE) if control.whole() else verdict.folded
+    try:
+        heads.open(at_least_folded=verdict.folded)
+        commits.open(at_least_folded=verdict.folded)
+    except StaleIndexError:
+        unfolded = journal.walk(verdict.folded, verdict.tail)
+        rebuild_indexes(disk, path, seed, heads, commits, verdict.folded, verdict.first_token, unfolded)
+    control.reset(
+        epoch=control.lower_bound(EPOCH) + 1,
+        tail=verdict.tail,
+        folded=verdict.folded,
+        next_token=max(verdict.next_token, commits.next_token),
+        erase=erase,
+        # Without the page nobody knows of a fold that did not end, so one is assumed.
+        fold_begun=control.get(FOLD_BEGUN) if control.belongs() else verdict.tail,
+    )
+    # A file behind the tail may be replaced by whoever goes on there.
+    journal.forget()
