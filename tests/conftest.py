@@ -1,4 +1,4 @@
-"""What all tests share: one SQL server of each kind for the whole run, and the table of engines at its end."""
+"""What all tests share: one database server of each kind for the whole run, and the table of engines at its end."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ def postgresql_databases() -> Iterator[Any]:
 def mariadb_databases() -> Iterator[Any]:
     """Databases on a MariaDB server, one for each test."""
     yield from _databases("mariadb")
+
+
+@pytest.fixture(scope="session")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a MongoDB server, without a database."""
+    with import_module("servers.mongodb").running(tmp_path_factory.mktemp("mongodb")) as url:
+        yield url
 
 
 def _databases(name: str) -> Iterator[Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from hashlib import sha1
 from pathlib import Path
 
 import pytest
@@ -11,15 +9,10 @@ from hypothesis import HealthCheck, settings
 from servers import mongodb
 
 from fsstore.engine import PersistenceEngine
+from fsstore.engines.mongo import open_engine
 from fsstore.testing import Capabilities, EngineConformance
 
-pymongo = pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mongodb.running(tmp_path_factory.mktemp("mongodb")) as url:
-        yield url
+pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
 
 
 class TestMongoEngine(EngineConformance):
@@ -32,20 +25,12 @@ class TestMongoEngine(EngineConformance):
     )
 
     @pytest.fixture(autouse=True)
-    def use(self, server: str, record_property: pytest.RecordProperty) -> None:
-        self.url = server
-        record_property("server", mongodb.description(server))
+    def use(self, mongodb_server: str, record_property: pytest.RecordProperty) -> None:
+        self.url = mongodb_server
+        record_property("server", mongodb.description(mongodb_server))
 
     def open_engine(self, where: Path) -> PersistenceEngine:
-        from fsstore.engines.mongo import open_engine
-
-        return open_engine(self.url, database=database(where))
+        return open_engine(self.url, database=mongodb.database(where))
 
     def discard_store(self, where: Path) -> None:
-        with pymongo.MongoClient(self.url) as client:
-            client.drop_database(database(where))
-
-
-def database(where: Path) -> str:
-    """A name for the database of the test at `where`."""
-    return "fsstore_test_" + sha1(str(where).encode()).hexdigest()[:20]
+        mongodb.drop(self.url, where)

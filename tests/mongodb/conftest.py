@@ -1,4 +1,4 @@
-"""One server for the tests of a module here, and a database of its own for each test."""
+"""A database of its own for each test."""
 
 from __future__ import annotations
 
@@ -7,28 +7,21 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from servers import mongodb
 
 pymongo = pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mongodb.running(tmp_path_factory.mktemp("mongodb")) as url:
-        yield url
-
-
 @pytest.fixture
-def database(server: str) -> Iterator[Any]:
+def database(mongodb_server: str) -> Iterator[Any]:
     """The database itself, as pymongo sees it."""
-    with pymongo.MongoClient(server) as client:
+    with pymongo.MongoClient(mongodb_server) as client:
         name = "fsstore_test_" + uuid4().hex[:16]
         yield client[name]
         client.drop_database(name)
 
 
 @pytest.fixture
-def url(server: str, database: Any) -> str:
+def url(mongodb_server: str, database: Any) -> str:
     """The URL of that database."""
-    base, _, query = server.partition("?")
+    base, _, query = mongodb_server.partition("?")
     return f"{base.rstrip('/')}/{database.name}" + (f"?{query}" if query else "")

@@ -91,8 +91,8 @@ def test_without_pymongo_the_extra_is_named() -> None:
     assert "fsstore[mongodb]" in said
 
 
-def test_the_builder_opens_it_with_collections_of_other_names(database: Any, server: str) -> None:
-    wireup = Wireup.init().using_mongo_persistence(server, database=database.name, commits="C", snapshots="S")
+def test_the_builder_opens_it_with_collections_of_other_names(database: Any, mongodb_server: str) -> None:
+    wireup = Wireup.init().using_mongo_persistence(mongodb_server, database=database.name, commits="C", snapshots="S")
     with wireup.build() as store, store.create_stream("order") as stream:
         stream.add("made")
         stream.commit_changes()
@@ -100,10 +100,12 @@ def test_the_builder_opens_it_with_collections_of_other_names(database: Any, ser
     assert database.C.find_one()["StreamId"] == "order"
 
 
-def test_the_example_of_the_documentation_runs(database: Any, url: str, server: str) -> None:
+def test_the_example_of_the_documentation_runs(database: Any, url: str, mongodb_server: str) -> None:
     page = (Path(__file__).parents[2] / "docs/mongodb.md").read_text()
     [example] = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
-    example = example.replace("mongodb://127.0.0.1:27017/orders", url).replace("mongodb://127.0.0.1:27017/", server)
+    example = example.replace("mongodb://127.0.0.1:27017/orders", url).replace(
+        "mongodb://127.0.0.1:27017/", mongodb_server
+    )
     exec(example.replace('"orders"', repr(database.name)), {})
     assert database.Commits.find_one()["StreamId"] == "order-1"
 

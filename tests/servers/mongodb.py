@@ -10,10 +10,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fsstore.engines.tasks import TaskEngine
+from fsstore.engines.threaded import awaiting
 from servers.process import HOST, Server, find, free_port
 
 URL_VARIABLE = "FSSTORE_TEST_MONGODB_URL"
@@ -40,6 +44,28 @@ def running(directory: Path) -> Iterator[str]:
 def description(url: str) -> str:
     """For the table of engines."""
     return f"MongoDB at {url.rpartition('@')[2]}" if os.environ.get(URL_VARIABLE) else "SecantusDB, in process"
+
+
+def database(where: Path) -> str:
+    """A name for the database of the test at `where`."""
+    return "fsstore_test_" + sha1(str(where).encode()).hexdigest()[:20]
+
+
+def drop(url: str, where: Path) -> None:
+    """Remove that database."""
+    from pymongo import MongoClient
+
+    with MongoClient[dict[str, object]](url) as client:
+        client.drop_database(database(where))
+
+
+def for_tasks(url: str, **options: Any) -> TaskEngine:
+    """The engine for tasks on pymongo's awaiting client, and not on threads."""
+    from fsstore.engines.mongo import open_engine
+
+    engine = awaiting(open_engine(url, **options))
+    assert isinstance(engine, TaskEngine)
+    return engine
 
 
 def standing(directory: Path, *flags: str) -> tuple[Server, str]:

@@ -2,7 +2,7 @@
 
 A conversation is a generator that yields calls and is sent their answers; an error of the server is raised at
 its `yield`. It knows what to say and nothing of threads, event loops or connections: `driver.py` carries it out
-with pymongo's blocking client, and a few lines around the awaiting client would do the same.
+with either of pymongo's clients.
 """
 
 from __future__ import annotations

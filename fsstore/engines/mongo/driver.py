@@ -1,6 +1,7 @@
-"""Carries conversations out with pymongo's blocking client, and lets nobody in after closing.
+"""Carries conversations out with one of pymongo's clients, and lets nobody in after closing.
 
-Every commit, read and mark passes through `run`. Nothing is known here of what is said.
+Every commit, read and mark passes through `run`. Nothing is known here of what is said, and `fsstore.engines.waiting`
+knows who waits for the answers: a thread with the blocking client, a task with the awaiting one.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
-from pymongo import MongoClient
-from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from fsstore.engines.mongo.calls import Call, Conversation, Transaction
 from fsstore.engines.mongo.failures import our_error
 from fsstore.engines.mongo.opening import Connected
+from fsstore.engines.waiting import Waiting
 from fsstore.errors import StorageUnavailableError, StoreClosedError
 
 T = TypeVar("T")
@@ -30,20 +30,28 @@ _MAX_PAUSE_SECONDS = 0.1
 
 
 class Driver:
-    """One client and the collections of one store. Shared freely between threads."""
+    """One client and the collections of one store. Shared freely between those who wait as `waiting` does."""
 
-    def __init__(self, connected: Connected) -> None:
+    def __init__(self, connected: Connected, waiting: Waiting) -> None:
         self.roles = connected.roles
         self.closing = threading.Event()
-        self._client: MongoClient[Any] = connected.client
+        self._client = connected.client
         self._write_concern = connected.write_concern
+        self._waiting = waiting
         self._process = os.getpid()
         self._condition = threading.Condition()
         self._running = 0
 
-    def run(self, conversation: Conversation[T], *, writing: bool = False) -> T:
-        """The conversation's result. `writing`: a lost answer leaves it in doubt whether something was stored."""
-        with self.open():
+    def run(
+        self,
+        conversation: Conversation[T],
+        *,
+        writing: bool = False,
+        turn: AbstractContextManager[object] | None = None,
+    ) -> T:
+        """The conversation's result. `writing`: a lost answer leaves it in doubt whether something was stored.
+        `turn` is taken before; closing lets those finish who wait for it."""
+        with self.open(), turn or nullcontext():
             try:
                 return self._converse(conversation, None)
             except PyMongoError as error:
@@ -74,14 +82,14 @@ class Driver:
             if self.closing.is_set():
                 return
             self.closing.set()
-            self._condition.wait_for(lambda: not self._running)
+        self._waiting.until(self._condition, lambda: not self._running)
         try:
             with suppress(PyMongoError):
                 self._converse(last_words, None)
         finally:
-            self._client.close()
+            self._waiting.result(self._client.close())
 
-    def _converse(self, conversation: Conversation[T], session: ClientSession | None) -> T:
+    def _converse(self, conversation: Conversation[T], session: Any) -> T:
         try:
             said = next(conversation)
             while True:
@@ -95,18 +103,18 @@ class Driver:
             result: T = end.value
             return result
 
-    def _ask(self, said: Call, session: ClientSession | None) -> Any:
+    def _ask(self, said: Call, session: Any) -> Any:
         options = said.options if session is None else {**said.options, "session": session}
-        answer = getattr(self.roles[said.role], said.method)(*said.arguments, **options)
-        return answer.to_list() if said.documents else answer
+        answer = self._waiting.result(getattr(self.roles[said.role], said.method)(*said.arguments, **options))
+        return self._waiting.result(answer.to_list()) if said.documents else answer
 
     def _transact(self, said: Transaction) -> Any:
         until = time.monotonic() + _TRANSACTION_SECONDS
         pauses = _pauses()
         while True:
-            with self._client.start_session() as session:
+            with self._session() as session:
                 try:
-                    session.start_transaction(ReadConcern("snapshot"), self._write_concern)
+                    self._waiting.result(session.start_transaction(ReadConcern("snapshot"), self._write_concern))
                     answer = self._converse(said.conversation(), session)
                     self._settle(session, until)
                     return answer
@@ -117,20 +125,28 @@ class Driver:
                         raise StorageUnavailableError(
                             f"others were first for {_TRANSACTION_SECONDS:g} seconds, nothing was stored: {error}"
                         ) from error
-            time.sleep(next(pauses))
+            self._waiting.sleep(next(pauses))
 
-    @staticmethod
-    def _settle(session: ClientSession, until: float) -> None:
+    @contextmanager
+    def _session(self) -> Iterator[Any]:
+        """A session of the client; a transaction that is still open is aborted at its end."""
+        session = self._client.start_session()
+        try:
+            yield session
+        finally:
+            self._waiting.result(session.end_session())
+
+    def _settle(self, session: Any, until: float) -> None:
         """Commit, and when the answer was lost ask again: the server knows what became of it."""
         pauses = _pauses()
         while True:
             try:
-                session.commit_transaction()
+                self._waiting.result(session.commit_transaction())
                 return
             except PyMongoError as error:
                 if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() > until:
                     raise
-            time.sleep(next(pauses))
+            self._waiting.sleep(next(pauses))
 
 
 def _pauses() -> Iterator[float]:

@@ -1,28 +1,31 @@
 """The MongoDB engine: the promises of `PersistenceEngine` and `DeliveryEngine` over one database.
 
 It checks arguments and hands conversations to the driver. What is said to the server stands in `opening.py`,
-`writing.py`, `reading.py`, `changing.py` and `delivery.py`, who says it in `driver.py`.
+`writing.py`, `reading.py`, `changing.py` and `delivery.py`, who says it in `driver.py`. The twin for tasks is this
+engine once more, with another client (`awaiting.py`).
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from pymongo import MongoClient
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from fsstore.engine import Lease
-from fsstore.engines.mongo import changing, delivery, layout, opening, waiting, writing
+from fsstore.engine import AsyncPersistenceEngine, Lease
+from fsstore.engines.mongo import changing, delivery, layout, opening, waking, writing
 from fsstore.engines.mongo.calls import Conversation
 from fsstore.engines.mongo.driver import Driver
 from fsstore.engines.mongo.form import Pages
 from fsstore.engines.mongo.layout import Names
 from fsstore.engines.mongo.opening import Opened
+from fsstore.engines.threaded import ThreadedEngine
+from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StoreClosedError
 from fsstore.model import (
     Commit,
@@ -57,21 +60,30 @@ class MongoEngine:
         by default those of the URL, else majority and journaled, and majority. Nothing is connected yet."""
         self._names = names or Names()
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
-        self._driver = Driver(
-            opening.connected(
-                MongoClient,
-                url,
-                self._names,
-                database=database,
-                write_concern=write_concern,
-                read_concern=read_concern,
-                client_options=client_options or {},
-            )
+        self._connected = partial(
+            opening.connected,
+            url=url,
+            names=self._names,
+            database=database,
+            write_concern=write_concern,
+            read_concern=read_concern,
+            client_options=client_options or {},
         )
+        self.connect(MongoClient, ThreadWaiting())
+
+    def connect(self, client_class: Callable[..., Any], waiting: Waiting) -> None:
+        """Begin with a client of one kind; for `awaiting.py`, which has another."""
+        self._driver = Driver(self._connected(client_class), waiting)
         self._store: Opened | None = None
-        self._numbering = threading.Lock()
+        self._numbering = waiting.lock()
         self._known = writing.Known()
         self._leases: set[Lease] = set()
+
+    def awaiting(self) -> AsyncPersistenceEngine:
+        """The twin for the tasks of the running event loop: with pymongo's awaiting client where that can run."""
+        from fsstore.engines.mongo.awaiting import twin
+
+        return twin(self) or ThreadedEngine(self)
 
     # ---- opening and closing ----
 
@@ -117,9 +129,8 @@ class MongoEngine:
         if not attempts:
             return []
         said = writing.store(store.form, attempts, documents, self._known, transactions=store.transactions)
-        # Threads of one process would only take the numbers from one another.
-        with self._numbering:
-            numbers = self._driver.run(said, writing=True)
+        # Those of one process would only take the numbers from one another.
+        numbers = self._driver.run(said, writing=True, turn=self._numbering)
         return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
 
     # ---- reads ----
@@ -228,7 +239,7 @@ class MongoEngine:
         """Wait until there may be a commit after `checkpoint_token`."""
         store = self._opened
         question = store.reads.is_above
-        return waiting.wait_for_commits(
+        return waking.wait_for_commits(
             self._driver, question, checkpoint_token, timeout_seconds, change_streams=store.transactions
         )
 

@@ -1,6 +1,6 @@
 """Being woken when somebody commits: by a change stream where the server has them, by asking elsewhere.
 
-For the blocking client alone.
+For the blocking client alone: delivery waits in threads, under asyncio too.
 """
 
 from __future__ import annotations
