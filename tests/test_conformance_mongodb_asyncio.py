@@ -10,7 +10,7 @@ from hypothesis import settings
 from servers import mongodb
 
 from fsstore.engine import PersistenceEngine
-from fsstore.testing import AwaitedEngine, Capabilities, EngineConformance
+from fsstore.testing import Capabilities, EngineConformance
 
 pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
 
@@ -25,7 +25,7 @@ class TestMongoEngineForTasks(EngineConformance):
         record_property("server", mongodb.description(mongodb_server))
 
     def open_engine(self, where: Path) -> PersistenceEngine:
-        return AwaitedEngine(lambda: mongodb.for_tasks(self.url, database=mongodb.database(where)))
+        return mongodb.waiting("tasks", self.url, database=mongodb.database(where))
 
     def discard_store(self, where: Path) -> None:
         mongodb.drop(self.url, where)

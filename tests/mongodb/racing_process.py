@@ -1,6 +1,7 @@
 """A process that wins a number of commits on one stream that others write to as well.
 
-Run as `python racing_process.py URL STREAM COMMITS`. One line for each commit that was acknowledged.
+Run as `python racing_process.py URL STREAM COMMITS WHO`, who waits: "threads" or "tasks". One line for each commit that
+was acknowledged.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from uuid import uuid4
 
 from fsstore import CommitAttempt, ConcurrencyError, EventMessage
 from fsstore.engines import engine_for
+from fsstore.engines.threaded import awaiting
+from fsstore.testing import AwaitedEngine
 
 
-def main(url: str, stream_id: str, commits: int) -> None:
-    engine = engine_for(url)
+def main(url: str, stream_id: str, commits: int, who: str) -> None:
+    blocking = engine_for(url)
+    engine = blocking if who == "threads" else AwaitedEngine(lambda: awaiting(blocking))
     engine.initialize()
     sequence = 0
     while commits:
@@ -35,4 +39,4 @@ def main(url: str, stream_id: str, commits: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

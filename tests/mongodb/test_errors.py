@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from servers import mongodb
 
 from fsstore import ConcurrencyError, DuplicateCommitError, StorageUnavailableError
 from fsstore.engine import PersistenceEngine
-from fsstore.engines.mongo import open_engine, writing
+from fsstore.engines.mongo import writing
 from fsstore.engines.mongo.calls import Call
 from fsstore.engines.mongo.documents import OurForm
 from fsstore.engines.mongo.failures import duplicate_index
@@ -21,9 +22,15 @@ from fsstore.testing.attempts import fill, first_attempt, next_attempt
 FailPoint = Callable[..., AbstractContextManager[None]]
 
 
+@pytest.fixture(params=["threads", "tasks"])
+def who(request: pytest.FixtureRequest) -> str:
+    """Who waits for the server."""
+    return str(request.param)
+
+
 @pytest.fixture
-def engine(url: str) -> Iterator[PersistenceEngine]:
-    engine = open_engine(url)
+def engine(url: str, who: str) -> Iterator[PersistenceEngine]:
+    engine = mongodb.waiting(who, url)
     engine.initialize()
     yield engine
     engine.close()
@@ -81,8 +88,8 @@ def test_a_batch_whose_answer_is_lost_is_asked_for_again(
 
 
 @pytest.mark.parametrize("code", [11602, 10107])
-def test_a_primary_that_steps_down_is_waited_for(url: str, failing: FailPoint, code: int) -> None:
-    engine = open_engine(url, heartbeatFrequencyMS=500)
+def test_a_primary_that_steps_down_is_waited_for(url: str, who: str, failing: FailPoint, code: int) -> None:
+    engine = mongodb.waiting(who, url, heartbeatFrequencyMS=500)
     engine.initialize()
     with failing("insert", errorCode=code, errorLabels=["RetryableWriteError"]):
         assert engine.commit(first_attempt("stream")).checkpoint_token == 1

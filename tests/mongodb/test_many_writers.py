@@ -24,10 +24,14 @@ _PROGRAM = Path(__file__).with_name("racing_process.py")
 
 
 def test_eight_processes_race_for_one_stream(url: str) -> None:
+    """Half of them wait as tasks."""
     engine = open_engine(url)
     engine.initialize()
     arguments = [sys.executable, str(_PROGRAM), url, "one", str(EACH)]
-    writers = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
+    writers = [
+        subprocess.Popen([*arguments, who], stdout=subprocess.PIPE, text=True)
+        for who in ("threads", "tasks") * (PROCESSES // 2)
+    ]
     seen: list[int] = []
     try:
         while True:
@@ -98,9 +102,10 @@ class Writer(threading.Thread):
                 return
 
 
-def test_a_killed_server_has_every_acknowledged_commit(killable: tuple[Server, str]) -> None:
+@pytest.mark.parametrize("who", ["threads", "tasks"])
+def test_a_killed_server_has_every_acknowledged_commit(killable: tuple[Server, str], who: str) -> None:
     server, url = killable
-    engines = [open_engine(url, database="killed", serverSelectionTimeoutMS=500) for _ in range(4)]
+    engines = [mongodb.waiting(who, url, database="killed", serverSelectionTimeoutMS=500) for _ in range(4)]
     for engine in engines:
         engine.initialize()
     writers = [Writer(engine, f"stream {number}", 40) for number, engine in enumerate(engines)]
@@ -123,11 +128,12 @@ def test_a_killed_server_has_every_acknowledged_commit(killable: tuple[Server, s
         engine.close()
 
 
+@pytest.mark.parametrize("who", ["threads", "tasks"])
 def test_a_server_that_is_away_says_so_and_leaves_no_doubt_when_it_was_never_asked(
-    killable: tuple[Server, str],
+    killable: tuple[Server, str], who: str
 ) -> None:
     server, url = killable
-    engine = open_engine(url, database="away", serverSelectionTimeoutMS=200)
+    engine = mongodb.waiting(who, url, database="away", serverSelectionTimeoutMS=200)
     engine.initialize()
     [head] = fill(engine, "stream")
     server.kill()

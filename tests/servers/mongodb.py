@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from fsstore.engine import PersistenceEngine
 from fsstore.engines.tasks import TaskEngine
 from fsstore.engines.threaded import awaiting
+from fsstore.testing import AwaitedEngine
 from servers.process import HOST, Server, find, free_port
 
 URL_VARIABLE = "FSSTORE_TEST_MONGODB_URL"
@@ -66,6 +68,15 @@ def for_tasks(url: str, **options: Any) -> TaskEngine:
     engine = awaiting(open_engine(url, **options))
     assert isinstance(engine, TaskEngine)
     return engine
+
+
+def waiting(who: str, url: str, **options: Any) -> PersistenceEngine:
+    """The engine on that URL, not yet initialized, in which `who` waits: "threads" or "tasks"."""
+    from fsstore.engines.mongo import open_engine
+
+    if who == "threads":
+        return open_engine(url, **options)
+    return AwaitedEngine(lambda: for_tasks(url, **options))
 
 
 def standing(directory: Path, *flags: str) -> tuple[Server, str]:
