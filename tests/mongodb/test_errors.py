@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -19,14 +18,6 @@ from fsstore.engines.mongo.failures import duplicate_index
 from fsstore.serialization import MsgpackSerializer
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
 
-FailPoint = Callable[..., AbstractContextManager[None]]
-
-
-@pytest.fixture(params=["threads", "tasks"])
-def who(request: pytest.FixtureRequest) -> str:
-    """Who waits for the server."""
-    return str(request.param)
-
 
 @pytest.fixture
 def engine(url: str, who: str) -> Iterator[PersistenceEngine]:
@@ -36,32 +27,12 @@ def engine(url: str, who: str) -> Iterator[PersistenceEngine]:
     engine.close()
 
 
-@pytest.fixture
-def failing(database: Any) -> FailPoint:
-    """The server fails the named commands as often as is said, in the way that is said."""
-
-    @contextmanager
-    def armed(*commands: str, times: int = 1, **how: Any) -> Iterator[None]:
-        admin = database.client.admin
-        data = {"failCommands": list(commands), **how}
-        try:
-            admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
-        except OperationFailure as error:
-            pytest.skip(f"this server has no test commands: {error}")
-        try:
-            yield
-        finally:
-            admin.command("configureFailPoint", "failCommand", mode="off")
-
-    return armed
-
-
 WRITE_CONCERN = {"writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}}
 
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_commit_in_doubt_is_settled_by_the_same_attempt(
-    engine: PersistenceEngine, failing: FailPoint, stored: bool
+    engine: PersistenceEngine, failing: mongodb.FailPoint, stored: bool
 ) -> None:
     [head] = fill(engine, "stream")
     attempt = next_attempt(head)
@@ -80,7 +51,7 @@ def test_a_commit_in_doubt_is_settled_by_the_same_attempt(
 
 @pytest.mark.parametrize("lost", [WRITE_CONCERN, {"closeConnection": True, "times": 3}], ids=["stored", "not stored"])
 def test_a_batch_whose_answer_is_lost_is_asked_for_again(
-    engine: PersistenceEngine, failing: FailPoint, lost: dict[str, Any]
+    engine: PersistenceEngine, failing: mongodb.FailPoint, lost: dict[str, Any]
 ) -> None:
     with failing("commitTransaction", **lost):
         stored = engine.commit_many([first_attempt("a"), first_attempt("b")])
@@ -88,7 +59,7 @@ def test_a_batch_whose_answer_is_lost_is_asked_for_again(
 
 
 @pytest.mark.parametrize("code", [11602, 10107])
-def test_a_primary_that_steps_down_is_waited_for(url: str, who: str, failing: FailPoint, code: int) -> None:
+def test_a_primary_that_steps_down_is_waited_for(url: str, who: str, failing: mongodb.FailPoint, code: int) -> None:
     engine = mongodb.waiting(who, url, heartbeatFrequencyMS=500)
     engine.initialize()
     with failing("insert", errorCode=code, errorLabels=["RetryableWriteError"]):
@@ -96,13 +67,13 @@ def test_a_primary_that_steps_down_is_waited_for(url: str, who: str, failing: Fa
     engine.close()
 
 
-def test_a_transaction_that_loses_is_tried_again(engine: PersistenceEngine, failing: FailPoint) -> None:
+def test_a_transaction_that_loses_is_tried_again(engine: PersistenceEngine, failing: mongodb.FailPoint) -> None:
     with failing("insert", errorCode=112, errorLabels=["TransientTransactionError"], times=3):
         stored = engine.commit_many([first_attempt("a"), first_attempt("b")])
     assert [commit.checkpoint_token for commit in stored] == [1, 2]
 
 
-def test_a_read_that_is_interrupted_can_be_asked_again(engine: PersistenceEngine, failing: FailPoint) -> None:
+def test_a_read_that_is_interrupted_can_be_asked_again(engine: PersistenceEngine, failing: mongodb.FailPoint) -> None:
     fill(engine, "stream")
     with failing("find", closeConnection=True, times=2), pytest.raises(StorageUnavailableError) as raised:
         list(engine.get_from("default", "stream"))

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,14 +54,6 @@ def test_eight_processes_race_for_one_stream(url: str) -> None:
     ]
 
 
-@pytest.fixture
-def killable(tmp_path: Path) -> Iterator[tuple[Server, str]]:
-    server, url = mongodb.standing(tmp_path / "server")
-    server.start()
-    yield server, url
-    server.kill()
-
-
 class Writer(threading.Thread):
     """Commits to a stream of its own; while the server is away it tries the same attempt again."""
 
@@ -102,7 +93,6 @@ class Writer(threading.Thread):
                 return
 
 
-@pytest.mark.parametrize("who", ["threads", "tasks"])
 def test_a_killed_server_has_every_acknowledged_commit(killable: tuple[Server, str], who: str) -> None:
     server, url = killable
     engines = [mongodb.waiting(who, url, database="killed", serverSelectionTimeoutMS=500) for _ in range(4)]
@@ -128,7 +118,6 @@ def test_a_killed_server_has_every_acknowledged_commit(killable: tuple[Server, s
         engine.close()
 
 
-@pytest.mark.parametrize("who", ["threads", "tasks"])
 def test_a_server_that_is_away_says_so_and_leaves_no_doubt_when_it_was_never_asked(
     killable: tuple[Server, str], who: str
 ) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from servers.process import HOST, Server, find, free_port
 
 URL_VARIABLE = "FSSTORE_TEST_MONGODB_URL"
 INSTALL = "no MongoDB server: pip install SecantusDB, or set FSSTORE_TEST_MONGODB_URL"
+
+
+FailPoint = Callable[..., AbstractContextManager[None]]
+"""`with failing("insert", errorCode=112, times=2):` — the server's next two inserts fail so."""
 
 
 @contextmanager
