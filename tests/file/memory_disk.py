@@ -163,6 +163,9 @@ class MemoryDisk:
         file.look(0, count * 8)
         return memoryview(file.to_write())[: count * 8].cast("Q")
 
+    def network_file_system(self, path: str) -> str | None:
+        return None
+
 
 def _failure(code: int, path: str) -> OSError:
     return OSError(code, os.strerror(code), path)

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import portalocker
 
+from fsstore.engines.file import mounts
+
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
@@ -88,6 +90,10 @@ class Disk(Protocol):
 
     def map_words(self, handle: int, count: int, *, write: bool) -> Words:
         """The first `count` words of a file, shared with every process that maps it."""
+        ...
+
+    def network_file_system(self, path: str) -> str | None:
+        """The type of the file system that `path` is on, if other machines share it: locks do not hold there."""
         ...
 
 
@@ -232,3 +238,6 @@ class RealDisk:
         access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
         page = mmap.mmap(handle, count * 8, access=access)
         return memoryview(page).cast("Q")
+
+    def network_file_system(self, path: str) -> str | None:
+        return mounts.network_file_system(path)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fsstore.engine import AsyncPersistenceEngine
-from fsstore.engines.file import layout, mounts
+from fsstore.engines.file import layout
 from fsstore.engines.file.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.delivery import FileDelivery
 from fsstore.engines.file.disk import Disk, RealDisk
@@ -105,7 +105,7 @@ class FileEngine(FileDelivery):
 
     def _open(self) -> OpenStore:
         exists = layout.look(self._disk, self.path)
-        network = mounts.network_file_system(self.path)
+        network = self._disk.network_file_system(self.path)
         if network is not None:
             raise StorageError(
                 f"{self.path} is on a network file system ({network}), where locks and shared memory do not hold "

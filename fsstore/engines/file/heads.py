@@ -18,11 +18,22 @@ _FIRST_CAPACITY = 1024
 _PROBE_SLOTS = 4
 _SCAN_SLOTS = 16_384
 _EMPTY = bytes(format.HEAD_BYTES)
+_EMPTY_STRETCH = _EMPTY * 16
 FILE_NAME = "heads.index"
 
 
 class StaleIndexError(Exception):
     """The index is missing, damaged or older than what it must cover: rebuild it."""
+
+
+def used(data: bytes) -> Iterator[int]:
+    """Where in these slots one begins that is not empty. Most are empty, and are passed over by the stretch."""
+    for stretch in range(0, len(data), len(_EMPTY_STRETCH)):
+        slots = data[stretch : stretch + len(_EMPTY_STRETCH)]
+        if slots != _EMPTY_STRETCH:
+            for offset in range(0, len(slots), format.HEAD_BYTES):
+                if slots[offset : offset + format.HEAD_BYTES].strip(b"\0"):
+                    yield stretch + offset
 
 
 class Heads:
@@ -169,9 +180,8 @@ class Heads:
         for first in range(0, self.capacity, _SCAN_SLOTS):
             slots = min(_SCAN_SLOTS, self.capacity - first)
             data = self._read(first, slots)
-            for offset in range(0, len(data) - format.HEAD_BYTES + 1, format.HEAD_BYTES):
-                if data[offset : offset + format.HEAD_BYTES] != _EMPTY:
-                    yield first + offset // format.HEAD_BYTES, format.read_head(data, offset, self._seed)
+            for offset in used(data[: len(data) - len(data) % format.HEAD_BYTES]):
+                yield first + offset // format.HEAD_BYTES, format.read_head(data, offset, self._seed)
 
     def mark_folded(self, position: int, next_token: int) -> None:
         """Note that the table now covers everything folded below `position`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fsstore.engines.file import format
-from fsstore.engines.file.heads import FILE_NAME, Heads
+from fsstore.engines.file.heads import FILE_NAME, Heads, used
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.streams import StreamsCheck
@@ -36,9 +36,7 @@ def _batch(look: Look, heads: Heads, streams: StreamsCheck, first: int, count: i
         data = look.disk.read(handle, count * format.HEAD_BYTES, start)
     finally:
         look.disk.close(handle)
-    for offset in range(0, len(data), format.HEAD_BYTES):
-        if not any(data[offset : offset + format.HEAD_BYTES]):
-            continue
+    for offset in used(data):
         head = format.read_head(data, offset, look.seed)
         if head is None:
             yield Finding(path, start + offset, "a slot is damaged", "a stream's head", NOTHING_LOST, True)
