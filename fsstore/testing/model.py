@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime
 
 from fsstore.errors import ConcurrencyError, DuplicateCommitError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
+from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot, StreamHead
 
 
 class EngineModel:
@@ -28,7 +29,7 @@ class EngineModel:
 
     def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         stored: list[Commit] = []
-        for attempt in deepcopy(list(attempts)):
+        for attempt in attempts:
             stream = [
                 commit
                 for commit in self.commits + stored
@@ -41,7 +42,7 @@ class EngineModel:
                 raise ConcurrencyError
             if attempt.stream_revision != events + len(attempt.events):
                 raise ConcurrencyError
-            stored.append(Commit.of(attempt, self.last_token + len(stored) + 1))
+            stored.append(Commit.of(_own(attempt), self.last_token + len(stored) + 1))
         self.commits += stored
         self.last_token += len(stored)
         return stored
@@ -126,6 +127,12 @@ class EngineModel:
     def _forget(self, streams: set[tuple[str, str]]) -> None:
         self.commits = [each for each in self.commits if (each.bucket_id, each.stream_id) not in streams]
         self.snapshots = [each for each in self.snapshots if (each.bucket_id, each.stream_id) not in streams]
+
+
+def _own(attempt: CommitAttempt) -> CommitAttempt:
+    """The attempt as it is now, whatever its caller changes in it later."""
+    events = tuple(EventMessage(deepcopy(event.body), deepcopy(event.headers)) for event in attempt.events)
+    return replace(attempt, headers=deepcopy(attempt.headers), events=events)
 
 
 def revisions(commit: CommitAttempt | Commit) -> Iterable[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from fsstore.testing.simulation.choices import Choose, seeded
 from fsstore.testing.simulation.files import SECTOR_BYTES, WORD_BYTES, File
@@ -149,7 +149,9 @@ class SimulatedDisk:
     # ---- the calls of an engine: files ----
 
     def _begin(self, name: str, path: str) -> Machine:
-        machine = self._alive()
+        machine = self._machine
+        if machine.is_off or self._killed:
+            self._stop()
         code = machine.begin(name, path)
         if machine.calls == self._kill_at:
             self.kill()
@@ -158,17 +160,16 @@ class SimulatedDisk:
             raise failure(code, path)
         return machine
 
-    def _alive(self) -> Machine:
+    def _stop(self) -> NoReturn:
         if self._machine.is_off:
             raise PowerCut("the machine is off")
-        if self._killed:
-            raise ProcessKilled("this process was killed")
-        return self._machine
+        raise ProcessKilled("this process was killed")
 
     def _handle(self, handle: int, path: str = "") -> Handle:
         found = self._machine.handles.get(handle)
         if found is None or found.owner is not self:
-            self._alive()
+            if self._machine.is_off or self._killed:
+                self._stop()
             raise failure(errno.EBADF, path)
         return found
 
@@ -331,7 +332,8 @@ class SimulatedDisk:
     def _take_turn(self, *, blocked: bool) -> None:
         if self._machine.turn is not None:
             self._machine.turn(self, blocked)
-            self._alive()
+            if self._machine.is_off or self._killed:
+                self._stop()
 
     def map_words(self, handle: int, count: int, *, write: bool) -> SimulatedWords:
         one = self._handle(handle)
@@ -341,6 +343,10 @@ class SimulatedDisk:
         if write and not one.write:
             raise failure(errno.EACCES, one.path)
         return SimulatedWords(self, one, count, write=write)
+
+    def network_file_system(self, path: str) -> str | None:
+        """None is simulated."""
+        return None
 
 
 class SimulatedWords:
@@ -353,20 +359,20 @@ class SimulatedWords:
         self._write = write
 
     def __getitem__(self, index: int, /) -> int:
-        self._disk._alive()
-        self._check(index)
+        disk = self._disk
+        if disk._machine.is_off or disk._killed:
+            disk._stop()
+        if not 0 <= index < self._count:
+            raise IndexError("index out of bounds")
         return int.from_bytes(self._handle.file.word(index), sys.byteorder)
 
     def __setitem__(self, index: int, value: int, /) -> None:
         self._disk._begin("store", self._handle.path)
-        self._check(index)
+        if not 0 <= index < self._count:
+            raise IndexError("index out of bounds")
         if not self._write:
             raise TypeError("cannot modify read-only memory")
         self._handle.file.set_word(index, value.to_bytes(WORD_BYTES, sys.byteorder))
-
-    def _check(self, index: int) -> None:
-        if not 0 <= index < self._count:
-            raise IndexError("index out of bounds")
 
     def release(self) -> None:
         self._count = 0

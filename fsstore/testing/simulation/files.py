@@ -13,6 +13,7 @@ from fsstore.testing.simulation.choices import Choose
 SECTOR_BYTES = 512
 WORD_BYTES = 8
 _ZERO = bytes(SECTOR_BYTES)
+_NO_SECTORS: dict[int, bytes] = {}
 _MOST_STEPS = 512
 _MOST_PARTS = 12
 
@@ -54,6 +55,8 @@ class File:
         first, start = divmod(offset, SECTOR_BYTES)
         last = (offset + length - 1) // SECTOR_BYTES
         get = self._sectors.get
+        if first == last:
+            return get(first, _ZERO)[start : start + length]
         return b"".join([get(number, _ZERO) for number in range(first, last + 1)])[start : start + length]
 
     def write(self, data: bytes, offset: int) -> None:
@@ -65,10 +68,11 @@ class File:
         head = self._sectors.get(first, _ZERO)[:start]
         tail = self._sectors.get(last, _ZERO)[(end - 1) % SECTOR_BYTES + 1 :]
         whole = head + data + tail
-        sectors = {
-            first + number: whole[number * SECTOR_BYTES : (number + 1) * SECTOR_BYTES]
-            for number in range(last - first + 1)
-        }
+        if first == last:
+            sectors = {first: whole}
+        else:
+            starts = range(0, len(whole), SECTOR_BYTES)
+            sectors = {first + at // SECTOR_BYTES: whole[at : at + SECTOR_BYTES] for at in starts}
         self._sectors.update(sectors)
         self.size_bytes = max(self.size_bytes, offset + len(data))
         self._steps.append(Step(sectors, self.size_bytes))
@@ -85,13 +89,15 @@ class File:
         self._steps.append(Step(changed, size_bytes, shrinks))
 
     def word(self, index: int) -> bytes:
-        number, start = divmod(index * WORD_BYTES, SECTOR_BYTES)
-        return self._sectors.get(number, _ZERO)[start : start + WORD_BYTES]
+        at = index * WORD_BYTES
+        sector = self._sectors.get(at // SECTOR_BYTES, _ZERO)
+        at %= SECTOR_BYTES
+        return sector[at : at + WORD_BYTES]
 
     def set_word(self, index: int, value: bytes) -> None:
         """A store into a mapped page: no order among words holds until the page is flushed."""
         _put_word(self._sectors, index, value)
-        self._steps.append(Step({}, self.size_bytes, word=(index, value)))
+        self._steps.append(Step(_NO_SECTORS, self.size_bytes, False, (index, value)))
         if len(self._steps) > _MOST_STEPS:
             # The kernel writes pages back by itself in the end.
             self.flush()
@@ -229,6 +235,8 @@ def _cut(sectors: dict[int, bytes], size_bytes: int) -> dict[int, bytes]:
 
 
 def _put_word(sectors: dict[int, bytes], index: int, value: bytes) -> None:
-    number, start = divmod(index * WORD_BYTES, SECTOR_BYTES)
+    at = index * WORD_BYTES
+    number = at // SECTOR_BYTES
     sector = sectors.get(number, _ZERO)
-    sectors[number] = sector[:start] + value + sector[start + WORD_BYTES :]
+    at %= SECTOR_BYTES
+    sectors[number] = sector[:at] + value + sector[at + WORD_BYTES :]

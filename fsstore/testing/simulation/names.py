@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from fsstore.testing.simulation.choices import Choose
@@ -19,6 +20,17 @@ from fsstore.testing.simulation.files import File
 def failure(code: int, path: str) -> OSError:
     """The `OSError` (the subclass that belongs to the code) that the kernel would give."""
     return OSError(code, os.strerror(code), path)
+
+
+@lru_cache(maxsize=4096)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/") if part)
+
+
+@lru_cache(maxsize=4096)
+def _split(path: str) -> tuple[str, str]:
+    above, _, name = path.rstrip("/").rpartition("/")
+    return above, name
 
 
 class Directory:
@@ -68,13 +80,13 @@ class FileSystem:
 
     def find(self, path: str) -> Node:
         node: Node = self.root
-        for part in path.split("/"):
-            if part:
-                if not isinstance(node, Directory):
-                    raise failure(errno.ENOTDIR, path)
-                if part not in node.names:
-                    raise failure(errno.ENOENT, path)
-                node = node.names[part]
+        for part in _parts(path):
+            if not isinstance(node, Directory):
+                raise failure(errno.ENOTDIR, path)
+            found = node.names.get(part)
+            if found is None:
+                raise failure(errno.ENOENT, path)
+            node = found
         return node
 
     def directory(self, path: str) -> Directory:
@@ -84,7 +96,7 @@ class FileSystem:
         return node
 
     def parent(self, path: str) -> tuple[Directory, str]:
-        above, _, name = path.rstrip("/").rpartition("/")
+        above, name = _split(path)
         return self.directory(above), name
 
     def file(self, path: str) -> File:
