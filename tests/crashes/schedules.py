@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
 from crashes.exploring import continued
 from crashes.workloads import OPERATIONS, Run, goes_on, recovered, settle
 from fsstore.errors import StorageError
-from fsstore.testing import PowerCut, ProcessKilled, SimulatedDisk
+from fsstore.model import Commit, Snapshot
+from fsstore.testing import EngineModel, PowerCut, ProcessKilled, SimulatedDisk
 from fsstore.testing.simulation import Choose, seeded
 
 FAULTS = (
@@ -31,12 +33,10 @@ MOST_CALLS = 150
 
 @dataclass
 class Diary:
-    """What happened, for the message of a failure."""
+    """What happened: for the message of a failure, and how often for the sum of many schedules."""
 
     lines: list[str] = field(default_factory=list)
-    power_cuts: int = 0
-    deaths: int = 0
-    faults: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
 
 def run_seed(seed: int, begin: Run) -> Diary:
@@ -86,7 +86,7 @@ def _life(run: Run, decide: Choose, diary: Diary) -> _End:
             try:
                 run.do(operation)
             except (OSError, StorageError) as error:
-                diary.faults += 1
+                diary.counts["calls that failed"] += 1
                 diary.lines.append(f"({type(error).__name__}: {str(error)[:80]})")
                 if len(run.allowed) > 1:
                     break
@@ -108,11 +108,11 @@ def _recover(end: _End, decide: Choose, diary: Diary) -> Run:
     while True:
         if power_was_cut or decide(4) == 1:
             power_was_cut = True
-            diary.power_cuts += 1
+            diary.counts["power cuts"] += 1
             diary.lines.append("power cut")
             disk = run.disk.restarted()
         else:
-            diary.deaths += 1
+            diary.counts["other ends of a process"] += 1
             diary.lines.append("next process")
             disk = run.disk.process()
             disk.evict()
@@ -128,7 +128,16 @@ def _recover(end: _End, decide: Choose, diary: Diary) -> Run:
             run.power_was_cut = run.power_was_cut or power_was_cut
             power_was_cut = isinstance(stop, PowerCut)
             diary.lines.append("in recovery")
+            diary.counts["recoveries that were interrupted"] += 1
             continue
+        without, including = _content(run.allowed[0]), _content(run.allowed[-1])
+        if without != including:
+            there = "found" if _content(found.model) == including else "not found"
+            diary.counts[f"changes under way that were {there}"] += 1
         disk.cut_power_at(0)
         disk.kill_at(0)
         return found
+
+
+def _content(state: EngineModel) -> tuple[list[Commit], list[Snapshot]]:
+    return state.commits, state.snapshots

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from crashes.history import copied, look, matching
 from fsstore.engines.file import FileEngine
 from fsstore.errors import DuplicateCommitError, StorageUnavailableError
 from fsstore.model import CommitAttempt, Snapshot
+from fsstore.serialization import MsgpackSerializer
 from fsstore.testing import EngineModel, SimulatedDisk, first_attempt, next_attempt
 from fsstore.testing.attempts import EPOCH
 
 STORE = "/data/orders.store"
-OPTIONS = {"background": False, "journal_bytes": 4096, "fold_bytes": 1 << 20, "index_from_bytes": 700}
+OPTIONS: dict[str, Any] = {
+    "background": False,
+    "journal_bytes": 4096,
+    "fold_bytes": 1 << 20,
+    "index_from_bytes": 700,
+    "serializer": MsgpackSerializer(),  # one for all: making it costs more than a commit
+}
 OPERATIONS = ("commit", "commit_many", "snapshot", "delete", "fold", "close", "reopen", "mark")
 
 

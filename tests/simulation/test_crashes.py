@@ -1,14 +1,17 @@
 """The file engine loses nothing it acknowledged: every crash of every short workload, and thousands of longer ones.
 
-`PYTHONPATH=tests python -m crashes N` runs as many of the longer ones as one likes.
+`tools/soak --simulated N` runs as many of the longer ones as one likes.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import product
 
 import pytest
+from crashes import schedules
+from crashes.__main__ import main as soak
 from crashes.exploring import Tally, explore, prepared
 from crashes.processes import race
 from crashes.schedules import Diary, live, run_seed
@@ -48,6 +51,31 @@ def test_every_crash_of_a_workload_of_three(workload: tuple[str, ...]) -> None:
 def test_crashes_failures_and_recoveries_from_seeds(hundred: int) -> None:
     for number in range(SEEDS):
         run_seed(hundred * SEEDS + number, BEGIN)
+
+
+def test_a_schedule_is_the_same_again_whoever_carries_it_out(capsys: pytest.CaptureFixture[str]) -> None:
+    alone: Counter[str] = Counter()
+    for seed in range(7, 27):
+        alone += run_seed(seed, prepared()).counts
+    assert soak(20, 7, workers=2) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("20 schedules from seed 7 in ")
+    assert told.endswith(f"{', '.join(f'{count:,} {what}' for what, count in sorted(alone.items()))}; 0 failed\n")
+
+
+def test_a_schedule_that_fails_is_told_with_its_seed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "goes_on", _loses_what_it_has)
+    assert soak(2, 40, workers=1) == 1
+    told = capsys.readouterr().out
+    assert "schedule 41: " in told
+    assert "tools/soak --simulated 1 41\n" in told
+    assert told.endswith("; 2 failed\n")
+
+
+def _loses_what_it_has(run: Run) -> None:
+    raise AssertionError("a commit is not there")
 
 
 @given(st.data())
