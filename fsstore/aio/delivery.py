@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from fsstore.dispatch import Dispatcher, Subscription, Subscriptions
-from fsstore.dispatch.subscriptions import SubscriptionState
+from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.engine import PersistenceEngine
 from fsstore.hooks import Hooks
 from fsstore.model import Commit

@@ -5,9 +5,10 @@ from fsstore.dispatch.dispatchers import DelegateMessageDispatcher, Dispatcher, 
 from fsstore.dispatch.forwarding import ForwardingDispatcher
 from fsstore.dispatch.parking import PARKED_BUCKET, ParkedCommit, Parking
 from fsstore.dispatch.policy import DispatchHealth, Retry
+from fsstore.dispatch.positions import SubscriptionState
 from fsstore.dispatch.projections import SqliteProjection, StoreProjection
 from fsstore.dispatch.schedulers import AsynchronousDispatchScheduler, SynchronousDispatchScheduler
-from fsstore.dispatch.subscriptions import Subscription, Subscriptions, SubscriptionState
+from fsstore.dispatch.subscriptions import Subscription, Subscriptions
 
 __all__ = [
     "PARKED_BUCKET",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fsstore.dispatch.filters import Filter
 from fsstore.dispatch.following import Follower, head_token
-from fsstore.dispatch.subscriptions import checked_subscription, delivering
+from fsstore.dispatch.positions import checked_subscription, delivering
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import StoreClosedError

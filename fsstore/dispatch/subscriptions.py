@@ -1,125 +1,40 @@
 """Named durable subscriptions: commits in checkpoint order, from the past into the present through one cursor.
 
 What was acknowledged is remembered under the name. One consumer reads a name, or one of its partitions, at a time;
-others stand by and go on where it stopped. Where a cursor stands and what a subscriber wants is decided in
-`cursors` and `filters`; this module reads, writes and waits.
+others stand by and go on where it stopped. This module goes round the partitions and waits; what is read of one is
+`shares`', what is remembered `positions`'.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 
-from fsstore.dispatch.cursors import Cursor, pack_position, unpack_position
+from fsstore.dispatch.cursors import pack_position
 from fsstore.dispatch.filters import Filter, partition_of
 from fsstore.dispatch.following import Follower
+from fsstore.dispatch.positions import (
+    SubscriptionState,
+    all_states,
+    checked_subscription,
+    delivering,
+    position_key,
+    state_of,
+)
+from fsstore.dispatch.shares import Reading, Share
 from fsstore.dispatch.turns import Turn
-from fsstore.engine import DeliveryEngine, PersistenceEngine
-from fsstore.errors import LeaseLostError, StorageError, StorageUnavailableError, StoreClosedError
-from fsstore.model import Commit, checked_id, checked_name
+from fsstore.engine import PersistenceEngine
+from fsstore.errors import LeaseLostError, StorageUnavailableError, StoreClosedError
+from fsstore.model import Commit, checked_id
 
-_log = logging.getLogger("fsstore.dispatch")
-MAX_NAME_CHARACTERS = 150
-_PREFIX = "subscription"
 # How many commits of one partition a consumer takes before others may have it.
 _PARTITION_BATCH = 100
 # How long a partition whose consumer died may wait for another when nothing is committed.
 _PARTITION_LOOK_SECONDS = 0.25
-
-
-def _key(name: str, partition: int, partitions: int) -> str:
-    return f"{_PREFIX}/{name}" if partitions == 1 else f"{_PREFIX}#{partition}of{partitions}/{name}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What all partitions of one subscription have in common."""
-
-    engine: PersistenceEngine
-    delivery: DeliveryEngine
-    name: str
-    partitions: int
-    select: Callable[[Commit], Commit | None]
-    filter: Filter
-    from_checkpoint: int
-    acknowledge_every: int
-    lease_seconds: float
-    stopping: threading.Event
-
-
-class _Share:
-    """One partition of a subscription as this consumer has it, or the whole of it."""
-
-    def __init__(self, reading: _Reading, partition: int) -> None:
-        self._of = reading
-        self._partition = partition
-        self._key = _key(reading.name, partition, reading.partitions)
-        self.turn = Turn(reading.engine, self._key, reading.lease_seconds)
-        self.cursor = Cursor(0, 1)
-        self._commits: Iterator[Commit] = iter(())
-        self.handed_out = 0
-
-    def take(self) -> bool:
-        """Whether it is ours, read from where its last consumer stopped."""
-        if self.turn.lease is not None:
-            return True
-        if not self.turn.take():
-            return False
-        position = unpack_position(self._of.delivery.get_checkpoint(self._key))
-        self.cursor = Cursor(self._of.from_checkpoint if position is None else position, self._of.acknowledge_every)
-        self.handed_out = 0
-        self.read_on()
-        return True
-
-    def read_on(self) -> None:
-        """Look for commits behind those that were read."""
-        self._commits = self._of.engine.get_from_checkpoint(self.cursor.read_to)
-
-    def next_commit(self) -> Commit | None:
-        """The next commit for the consumer; `None` when there is none now."""
-        of, cursor = self._of, self.cursor
-        for commit in self._commits:
-            self.turn.keep()
-            token = commit.checkpoint_token
-            selected = of.select(commit) if self._wants(commit) else None
-            if selected is not None:
-                cursor.hand_out(token)
-                self.handed_out += 1
-                return selected
-            cursor.passed_over(token)
-            self.store_position()
-            if of.stopping.is_set():
-                break
-        return None
-
-    def _wants(self, commit: Commit) -> bool:
-        of = self._of
-        mine = of.partitions == 1 or partition_of(commit, of.partitions) == self._partition
-        return mine and of.filter.takes(commit)
-
-    def store_position(self, *, idle: bool = False, leaving: bool = False) -> None:
-        """Write down what was acknowledged, when it is time to."""
-        if self.cursor.must_be_stored(idle=idle, leaving=leaving):
-            value = pack_position(self.cursor.position)
-            self._of.delivery.put_checkpoint(self._key, value, lease=self.turn.lease)
-            self.cursor.stored()
-
-    def give_back(self) -> None:
-        """Remember what was acknowledged, and let others go on from there."""
-        if self.turn.lease is None:
-            return
-        try:
-            self.store_position(leaving=True)
-        except LeaseLostError:
-            _log.warning("%s was taken over; what was acknowledged last comes again there", self._key)
-        finally:
-            self.turn.give_back()
 
 
 class Subscription:
@@ -169,7 +84,7 @@ class Subscription:
         self._busy = threading.RLock()
         self._taken_over = False
         bucket_id = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
-        reading = _Reading(
+        reading = Reading(
             engine,
             self._delivery,
             self.name,
@@ -181,11 +96,11 @@ class Subscription:
             lease_seconds,
             self._stopping,
         )
-        self._shares = [_Share(reading, partition) for partition in range(partitions)]
+        self._shares = [Share(reading, partition) for partition in range(partitions)]
         self._current = 0
 
     def _check_partitions(self) -> None:
-        state = _state(self._delivery, self.name)
+        state = state_of(self._delivery, self.name)
         if state is not None and state.partitions != self.partitions:
             raise ValueError(
                 f"subscription {self.name!r} is read in {state.partitions} partitions, not {self.partitions}; "
@@ -252,7 +167,7 @@ class Subscription:
             self._current = (self._current + 1) % self.partitions
         return None
 
-    def _is_used_up(self, share: _Share) -> bool:
+    def _is_used_up(self, share: Share) -> bool:
         return self.partitions > 1 and share.handed_out >= _PARTITION_BATCH and not share.cursor.handed_out
 
     def _wait(self, seconds: float) -> None:
@@ -320,19 +235,6 @@ class Subscription:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionState:
-    """What is remembered of a subscription: each partition's checkpoint token, and the least of them."""
-
-    name: str
-    positions: dict[int, int]
-    partitions: int
-
-    @property
-    def position(self) -> int:
-        return min(self.positions.values())
-
-
 class Subscriptions:
     """All subscriptions of one store: opened, listed, reset and deleted."""
 
@@ -356,7 +258,7 @@ class Subscriptions:
 
     def all(self) -> list[SubscriptionState]:
         """Every subscription that has acknowledged anything, by name."""
-        return _states(delivering(self._engine))
+        return all_states(delivering(self._engine))
 
     def reset(self, name: str, checkpoint_token: int = 0) -> None:
         """Have everything after the token delivered again; `StorageUnavailableError` while somebody reads it."""
@@ -369,10 +271,10 @@ class Subscriptions:
             self._change(name, key, None)
 
     def _keys(self, name: str) -> list[str]:
-        state = _state(delivering(self._engine), checked_subscription(name))
+        state = state_of(delivering(self._engine), checked_subscription(name))
         if state is None:
             raise ValueError(f"there is no subscription {name!r}")
-        return [_key(name, partition, state.partitions) for partition in range(state.partitions)]
+        return [position_key(name, partition, state.partitions) for partition in range(state.partitions)]
 
     def _change(self, name: str, key: str, value: bytes | None) -> None:
         engine = delivering(self._engine)
@@ -393,38 +295,3 @@ class Subscriptions:
             still_open = list(self._open)
         for each in still_open:
             each.close()
-
-
-def delivering(engine: PersistenceEngine) -> DeliveryEngine:
-    """`engine` as one that remembers names; `StorageError` when it cannot."""
-    if not isinstance(engine, DeliveryEngine):
-        raise StorageError(f"{type(engine).__name__} cannot remember subscriptions: it is no DeliveryEngine")
-    return engine
-
-
-def checked_subscription(name: str) -> str:
-    """`name` as a subscription's: 1 to 150 characters."""
-    if len(checked_name(name)) > MAX_NAME_CHARACTERS:
-        raise ValueError(f"a subscription's name has at most {MAX_NAME_CHARACTERS} characters, not {len(name)}")
-    return name
-
-
-def _state(engine: DeliveryEngine, name: str) -> SubscriptionState | None:
-    return next((state for state in _states(engine) if state.name == name), None)
-
-
-def _states(engine: DeliveryEngine) -> list[SubscriptionState]:
-    found: dict[str, SubscriptionState] = {}
-    for key in engine.get_checkpoint_names():
-        kind, _, name = key.partition("/")
-        partition, partitions = 0, 1
-        if kind.startswith(f"{_PREFIX}#"):
-            numbers = kind.removeprefix(f"{_PREFIX}#").split("of")
-            partition, partitions = int(numbers[0]), int(numbers[1])
-        elif kind != _PREFIX:
-            continue
-        position = unpack_position(engine.get_checkpoint(key))
-        if position is not None:
-            state = found.setdefault(name, SubscriptionState(name, {}, partitions))
-            state.positions[partition] = position
-    return [found[name] for name in sorted(found)]

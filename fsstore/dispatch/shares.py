@@ -1,0 +1,107 @@
+"""A partition of a subscription, or the whole of it, as the consumer has it whose turn it is.
+
+It reads from where the last consumer stopped and writes down what was acknowledged; whose turn it is and where a
+cursor stands is decided in `turns` and `cursors`. It never waits, and knows nothing of the other partitions.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fsstore.dispatch.cursors import Cursor, pack_position, unpack_position
+from fsstore.dispatch.filters import Filter, partition_of
+from fsstore.dispatch.positions import position_key
+from fsstore.dispatch.turns import Turn
+from fsstore.engine import DeliveryEngine, PersistenceEngine
+from fsstore.errors import LeaseLostError
+from fsstore.model import Commit
+
+_log = logging.getLogger("fsstore.dispatch")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What all partitions of one subscription have in common."""
+
+    engine: PersistenceEngine
+    delivery: DeliveryEngine
+    name: str
+    partitions: int
+    select: Callable[[Commit], Commit | None]
+    filter: Filter
+    from_checkpoint: int
+    acknowledge_every: int
+    lease_seconds: float
+    stopping: threading.Event
+
+
+class Share:
+    """One partition of a subscription as this consumer has it, or the whole of it."""
+
+    def __init__(self, reading: Reading, partition: int) -> None:
+        self._of = reading
+        self._partition = partition
+        self._key = position_key(reading.name, partition, reading.partitions)
+        self.turn = Turn(reading.engine, self._key, reading.lease_seconds)
+        self.cursor = Cursor(0, 1)
+        self._commits: Iterator[Commit] = iter(())
+        self.handed_out = 0
+
+    def take(self) -> bool:
+        """Whether it is ours, read from where its last consumer stopped."""
+        if self.turn.lease is not None:
+            return True
+        if not self.turn.take():
+            return False
+        position = unpack_position(self._of.delivery.get_checkpoint(self._key))
+        self.cursor = Cursor(self._of.from_checkpoint if position is None else position, self._of.acknowledge_every)
+        self.handed_out = 0
+        self.read_on()
+        return True
+
+    def read_on(self) -> None:
+        """Look for commits behind those that were read."""
+        self._commits = self._of.engine.get_from_checkpoint(self.cursor.read_to)
+
+    def next_commit(self) -> Commit | None:
+        """The next commit for the consumer; `None` when there is none now."""
+        of, cursor = self._of, self.cursor
+        for commit in self._commits:
+            self.turn.keep()
+            token = commit.checkpoint_token
+            selected = of.select(commit) if self._wants(commit) else None
+            if selected is not None:
+                cursor.hand_out(token)
+                self.handed_out += 1
+                return selected
+            cursor.passed_over(token)
+            self.store_position()
+            if of.stopping.is_set():
+                break
+        return None
+
+    def _wants(self, commit: Commit) -> bool:
+        of = self._of
+        mine = of.partitions == 1 or partition_of(commit, of.partitions) == self._partition
+        return mine and of.filter.takes(commit)
+
+    def store_position(self, *, idle: bool = False, leaving: bool = False) -> None:
+        """Write down what was acknowledged, when it is time to."""
+        if self.cursor.must_be_stored(idle=idle, leaving=leaving):
+            value = pack_position(self.cursor.position)
+            self._of.delivery.put_checkpoint(self._key, value, lease=self.turn.lease)
+            self.cursor.stored()
+
+    def give_back(self) -> None:
+        """Remember what was acknowledged, and let others go on from there."""
+        if self.turn.lease is None:
+            return
+        try:
+            self.store_position(leaving=True)
+        except LeaseLostError:
+            _log.warning("%s was taken over; what was acknowledged last comes again there", self._key)
+        finally:
+            self.turn.give_back()
