@@ -65,7 +65,8 @@ class LeaseLostError(StorageError):
 class CorruptionError(StorageError):
     """Stored bytes are not what was acknowledged. Nothing was cut or changed by finding it.
 
-    `path` and `offset_bytes` say where, `expected` what should be there, `repair` the command that mends it.
+    `what` says what is wrong, `path` and `offset_bytes` where, `expected` what should be there, `repair` the command
+    that mends it.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class CorruptionError(StorageError):
         if repair is not None:
             details.append(f"to repair: {repair}")
         super().__init__("; ".join(details))
+        self.what = message
         self.path = path
         self.offset_bytes = offset_bytes
         self.expected = expected

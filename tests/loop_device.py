@@ -31,12 +31,12 @@ def lacking(kind: str = "ext4") -> str | None:
 class LoopDevice:
     """A new file system of that kind in the file `image`, mounted at `where`."""
 
-    def __init__(self, image: Path, where: Path, *, kind: str, size_bytes: int, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, image: Path, where: Path, *, kind: str, size_bytes: int) -> None:
         self._image = image
         self.where = where
         with open(image, "wb") as file:
             file.truncate(size_bytes)
-        _run(*MAKE[kind], *options, image)
+        _run(*MAKE[kind], image)
         where.mkdir()
         self._mounted = False
         self.mount()
@@ -50,11 +50,6 @@ class LoopDevice:
         if self._mounted:
             _run("umount", self.where)
             self._mounted = False
-
-    def give_back_zeros(self) -> None:
-        """Blocks that hold zeros take no room of the image any more, so that writing to them needs room again."""
-        _run("sync", "--file-system", self.where)
-        _run("fallocate", "--dig-holes", self._image)
 
     def cut_power(self) -> None:
         """From now on nothing reaches the device, not even what the file system has in its log; calls get EIO."""

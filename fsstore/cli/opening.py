@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import typer
 
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import SQL_SCHEMES, engine_for
-from fsstore.engines.file import open_engine
+from fsstore.engines.file import path_and_options
+from fsstore.engines.file.disk import RealDisk
 from fsstore.model import checked_id
 from fsstore.objects import AnyTypes
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer
@@ -56,12 +58,14 @@ def _creation(store: str, *, create: bool) -> dict[str, Any]:
     return {"create": create} if _scheme(store).partition("+")[0] in ("file", *SQL_SCHEMES) else {}
 
 
-def file_path(store: str) -> str:
-    """The directory that STORE, a path or a `file:` URL, names; nothing is opened."""
+def file_store(store: str) -> tuple[RealDisk, str]:
+    """The directory that STORE, a path or a `file:` URL, names, and the disk to look at it with; nothing is opened."""
     try:
-        return open_engine(store).path
+        path, options = path_and_options(store)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="STORE") from error
+    path = os.path.abspath(path)
+    return RealDisk(path, **{name: mode for name, mode in options.items() if name.endswith("_mode")}), path
 
 
 @contextmanager

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fsstore.cli.opening import JsonOption, StoreArgument, file_path, is_file_store
+from fsstore.cli.opening import JsonOption, StoreArgument, file_store, is_file_store
 from fsstore.cli.output import print_json, printable
-from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.repair import Action, apply, plan
 
 
@@ -25,8 +24,8 @@ def repair(
     """
     if not is_file_store(store):
         raise typer.BadParameter("only file stores can be repaired", param_hint="STORE")
-    path = file_path(store)
-    actions = apply(RealDisk(), path) if yes else plan(RealDisk(), path)
+    disk, path = file_store(store)
+    actions = apply(disk, path) if yes else plan(disk, path)
     if as_json:
         steps = [{"path": one.path, "what": one.what, "lost": one.lost} for one in actions]
         print_json({"done": yes, "actions": steps})

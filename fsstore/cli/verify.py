@@ -10,12 +10,11 @@ from hashlib import blake2b
 
 import typer
 
-from fsstore.cli.opening import JsonOption, StoreArgument, file_path, is_file_store, reading
+from fsstore.cli.opening import JsonOption, StoreArgument, file_store, is_file_store, reading
 from fsstore.cli.output import print_json, progress
 from fsstore.cli.walk import head_token
 from fsstore.engine import PersistenceEngine
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.verify import verify as verify_files
 from fsstore.errors import CorruptionError, EventStoreError, StorageUnavailableError
 from fsstore.interchange import write_line
@@ -54,9 +53,8 @@ def _findings(store: str, check: _Check) -> Iterator[str]:
         # Too damaged to be opened: what there is in its files can be looked at all the same.
         yield str(error)
         with progress("files", None) as advance:
-            found = verify_files(
-                RealDisk(), file_path(store), progress=lambda done, total: advance(done, _of(done, total))
-            )
+            disk, path = file_store(store)
+            found = verify_files(disk, path, progress=lambda done, total: advance(done, _of(done, total)))
             yield from map(str, found)
 
 

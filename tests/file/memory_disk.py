@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsstore.engines.file.disk import Words
+from fsstore.errors import CorruptionError
 
 _MOST_BYTES_AT_ONCE = 1 << 26
 
@@ -64,7 +65,7 @@ class MemoryDisk:
 
     def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
         if path in self.directories:
-            raise _failure(errno.EISDIR, path)
+            raise CorruptionError("a directory stands where the store has a file", path=path)
         if path not in self.files:
             if not create or path.rpartition("/")[0] not in self.directories:
                 raise _failure(errno.ENOENT, path)
@@ -165,6 +166,8 @@ class MemoryDisk:
 
     def network_file_system(self, path: str) -> str | None:
         return None
+
+    def let_go(self) -> None: ...
 
 
 def _failure(code: int, path: str) -> OSError:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from fsstore import CorruptionError
 from fsstore.engines.file.disk import Disk, RealDisk, Words
 from fsstore.testing import SimulatedDisk
 
@@ -29,7 +30,7 @@ class SameAnswers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.mkdtemp(prefix="fsstore-disk-")
-        self.real: Disk = RealDisk()
+        self.real: Disk = RealDisk(self.directory)
         first = SimulatedDisk()
         self.processes: list[SimulatedDisk] = [first, first.process()]
         self.handles: list[tuple[int, int, SimulatedDisk]] = []
@@ -59,7 +60,7 @@ class SameAnswers(RuleBasedStateMachine):
             try:
                 answers.append(call())
                 errors.append(None)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, CorruptionError) as error:
                 answers.append(None)
                 errors.append((type(error), getattr(error, "errno", None)))
         assert errors[0] == errors[1]

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fsstore.engines.file.engine import FileEngine
 from fsstore.serialization import Serializer
 
-__all__ = ["FileEngine", "open_engine"]
+__all__ = ["FileEngine", "open_engine", "path_and_options"]
+
+_BOOLS = {"true": True, "false": False}
+_MODES = ("file_mode", "directory_mode")
 
 
 def open_engine(url: str | os.PathLike[str], *, serializer: Serializer | None = None, **options: Any) -> FileEngine:
-    """The engine for a path or a `file:` URL, not yet initialized."""
+    """The engine for a path or a `file:` URL, not yet initialized. `options` go before those in the URL."""
+    path, in_url = path_and_options(url)
+    return FileEngine(path, serializer=serializer, **{**in_url, **options})
+
+
+def path_and_options(url: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """The directory that a path or a `file:` URL names, and the engine's options that stand in the URL's query.
+
+    `file:/srv/orders.store?durability=os&fold_bytes=1000000&file_mode=0640`: modes are octal, yes and no are
+    `true` and `false`.
+    """
     text = os.fspath(url)
+    options: dict[str, Any] = {}
     if isinstance(url, str) and text.startswith("file:"):
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise ValueError(f"{text} names the host {parts.netloc}; a file store is on this machine")
         text = unquote(parts.path)
+        options = dict(_option(*pair) for pair in parse_qsl(parts.query, keep_blank_values=True))
     if not text:
         raise ValueError("a file store needs a path")
-    return FileEngine(text, serializer=serializer, **options)
+    return text, options
+
+
+def _option(name: str, value: str) -> tuple[str, Any]:
+    if name == "durability" or value in _BOOLS:
+        return name, _BOOLS.get(value, value)
+    try:
+        return name, int(value, 8 if name in _MODES else 10)
+    except ValueError:
+        raise ValueError(f"{name}={value} in a file URL: a number, true or false is expected") from None

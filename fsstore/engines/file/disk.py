@@ -1,22 +1,28 @@
 """The one seam between the file engine and the operating system: every call that touches a file.
 
 `Disk` is what the engine may ask for; `RealDisk` asks the kernel. A simulated disk put in its place sees every
-write, flush and rename in order. Nothing here knows what the bytes mean. Errors are `OSError`, unchanged.
+write, flush and rename in order. Nothing here knows what the bytes mean. Errors are `OSError`, unchanged, but for
+what no store makes: where a link, a pipe, a device or a directory stands instead of a file, or anything instead of a
+directory, it is left alone and `CorruptionError` names it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import mmap
 import os
 import stat
+from collections.abc import Iterator
 from typing import Protocol
 
 import portalocker
 
 from fsstore.engines.file import mounts
+from fsstore.engines.file.directories import OPEN_DIRECTORY, Directories
+from fsstore.errors import CorruptionError
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -34,7 +40,7 @@ class Disk(Protocol):
     """The calls the engine makes. Paths are absolute; a handle is an int that only this disk knows."""
 
     def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
-        """A handle. Symbolic links are not followed; only regular files are opened."""
+        """A handle of a regular file, which has no other name (hard link) when it is opened to be written."""
         ...
 
     def close(self, handle: int) -> None: ...
@@ -96,6 +102,10 @@ class Disk(Protocol):
         """The type of the file system that `path` is on, if other machines share it: locks do not hold there."""
         ...
 
+    def let_go(self) -> None:
+        """Close what the disk keeps open of its own. It can be used again afterwards."""
+        ...
+
 
 _CHUNK_BYTES = 1 << 20
 
@@ -119,23 +129,67 @@ def _syncfs() -> ctypes._FuncPointer | None:
     return function
 
 
-class RealDisk:
-    """The kernel's files."""
+_FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# What opening says of things that are no regular files; of pipes and devices it says nothing.
+_NO_FILE = frozenset((errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV))
 
-    def __init__(self) -> None:
+
+class RealDisk:
+    """The kernel's files. `root` is the store: below it no symbolic link is followed, whoever put it there and when.
+
+    Without a root none is followed anywhere. What is made gets the two modes, whatever the umask.
+    """
+
+    def __init__(self, root: str = "/", *, file_mode: int = FILE_MODE, directory_mode: int = DIRECTORY_MODE) -> None:
+        self._directories = Directories(root)
+        self._file_mode = file_mode
+        self._directory_mode = directory_mode
         self._syncfs = _syncfs()
 
+    # ---- files ----
+
     def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
-        flags = os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_RDWR if write else os.O_RDONLY)
-        if create:
-            flags |= os.O_CREAT
-        if exclusive:
-            flags |= os.O_EXCL
-        handle = os.open(path, flags | os.O_NONBLOCK, FILE_MODE)
-        if not write and not stat.S_ISREG(os.fstat(handle).st_mode):
+        directory, name = self._directories.place(path)
+        flags = _FILE | (os.O_RDWR if write else os.O_RDONLY)
+        made = False
+        try:
+            if not create:
+                handle = os.open(name, flags, dir_fd=directory.handle)
+            else:
+                flags |= os.O_CREAT
+                try:
+                    handle = os.open(name, flags | os.O_EXCL, self._file_mode, dir_fd=directory.handle)
+                    made = True
+                except FileExistsError:
+                    if exclusive:
+                        raise
+                    handle = os.open(name, flags, self._file_mode, dir_fd=directory.handle)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                mode = os.stat(name, dir_fd=directory.handle, follow_symlinks=False).st_mode
+                raise self._directories.refusal(path, mode, "file") from None
+            error.filename = path
+            raise
+        try:
+            self._check_opened(handle, path, write=write, made=made)
+        except BaseException:
             os.close(handle)
-            raise OSError(errno.EINVAL, "not a regular file", path)
+            raise
         return handle
+
+    def _check_opened(self, handle: int, path: str, *, write: bool, made: bool) -> None:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise self._directories.refusal(path, status.st_mode, "file")
+        if write and status.st_nlink > 1:
+            raise CorruptionError(
+                "a file of the store has another name (a hard link), under which a write would change it too",
+                path=path,
+                expected="one name",
+                repair="copy the file, and put the copy in its place",
+            )
+        if made and stat.S_IMODE(status.st_mode) != self._file_mode:
+            os.fchmod(handle, self._file_mode)
 
     def close(self, handle: int) -> None:
         os.close(handle)
@@ -175,7 +229,7 @@ class RealDisk:
         os.fdatasync(handle)
 
     def flush_directory(self, path: str) -> None:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = self._directories.opened(path)
         try:
             os.fsync(handle)
         finally:
@@ -189,30 +243,68 @@ class RealDisk:
             raise OSError(code, os.strerror(code))
         return True
 
+    # ---- names ----
+
     def rename(self, source: str, target: str) -> None:
-        os.replace(source, target)
+        above, old = self._directories.place(source)
+        directory, new = self._directories.place(target)
+        with _naming(source, target):
+            os.replace(old, new, src_dir_fd=above.handle, dst_dir_fd=directory.handle)
+        self._directories.forget(source)
+        self._directories.forget(target)
 
     def unlink(self, path: str) -> None:
-        os.unlink(path)
+        directory, name = self._directories.place(path)
+        with _naming(path):
+            os.unlink(name, dir_fd=directory.handle)
 
     def make_directory(self, path: str) -> None:
+        directory, name = self._directories.place(path)
+        with _naming(path):
+            try:
+                os.mkdir(name, self._directory_mode, dir_fd=directory.handle)
+            except FileExistsError:
+                mode = os.stat(name, dir_fd=directory.handle, follow_symlinks=False).st_mode
+                if not stat.S_ISDIR(mode):
+                    raise self._directories.refusal(path, mode, "directory") from None
+                return
+            self._directories.forget(path)
+            self._give_mode(os.open(name, OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory.handle))
+
+    def _give_mode(self, directory: int) -> None:
+        """Give a new directory its mode, and close it. The set-group-id bit that it may have inherited stays."""
         try:
-            os.mkdir(path, DIRECTORY_MODE)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(path).st_mode):
-                raise
+            mode = stat.S_IMODE(os.fstat(directory).st_mode)
+            if mode & 0o777 != self._directory_mode:
+                os.fchmod(directory, mode & ~0o777 | self._directory_mode)
+        finally:
+            os.close(directory)
 
     def remove_directory(self, path: str) -> None:
-        os.rmdir(path)
+        directory, name = self._directories.place(path)
+        with _naming(path):
+            os.rmdir(name, dir_fd=directory.handle)
+        self._directories.forget(path)
 
     def names(self, path: str) -> list[str]:
         try:
-            return sorted(os.listdir(path))
+            handle = self._directories.opened(path)
         except FileNotFoundError:
             return []
+        try:
+            return sorted(os.listdir(handle))
+        finally:
+            os.close(handle)
 
     def exists(self, path: str) -> bool:
-        return os.path.lexists(path)
+        try:
+            directory, name = self._directories.place(path)
+            os.stat(name, dir_fd=directory.handle, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    # ---- locks and words ----
 
     def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
         flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
@@ -241,3 +333,16 @@ class RealDisk:
 
     def network_file_system(self, path: str) -> str | None:
         return mounts.network_file_system(path)
+
+    def let_go(self) -> None:
+        self._directories.let_go()
+
+
+@contextlib.contextmanager
+def _naming(path: str, target: str | None = None) -> Iterator[None]:
+    """Errors name whole paths, not what is left of them below the directories that were open."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = path, target
+        raise

@@ -82,7 +82,11 @@ class FileEngine(FileDelivery):
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._create = create
         self._durability = durability
-        self._disk: Disk = disk if disk is not None else RealDisk()
+        self._disk: Disk = (
+            disk
+            if disk is not None
+            else RealDisk(self.path, file_mode=self._options.file_mode, directory_mode=self._options.directory_mode)
+        )
         self._streams = KnownStreams(self._options.max_cached_streams)
         self._opening = threading.Lock()
         self._closed = False
@@ -101,6 +105,8 @@ class FileEngine(FileDelivery):
                 self._store = self._open()
             except OSError as error:
                 raise StorageUnavailableError(f"{self.path} cannot be opened: {error}") from error
+            finally:
+                self._disk.let_go()  # what was tried may have been dropped and made again meanwhile
             _open_engines.add(self)
 
     def _open(self) -> OpenStore:
@@ -137,7 +143,10 @@ class FileEngine(FileDelivery):
             if self._store is None or self._forked:
                 return
             _open_engines.discard(self)
-            self._store.close()
+            try:
+                self._store.close()
+            finally:
+                self._disk.let_go()
 
     def drop(self) -> None:
         """Remove the store's files, and its directory when nothing else is in it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsstore.engines.file import format
@@ -134,14 +135,55 @@ def _from_the_root(path: str) -> list[str]:
     return found[::-1]
 
 
+def strangers(disk: Disk, path: str) -> Iterator[CorruptionError]:
+    """What stands in the store that no store makes: links, pipes, devices, a directory in the place of a file.
+
+    Nothing of it is followed or read; each is said as reading it would be.
+    """
+    fans = [f"{STREAMS}/{name}" for name in _names(disk, f"{path}/{STREAMS}") if len(name) == 2]
+    for directory in ("", JOURNAL, STREAMS, *fans, DISPATCH, QUARANTINE):
+        inside = f"{path}/{directory}".rstrip("/")
+        try:
+            names = disk.names(inside)
+        except CorruptionError as error:
+            yield error
+            continue
+        for name in names:
+            if (not directory and not _is_ours(name)) or (directory == STREAMS and len(name) == 2):
+                continue
+            try:
+                disk.close(disk.open(f"{inside}/{name}"))
+            except CorruptionError as error:
+                yield error
+            except FileNotFoundError:
+                continue  # folding or rolling took it away
+
+
+def _names(disk: Disk, path: str) -> list[str]:
+    try:
+        return disk.names(path)
+    except CorruptionError:
+        return []
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of that name in the store's directory is the store's."""
+    return name in (META, LOCK, WRITE_LOCK, FOLD_LOCK, CONTROL) or name.partition(".")[0] in ("heads", "commits")
+
+
 def remove(disk: Disk, path: str) -> None:
-    """Remove the store's own files, the meta file first; the directory only when nothing else is in it."""
+    """Remove the store's own files, the meta file first; the directory only when nothing else is in it.
+
+    `CorruptionError`, and nothing removed, where a link stands in the place of one of its directories.
+    """
+    for name in (JOURNAL, STREAMS, DISPATCH, QUARANTINE):
+        disk.names(f"{path}/{name}")
     disk.unlink(f"{path}/{META}")
     disk.flush_directory(path)
     for name in (JOURNAL, STREAMS, DISPATCH, QUARANTINE):
         _remove_tree(disk, f"{path}/{name}")
     for name in disk.names(path):
-        if name in (LOCK, WRITE_LOCK, FOLD_LOCK, CONTROL) or name.partition(".")[0] in ("heads", "commits"):
+        if _is_ours(name):
             disk.unlink(f"{path}/{name}")
     if not disk.names(path):
         disk.remove_directory(path)

@@ -40,6 +40,7 @@ def remove_store(disk: Disk, path: str) -> None:
             layout.remove(disk, path)
     finally:
         locks.close()
+        disk.let_go()
 
 
 def open_elsewhere(path: str) -> StorageUnavailableError:

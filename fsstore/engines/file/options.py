@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from fsstore.engines.file.disk import DIRECTORY_MODE, FILE_MODE
+
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Tuning of one opened store. None of it changes what is on disk for others.
+    """Tuning of one opened store. None of it changes what is in the files for others.
 
     `journal_bytes`: size of a journal file once the store has grown to it.
     `fold_bytes`: unfolded journal at which folding starts; at four times as much a commit waits for it.
@@ -20,6 +22,8 @@ class Options:
     `index_from_bytes`: size at which a segment gets an index beside it.
     `page_commits`: the most commits fetched at once when reading in checkpoint order.
     `background`: fold in a thread; without it folding happens within the commit that makes it due.
+    `file_mode`, `directory_mode`: permissions of every file and directory that is made, whatever the umask. Whoever
+        shares a store between users says the same in each process that writes to it.
     """
 
     journal_bytes: int = 16 * MIB
@@ -31,6 +35,8 @@ class Options:
     index_from_bytes: int = 64 << 10
     page_commits: int = 8192
     background: bool = True
+    file_mode: int = FILE_MODE
+    directory_mode: int = DIRECTORY_MODE
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -46,3 +52,7 @@ class Options:
             raise ValueError(f"journal_bytes must be at least 4096, not {self.journal_bytes}")
         if self.max_record_bytes > 1 << 31:
             raise ValueError(f"max_record_bytes must be at most 2 GiB, not {self.max_record_bytes}")
+        for name, owner in (("file_mode", FILE_MODE), ("directory_mode", DIRECTORY_MODE)):
+            mode = getattr(self, name)
+            if mode & owner != owner or mode > 0o777:
+                raise ValueError(f"{name} must let the owner in ({owner:#o}) and be at most 0o777, not {mode:#o}")

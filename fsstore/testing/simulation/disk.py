@@ -15,7 +15,7 @@ from typing import NoReturn, TypeAlias
 from fsstore.testing.simulation.choices import Choose, seeded
 from fsstore.testing.simulation.files import SECTOR_BYTES, WORD_BYTES, File
 from fsstore.testing.simulation.machine import Call, Fault, Handle, Machine, PowerCut, ProcessKilled
-from fsstore.testing.simulation.names import Directory, FileSystem, failure
+from fsstore.testing.simulation.names import Directory, FileSystem, failure, refusal
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 
@@ -185,7 +185,7 @@ class SimulatedDisk:
         elif create and exclusive:
             raise failure(errno.EEXIST, path)
         elif isinstance(node, Directory):
-            raise failure(errno.EISDIR if write or create else errno.EINVAL, path)
+            raise refusal(path, "a directory", "file")
         return machine.opened(Handle(self, node, path, write))
 
     def close(self, handle: int) -> None:
@@ -251,9 +251,9 @@ class SimulatedDisk:
 
     def rename(self, source: str, target: str) -> None:
         files = self._begin("rename", source).files
-        node = files.find(source)
         from_directory, from_name = files.parent(source)
         directory, name = files.parent(target)
+        node = files.find(source)
         replaced = directory.names.get(name)
         if replaced is node:
             return
@@ -280,11 +280,14 @@ class SimulatedDisk:
         if known is None:
             files.change((directory, name, Directory()))
         elif isinstance(known, File):
-            raise failure(errno.EEXIST, path)
+            raise refusal(path, "a file", "directory")
 
     def remove_directory(self, path: str) -> None:
         files = self._begin("remove_directory", path).files
-        if files.directory(path).names:
+        node = files.find(path)
+        if isinstance(node, File):
+            raise failure(errno.ENOTDIR, path)
+        if node.names:
             raise failure(errno.ENOTEMPTY, path)
         files.change((*files.parent(path), None))
 
@@ -299,7 +302,7 @@ class SimulatedDisk:
         files = self._begin("exists", path).files
         try:
             files.find(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return False
         return True
 
@@ -347,6 +350,9 @@ class SimulatedDisk:
     def network_file_system(self, path: str) -> str | None:
         """None is simulated."""
         return None
+
+    def let_go(self) -> None:
+        """Nothing is kept open here but handles."""
 
 
 class SimulatedWords:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from fsstore.errors import CorruptionError
 from fsstore.testing.simulation.choices import Choose
 from fsstore.testing.simulation.files import File
 
@@ -20,6 +21,11 @@ from fsstore.testing.simulation.files import File
 def failure(code: int, path: str) -> OSError:
     """The `OSError` (the subclass that belongs to the code) that the kernel would give."""
     return OSError(code, os.strerror(code), path)
+
+
+def refusal(path: str, found: str, what: str) -> CorruptionError:
+    """What an engine is told where a file and a directory stand in each other's place."""
+    return CorruptionError(f"{found} stands where the store has a {what}; it was left alone", path=path)
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +88,7 @@ class FileSystem:
         node: Node = self.root
         for part in _parts(path):
             if not isinstance(node, Directory):
-                raise failure(errno.ENOTDIR, path)
+                raise refusal(path, "a file", "directory")
             found = node.names.get(part)
             if found is None:
                 raise failure(errno.ENOENT, path)
@@ -92,7 +98,7 @@ class FileSystem:
     def directory(self, path: str) -> Directory:
         node = self.find(path)
         if not isinstance(node, Directory):
-            raise failure(errno.ENOTDIR, path)
+            raise refusal(path, "a file", "directory")
         return node
 
     def parent(self, path: str) -> tuple[Directory, str]:

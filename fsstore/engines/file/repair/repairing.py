@@ -42,7 +42,8 @@ class Action:
 def plan(disk: Disk, path: str) -> list[Action]:
     """What `apply` would do, in order; nothing is changed. Empty on a healthy store.
 
-    `StorageUnavailableError` while anybody has the store open, `StorageError` when no store is there.
+    `StorageUnavailableError` while anybody has the store open, `StorageError` when no store is there. Where
+    something stands that no store makes, a link or a pipe, `CorruptionError`: a person has to take it away first.
     """
     with _alone(disk, path), _Repair(disk, path) as repair:
         return repair.actions()
@@ -66,6 +67,8 @@ def _alone(disk: Disk, path: str) -> Iterator[None]:
     """Nobody else has the store open, and nobody opens it meanwhile."""
     if not disk.exists(f"{path}/{layout.META}") and not disk.exists(f"{path}/{layout.CONTROL}"):
         raise StorageError(f"there is no store at {path}")
+    for stranger in layout.strangers(disk, path):
+        raise stranger
     presence = None
     held = [
         disk.open(f"{path}/{name}") for name in (layout.WRITE_LOCK, layout.FOLD_LOCK) if disk.exists(f"{path}/{name}")

@@ -30,6 +30,12 @@ def verify(disk: Disk, path: str, *, progress: Progress | None = None) -> Iterat
     """
     if not layout.look(disk, path):
         raise StorageError(f"there is no store at {path}")
+    strangers = list(layout.strangers(disk, path))
+    for one in strangers:
+        lost = "what belongs in its place; nothing else was looked at"
+        yield Finding(one.path or path, None, one.what, one.expected or "a file", lost, False)
+    if strangers:
+        return
     try:
         meta = layout.read_meta(disk, path)
     except CorruptionError as error:
