@@ -5,6 +5,8 @@ What one of them was told is stored, and what one of them has seen, has to be th
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable
 
 from crashes.workloads import OPTIONS, STORE
@@ -12,7 +14,7 @@ from fsstore.engines.file import FileEngine
 from fsstore.errors import ConcurrencyError
 from fsstore.model import Commit
 from fsstore.testing import PowerCut, ProcessKilled, SimulatedDisk, first_attempt, next_attempt
-from fsstore.testing.simulation import Choose, interleave
+from fsstore.testing.simulation import Choose, interleave, seeded
 
 
 def opened(disk: SimulatedDisk) -> FileEngine:
@@ -21,8 +23,16 @@ def opened(disk: SimulatedDisk) -> FileEngine:
     return engine
 
 
-def race(decide: Choose, choose: Choose) -> int:
-    """One race; gives the number of commits that were stored."""
+def race_seed(seed: int) -> Counter[str]:
+    """The race of that seed; `AssertionError` says what it was."""
+    try:
+        return race(random.Random(seed).randrange, seeded(seed))
+    except Exception as error:
+        raise AssertionError(f"race {seed}: {error!r}; again with: tools/soak --races 1 {seed}") from error
+
+
+def race(decide: Choose, choose: Choose) -> Counter[str]:
+    """One race; gives what happened in it, and how often."""
     disk = SimulatedDisk(choose)
     opened(disk).close()
     acknowledged: list[Commit] = []
@@ -42,7 +52,15 @@ def race(decide: Choose, choose: Choose) -> int:
     assert len(stored) <= len(acknowledged) + len(plans)
     assert not list(engine.verify())
     engine.commit(first_attempt("afterwards"))
-    return len(stored)
+    ends = Counter(type(error) for error in errors)
+    return Counter(
+        {
+            "processes": len(plans),
+            "processes that were killed": ends[ProcessKilled],
+            "power cuts": int(PowerCut in ends),
+            "commits": len(stored),
+        }
+    )
 
 
 def _program(

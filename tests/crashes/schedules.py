@@ -46,7 +46,8 @@ def run_seed(seed: int, begin: Run) -> Diary:
     try:
         live(source.randrange, seeded(seed), begin, diary)
     except Exception as error:
-        raise AssertionError(f"schedule {seed}: " + "; ".join(diary.lines) + f": {error!r}") from error
+        told = f"schedule {seed}: {'; '.join(diary.lines)}: {error!r}"
+        raise AssertionError(f"{told}; again with: tools/soak --simulated 1 {seed}") from error
     return diary
 
 

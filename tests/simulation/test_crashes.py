@@ -5,22 +5,21 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from itertools import product
 
 import pytest
 from crashes import schedules
 from crashes.__main__ import main as soak
+from crashes.__main__ import workload
 from crashes.exploring import Tally, explore, prepared
-from crashes.processes import race
+from crashes.processes import race_seed
 from crashes.schedules import Diary, live, run_seed
 from crashes.workloads import OPERATIONS, Run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsstore.testing import SimulatedDisk
-from fsstore.testing.simulation import drawn, keep_everything, seeded
+from fsstore.testing.simulation import drawn, keep_everything
 
 SEEDS = 100
 BEGIN = prepared()
@@ -42,9 +41,11 @@ def test_every_crash_of_a_new_store() -> None:
     assert tally.schedules > 100
 
 
-@pytest.mark.parametrize("workload", list(product(("commit", "delete"), ("snapshot",), ("fold", "reopen"))))
-def test_every_crash_of_a_workload_of_three(workload: tuple[str, ...]) -> None:
-    explore(BEGIN, workload, Tally(), most=3)
+@pytest.mark.parametrize("last", range(len(OPERATIONS)))
+def test_every_crash_of_a_workload_of_three(last: int) -> None:
+    """Of eight of them, in which each operation is once at each place; of all 512: `tools/soak --every-crash`."""
+    operations = [OPERATIONS[(last + shift) % len(OPERATIONS)] for shift in (3, 5, 0)]
+    explore(BEGIN, operations, Tally(), most=3)
 
 
 @pytest.mark.parametrize("hundred", range(6))
@@ -57,7 +58,7 @@ def test_a_schedule_is_the_same_again_whoever_carries_it_out(capsys: pytest.Capt
     alone: Counter[str] = Counter()
     for seed in range(7, 27):
         alone += run_seed(seed, prepared()).counts
-    assert soak(20, 7, workers=2) == 0
+    assert soak(["--simulated", "20", "7", "--workers", "2"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("20 schedules from seed 7 in ")
     assert told.endswith(f"{', '.join(f'{count:,} {what}' for what, count in sorted(alone.items()))}; 0 failed\n")
@@ -67,11 +68,17 @@ def test_a_schedule_that_fails_is_told_with_its_seed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedules, "goes_on", _loses_what_it_has)
-    assert soak(2, 40, workers=1) == 1
+    assert soak(["--simulated", "2", "40", "--workers", "1"]) == 1
     told = capsys.readouterr().out
     assert "schedule 41: " in told
-    assert "tools/soak --simulated 1 41\n" in told
+    assert "a commit is not there'); again with: tools/soak --simulated 1 41\n" in told
     assert told.endswith("; 2 failed\n")
+
+
+def test_races_and_short_workloads_are_soaked_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert soak(["--races", "8", "--workers", "2"]) == 0
+    assert capsys.readouterr().out.startswith("8 races from seed 0 in ")
+    assert workload(("mark",))["crashes"] > 20
 
 
 def _loses_what_it_has(run: Run) -> None:
@@ -87,4 +94,4 @@ def test_no_sequence_of_lives_loses_anything(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("seed", range(150))
 def test_processes_that_take_turns_lose_nothing_that_one_of_them_knew(seed: int) -> None:
-    race(random.Random(seed).randrange, seeded(seed))
+    race_seed(seed)
