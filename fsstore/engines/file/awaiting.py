@@ -15,7 +15,7 @@ from typing import Any
 
 from fsstore.engines.calling import in_doubt
 from fsstore.engines.file.engine import FileEngine, stored
-from fsstore.engines.file.writer import CommitRequest
+from fsstore.engines.file.planning import CommitRequest
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.model import Commit, CommitAttempt
 

@@ -7,6 +7,7 @@ makes a new one from the journal. It must not know what the marks are used for.
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from fsstore.engines.file.disk import Disk, Words
@@ -28,7 +29,8 @@ CLEAN: Final = 18
 ERASE: Final = 20
 BEGUN: Final = 22
 FOLD_BEGUN: Final = 24
-_PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE, BEGUN, FOLD_BEGUN)
+JOINED: Final = 26
+_PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE, BEGUN, FOLD_BEGUN, JOINED)
 
 
 class Control:
@@ -37,6 +39,8 @@ class Control:
     def __init__(self, disk: Disk, path: str, store_id: bytes, *, write: bool) -> None:
         self._disk = disk
         self._path = path
+        self._moving = threading.Lock()
+        self._joined_first = 0
         self._store = (int.from_bytes(store_id[:8], "big"), int.from_bytes(store_id[8:], "big"))
         self._handle = disk.open(path, write=write, create=write)
         try:
@@ -88,10 +92,25 @@ class Control:
             (ERASE, erase),
             (BEGUN, tail),
             (FOLD_BEGUN, fold_begun),
+            (JOINED, 0),
         ):
             self.set(mark, value)
         self._words[1], self._words[2] = self._store
         self._words[0] = _MAGIC
+
+    def join(self, *, first: bool) -> None:
+        """Note that a process takes part from now on, the first since the page was made anew or a later one.
+
+        For the holder of the write lock.
+        """
+        number = self.get(JOINED) + 1
+        self.set(JOINED, number)
+        self._joined_first = number if first else 0
+
+    def is_alone(self) -> bool:
+        """Whether no other process ever joined this one, which was the first. True for as long as the caller holds
+        the write lock."""
+        return self._words[JOINED] == self._joined_first
 
     def get(self, mark: int) -> int:
         return self._words[mark]
@@ -107,20 +126,29 @@ class Control:
                 break
         else:
             return
-        try:
-            self._disk.lock(self._handle)
-        except OSError as error:
-            raise StorageUnavailableError(
-                f"{self._path} cannot be locked ({error}): whether this commit is stored is in doubt; close the store "
-                "in every process, open it again, then commit the same attempt again",
-                in_doubt=True,
-            ) from error
-        try:
-            for mark, value in values.items():
-                if self._words[mark] < value:
-                    self.set(mark, value)
-        finally:
-            self._disk.unlock(self._handle)
+        with self._moving:
+            try:
+                self._disk.lock(self._handle)
+            except OSError as error:
+                raise StorageUnavailableError(
+                    f"{self._path} cannot be locked ({error}): whether this commit is stored is in doubt; close the "
+                    "store in every process, open it again, then commit the same attempt again",
+                    in_doubt=True,
+                ) from error
+            try:
+                self._raise(values)
+            finally:
+                self._disk.unlock(self._handle)
+
+    def advance_alone(self, values: dict[int, int]) -> None:
+        """The same, for who holds the write lock and is alone: only threads of this process move marks."""
+        with self._moving:
+            self._raise(values)
+
+    def _raise(self, values: dict[int, int]) -> None:
+        for mark, value in values.items():
+            if self._words[mark] < value:
+                self.set(mark, value)
 
     def mend(self) -> None:
         """Make every mark agree with its complement: one that a killed process had moved by half. For who is alone."""

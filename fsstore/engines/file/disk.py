@@ -307,11 +307,11 @@ class RealDisk:
     # ---- locks and words ----
 
     def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
-        flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
         if blocking and not shared:
             # The lock of every commit: what portalocker calls in the end, without its 7 microseconds.
             fcntl.flock(handle, fcntl.LOCK_EX)
         else:
+            flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
             if not blocking:
                 flags |= portalocker.LockFlags.NON_BLOCKING
             try:

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from fsstore.engines.file import format
 from fsstore.engines.file.options import Options
+from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest
 from fsstore.engines.file.segments import Stream
-from fsstore.engines.file.writer import CommitRequest, ForgetRequest, Planned, SnapshotRequest
 from fsstore.errors import SerializationError
 from fsstore.model import CommitAttempt, Snapshot, checked_id
 from fsstore.serialization import Serializer, encode_payload
@@ -76,9 +76,8 @@ class Encoder:
         return Planned(
             format.COMMIT,
             body,
-            format.checksum(body, self._seed),
+            self._seed,
             stream,
-            0,
             attempt.stream_revision,
             attempt.commit_sequence,
             len(attempt.events),
@@ -93,7 +92,7 @@ class Encoder:
             raise self._too_large(len(body), f"snapshot {snapshot.stream_revision} of {stream}")
         if snapshot.stream_revision > format.MAX_REVISION:
             raise _beyond(snapshot.stream_revision, stream)
-        return SnapshotRequest(stream, snapshot.stream_revision, body, format.checksum(body, self._seed))
+        return SnapshotRequest(Planned(format.SNAPSHOT, body, self._seed, stream, snapshot.stream_revision))
 
     def deletion(self, bucket_id: str, stream_id: str) -> ForgetRequest:
         stream = self._streams.get(bucket_id, stream_id)
@@ -104,7 +103,7 @@ class Encoder:
         return self._forgetting(format.PURGE, format.pack_purge(bucket), None)
 
     def _forgetting(self, kind: int, body: bytes, stream: Stream | None) -> ForgetRequest:
-        return ForgetRequest(Planned(kind, body, format.checksum(body, self._seed), stream))
+        return ForgetRequest(Planned(kind, body, self._seed, stream))
 
     def _too_large(self, size_bytes: int, what: str) -> ValueError:
         return ValueError(

@@ -23,7 +23,7 @@ from fsstore.engines.file.making import open_elsewhere, remove_store
 from fsstore.engines.file.open_store import OpenStore, WritableStore
 from fsstore.engines.file.opening import open_to_write
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.writer import CommitRequest
+from fsstore.engines.file.planning import CommitRequest
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import (
     Commit,

@@ -146,6 +146,7 @@ class Group(Generic[RequestT]):
             self._heir = heir = self._queue[0] if self._queue else None
             if heir is None:
                 self._leading = False
-                self._idle.notify_all()
+                if self._stopped:
+                    self._idle.notify_all()
         if heir is not None:
             heir.wake()

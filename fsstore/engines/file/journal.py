@@ -25,20 +25,17 @@ _NEW = "new"
 
 @dataclass(frozen=True, slots=True)
 class JournalFile:
-    """One open journal file that holds the positions from `base` up to `end`."""
+    """One open journal file that holds the positions from `base` up to `end`; its first record is at `first`."""
 
     base: int
     size_bytes: int
     handle: int
+    first: int
+    end: int
 
-    @property
-    def first(self) -> int:
-        """The position of its first record."""
-        return self.base + format.JOURNAL_HEADER_BYTES
-
-    @property
-    def end(self) -> int:
-        return self.base + self.size_bytes
+    @classmethod
+    def of(cls, base: int, size_bytes: int, handle: int) -> JournalFile:
+        return cls(base, size_bytes, handle, base + format.JOURNAL_HEADER_BYTES, base + size_bytes)
 
 
 def file_name(base: int) -> str:
@@ -101,7 +98,7 @@ class Journal:
         except BaseException:
             self._disk.close(handle)
             raise
-        self._files[base] = found = JournalFile(base, size_bytes, handle)
+        self._files[base] = found = JournalFile.of(base, size_bytes, handle)
         return found
 
     def file_at(self, position: int) -> JournalFile | None:
@@ -224,7 +221,7 @@ class Journal:
             self._disk.close(handle)
             raise
         self.forget(base)
-        self._files[base] = made = JournalFile(base, size_bytes, handle)
+        self._files[base] = made = JournalFile.of(base, size_bytes, handle)
         return made
 
     def _open_spare(self, path: str, size_bytes: int) -> int | None:

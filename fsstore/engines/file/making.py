@@ -8,7 +8,7 @@ from fsstore.engines.file import format, layout
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.locks import StoreLocks
-from fsstore.engines.file.writer import Planned
+from fsstore.engines.file.planning import Planned
 from fsstore.errors import StorageUnavailableError
 
 _FIRST_JOURNAL_BYTES = 256 << 10
@@ -22,7 +22,8 @@ def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
         for base in journal.bases():
             disk.unlink(journal.path(base))
         file = journal.create(0, min(_FIRST_JOURNAL_BYTES, journal_bytes))
-        roll = Planned(format.ROLL, b"", format.checksum(b"", meta.seed), token=1)
+        roll = Planned(format.ROLL, b"", meta.seed)
+        roll.token = 1
         journal.write(file.first, format.pack_header(roll.header(file.first, 0, 0), meta.seed))
         journal.flush(file.first)
     finally:

@@ -20,9 +20,10 @@ from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.marks import DispatchCheckpoint
 from fsstore.engines.file.named_values import NamedValues
 from fsstore.engines.file.options import Options
+from fsstore.engines.file.planning import Request
 from fsstore.engines.file.reader import Reader
 from fsstore.engines.file.view import View
-from fsstore.engines.file.writer import Request, Writer
+from fsstore.engines.file.writer import Writer
 from fsstore.errors import StorageError
 from fsstore.serialization import Serializer
 

@@ -61,6 +61,7 @@ def _attach(
     try:
         if recover:
             _recover(disk, path, seed, journal, control, heads, commits)
+        control.join(first=recover)
         # Before the indexes, so that they reach as far at least.
         folded = control.get(FOLDED)
         if not recover:

@@ -97,29 +97,31 @@ class Tail:
 
     def apply(self, header: format.RecordHeader, body: bytes | memoryview) -> None:
         """Take in the next record of the journal."""
-        if header.kind == format.COMMIT:
-            self._add_commit(self._stream(header, body), header)
-        elif header.kind == format.SNAPSHOT:
+        kind = header.kind
+        if kind == format.COMMIT:
+            self._add_commit(self.streams.get(header.key) or self._new_stream(header, body), header)
+            return
+        if kind == format.SNAPSHOT:
             self._add_snapshot(self._stream(header, body), header)
-        elif header.kind == format.DELETE_STREAM:
+        elif kind == format.DELETE_STREAM:
             stream = self._stream(header, body)
             stream.reset(header.position)
-            stream.last_position = header.position
-        elif header.kind == format.PURGE:
+            stream.last_position = self.newest_reset = header.position
+        elif kind == format.PURGE:
             self._purge(format.read_purge(bytes(body)), header)
-        elif header.kind == format.ROLL:
-            self.next_token = max(self.next_token, header.token)
-        if header.kind in (format.DELETE_STREAM, format.PURGE):
             self.newest_reset = header.position
+        elif kind == format.ROLL:
+            self.next_token = max(self.next_token, header.token)
         self.end = header.end
 
     def _stream(self, header: format.RecordHeader, body: bytes | memoryview) -> StreamTail:
-        stream = self.streams.get(header.key)
-        if stream is None:
-            bucket_id, stream_id, _ = format.split_prefix(body)
-            stream = StreamTail(header.key, bucket_id, stream_id, reset_at=self.purged_at(bucket_id))
-            stream.first_position = header.position
-            self.streams[header.key] = stream
+        return self.streams.get(header.key) or self._new_stream(header, body)
+
+    def _new_stream(self, header: format.RecordHeader, body: bytes | memoryview) -> StreamTail:
+        bucket_id, stream_id, _ = format.split_prefix(body)
+        stream = StreamTail(header.key, bucket_id, stream_id, reset_at=self.purged_at(bucket_id))
+        stream.first_position = header.position
+        self.streams[header.key] = stream
         return stream
 
     def _add_commit(self, stream: StreamTail, header: format.RecordHeader) -> None:
@@ -137,7 +139,9 @@ class Tail:
         stream.segment_end = place + length
         stream.last_position = position
         self.commits.append(entry)
-        self.next_token = max(self.next_token, header.token + 1)
+        if token >= self.next_token:
+            self.next_token = token + 1
+        self.end = position + length
 
     def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:
         stream.snapshots.append(SnapshotEntry(header.revision, header.position, header.length_bytes, header.place))

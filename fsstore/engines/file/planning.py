@@ -1,0 +1,207 @@
+"""What callers ask of the writer, and what one pass makes of it: records, each with its place in its stream.
+
+Requests are made outside of every lock and planned under the write lock, against the store's head and the requests
+before them; each fails alone. Where in the journal a record goes, and when it is durable, is the writer's affair.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fsstore.engines.file import format
+from fsstore.engines.file.group import Waiting
+from fsstore.engines.file.segments import SNAPSHOTS, Stream
+from fsstore.engines.file.view import View
+from fsstore.errors import ConcurrencyError, DuplicateCommitError
+
+_header_of: Final = tuple.__new__  # half of what the named constructor costs, for every record
+Head = tuple[int, int, int]
+"""A stream's last sequence, its revision, and where its next record goes (0: no file yet)."""
+
+
+class Planned:
+    """A record that is about to be written: encoded outside of every lock, its place and token known only then."""
+
+    __slots__ = (
+        "body",
+        "body_crc",
+        "commit_id",
+        "events",
+        "kind",
+        "length_bytes",
+        "place",
+        "revision",
+        "sequence",
+        "stamp_us",
+        "stream",
+        "token",
+    )
+
+    def __init__(
+        self,
+        kind: int,
+        body: bytes,
+        seed: int,
+        stream: Stream | None = None,
+        revision: int = 0,
+        sequence: int = 0,
+        events: int = 0,
+        commit_id: bytes = format.NO_ID,
+        stamp_us: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.body = body
+        self.body_crc = format.checksum(body, seed)
+        self.length_bytes = format.RECORD_HEADER_BYTES + len(body)
+        self.stream = stream
+        self.revision = revision
+        self.sequence = sequence
+        self.events = events
+        self.commit_id = commit_id
+        self.stamp_us = stamp_us
+        self.place = 0
+        self.token = 0
+
+    def header(self, position: int, following: int, lag_bytes: int) -> format.RecordHeader:
+        """The header of this record at `position` of the journal, with `following` more of its batch behind it."""
+        return _header_of(
+            format.RecordHeader,
+            (
+                0,
+                self.kind,
+                0,
+                following,
+                position,
+                lag_bytes,
+                self.place,
+                self.stream.key if self.stream is not None else format.NO_KEY,
+                self.token,
+                self.revision,
+                self.sequence,
+                self.commit_id,
+                self.stamp_us,
+                self.body_crc,
+                len(self.body),
+            ),
+        )
+
+
+class Plan:
+    """What one pass is going to write. Changes of streams other than commits end the planning of a pass."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.records: list[Planned] = []
+        self.batches: list[int] = []
+        self.size_bytes = 0
+        self.ids: set[bytes] = set()
+        self._heads: dict[bytes, Head] = {}
+
+    def head(self, stream: Stream) -> Head:
+        """The stream's head after the requests that were planned before in the same pass."""
+        return self._heads.get(stream.key) or self.view.head(stream)
+
+    def add(self, request: Request, heads: dict[bytes, Head] | None = None, ids: set[bytes] | None = None) -> None:
+        """Accept the records of one request, which are written whole or not at all."""
+        if heads and ids:
+            self._heads |= heads
+            self.ids |= ids
+        self.records += request.records
+        self.batches.append(len(request.records))
+        self.size_bytes += request.size_bytes
+
+
+class Request(Waiting):
+    """One caller's records. `plan` adds them to the pass or raises; afterwards `records` have their tokens."""
+
+    __slots__ = ("alone", "records")
+
+    def __init__(self, size_bytes: int, *, alone: bool) -> None:
+        super().__init__(size_bytes)
+        self.alone = alone
+        self.records: list[Planned] = []
+
+    def plan(self, plan: Plan) -> None:
+        raise NotImplementedError
+
+
+class CommitRequest(Request):
+    """Append commits, all or none."""
+
+    __slots__ = ()
+
+    def __init__(self, records: list[Planned]) -> None:
+        super().__init__(sum([record.length_bytes for record in records]), alone=False)
+        self.records = records
+
+    def plan(self, plan: Plan) -> None:
+        has_commit, head_of, planned_ids = plan.view.has_commit, plan.head, plan.ids
+        heads: dict[bytes, Head] = {}
+        ids: set[bytes] = set()
+        for record in self.records:
+            stream, commit_id = record.stream, record.commit_id
+            assert stream is not None
+            key = stream.key
+            sequence, revision, end = heads.get(key) or head_of(stream)
+            identity = key + commit_id
+            if identity in ids or identity in planned_ids or has_commit(stream, commit_id):
+                raise DuplicateCommitError(
+                    f"commit {_uuid(commit_id)} is in {stream} already: it was stored earlier, "
+                    "there is nothing left to do"
+                )
+            if record.sequence != sequence + 1 or record.revision != revision + record.events:
+                raise ConcurrencyError(_conflict(record, sequence, revision))
+            record.place = place = end or format.stream_file_header_bytes(stream.prefix)
+            heads[key] = (record.sequence, record.revision, place + record.length_bytes)
+            ids.add(identity)
+        plan.add(self, heads, ids)
+
+
+def _conflict(record: Planned, sequence: int, revision: int) -> str:
+    return (
+        f"commit {_uuid(record.commit_id)} of {record.stream} says commit {record.sequence} with {record.events} "
+        f"events up to revision {record.revision}, but the stream is at commit {sequence}, revision {revision}: "
+        "read what is new, decide again, commit again"
+    )
+
+
+def _uuid(commit_id: bytes) -> str:
+    text = commit_id.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class SnapshotRequest(Request):
+    """Add a snapshot, unless the stream has no commit or its revision has a snapshot."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: Planned) -> None:
+        super().__init__(record.length_bytes, alone=True)
+        self.record = record
+
+    def plan(self, plan: Plan) -> None:
+        view, record = plan.view, self.record
+        stream = record.stream
+        assert stream is not None
+        if not view.head(stream)[0] or record.revision in view.snapshot_revisions(stream):
+            return
+        record.place = view.snapshots_end(stream) or view.segments.header_bytes(stream, SNAPSHOTS)
+        self.records = [record]
+        plan.add(self)
+
+
+class ForgetRequest(Request):
+    """Delete a stream, or purge a bucket, or everything."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: Planned) -> None:
+        super().__init__(record.length_bytes, alone=True)
+        self.record = record
+
+    def plan(self, plan: Plan) -> None:
+        stream = self.record.stream
+        if stream is not None and not plan.view.head(stream)[0]:
+            return
+        self.records = [self.record]
+        plan.add(self)
