@@ -18,6 +18,17 @@ from fsstore.serialization.payload import Serializer
 _MARK = bytes([WRAPPED, 0x45])
 _NONCE_BYTES = 12
 _DEFAULT_KEY_ID = "default"
+# Said in one way for every cause, so that nobody learns from trying.
+_NOT_AUTHENTIC = "what is stored does not authenticate with the keys that are given: they are others, or it is damaged"
+
+
+class Key(bytes):
+    """A key that does not show itself: not in a repr, a traceback with its variables, or a log."""
+
+    def __repr__(self) -> str:
+        return f"<a key of {len(self)} bytes>"
+
+    __str__ = __repr__
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Keys:
     keys: Mapping[str, bytes]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.active, str) or not all(isinstance(key_id, str) for key_id in self.keys):
+            raise TypeError("a key's id must be a str")
         if self.active not in self.keys:
             raise ValueError(f"the active key {self.active!r} is not among the keys")
         for key_id, key in self.keys.items():
@@ -35,6 +48,7 @@ class Keys:
                 raise ValueError("a key id must have 1 to 255 bytes in UTF-8")
             if not isinstance(key, bytes | bytearray) or len(key) not in (16, 24, 32):
                 raise ValueError(f"key {key_id!r} must be 16, 24 or 32 bytes")
+        object.__setattr__(self, "keys", {key_id: Key(key) for key_id, key in self.keys.items()})
 
     def __repr__(self) -> str:
         return f"Keys(active={self.active!r}, ids={sorted(self.keys)})"
@@ -61,7 +75,7 @@ class EncryptedSerializer:
         self.keys = keys
         self._allow_plain = allow_plain
         self._not_authentic = InvalidTag
-        self._ciphers = {key_id: AESGCM(bytes(key)) for key_id, key in keys.keys.items()}
+        self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.keys.items()}
         self._active = self._ciphers[keys.active]
         key_id = keys.active.encode()
         self._prefix = _MARK + bytes([len(key_id)]) + key_id
@@ -79,6 +93,8 @@ class EncryptedSerializer:
             )
         end = 3 + (data[2] if len(data) > 2 else 0)
         prefix, nonce, content = data[:end], data[end : end + _NONCE_BYTES], data[end + _NONCE_BYTES :]
+        if len(prefix) < end or end < 4:
+            raise SerializationError(_NOT_AUTHENTIC)
         key_id = prefix[3:].decode("utf-8", "replace")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
@@ -86,8 +102,7 @@ class EncryptedSerializer:
         try:
             plain = cipher.decrypt(nonce, content, prefix)
         except (self._not_authentic, ValueError):
-            # Said in one way for every cause, so that nobody learns from trying.
-            raise SerializationError(f"what is stored does not authenticate with the key {key_id!r}") from None
+            raise SerializationError(_NOT_AUTHENTIC) from None
         return self.inner.loads(plain)
 
 
@@ -95,7 +110,7 @@ def _checked_keys(keys: bytes | Mapping[str, bytes] | Keys) -> Keys:
     if isinstance(keys, Keys):
         return keys
     if isinstance(keys, bytes | bytearray):
-        return Keys(_DEFAULT_KEY_ID, {_DEFAULT_KEY_ID: bytes(keys)})
+        return Keys(_DEFAULT_KEY_ID, {_DEFAULT_KEY_ID: keys})
     if not isinstance(keys, Mapping):
         raise TypeError(f"keys must be bytes, a mapping or Keys, not {type(keys).__name__}")
     if not keys:

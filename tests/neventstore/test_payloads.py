@@ -11,7 +11,7 @@ import pytest
 
 from fsstore.errors import SerializationError
 from fsstore.model import EventMessage
-from fsstore.serialization.neventstore import Form, MongoValues, NEventStorePayloads, Notation
+from fsstore.serialization.neventstore import Form, MongoValues, NEventStorePayloads, Notation, forms
 from fsstore.serialization.neventstore.mongo import codec_options
 from tests.neventstore.samples import DATA, KEY, differences, expected
 
@@ -87,3 +87,26 @@ def test_an_encrypted_payload_asks_for_its_key() -> None:
     assert NEventStorePayloads(keys=[bytes(32), KEY]).events(payload)
     with pytest.raises(ValueError, match="16, 24 or 32 bytes"):
         NEventStorePayloads(keys=[b"secret"])
+
+
+def test_whatever_is_wrong_inside_an_encrypted_payload_is_said_in_the_same_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forms, "MAX_BYTES", 1000)
+    whole = forms.encrypted(b"[]", KEY)
+    wrong = [
+        whole[:15] + bytes([whole[15] ^ 64]) + whole[16:],  # the padding of its only block
+        forms.encrypted(b"[1, 2", KEY),
+        forms.encrypted(b"\xef\xbb\xbf[\xff", KEY),
+        forms.encrypted(bytes([0, 1, 0, 0, 0, 255, 255, 255, 255]) + bytes(20), KEY),  # BinaryFormatter's
+        forms.encrypted(forms.deflated(bytes(2000)), KEY),  # grows too large
+        forms.encrypted(forms.deflated(b"nothing"), KEY),
+        forms.encrypted(b"[]", bytes(32)),
+    ]
+    said = set()
+    for data in wrong:
+        with pytest.raises(SerializationError) as caught:
+            NEventStorePayloads(keys=[KEY]).events(data)
+        said.add(str(caught.value))
+    assert len(said) == 1
+    assert "another key" in said.pop()

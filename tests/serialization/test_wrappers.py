@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
+from traceback import walk_tb
 from typing import Any
 
 import pytest
 import zstandard
 
-from fsstore import Keys, MsgpackSerializer, SerializationError
+from fsstore import Keys, MsgpackSerializer, SerializationError, Wireup
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer
+from fsstore.serialization.neventstore.payloads import NEventStorePayloads
 
 plain = MsgpackSerializer()
 LONG = {"text": "again and again " * 100}
@@ -110,6 +113,54 @@ def test_a_wrong_key_says_only_that() -> None:
         EncryptedSerializer(plain, NEW).loads(stored)
 
 
+def test_whatever_is_wrong_with_what_is_encrypted_is_said_in_the_same_words() -> None:
+    """A wrong key, cut, tampered with, another nonce; damage that only decompressing or decoding would find, too."""
+    stored = EncryptedSerializer(CompressedSerializer(plain), NEW).dumps(LONG)
+    ours = EncryptedSerializer(CompressedSerializer(plain), OLD)
+    id_end = 3 + len(b"default")
+    wrong = [stored]
+    other = EncryptedSerializer(CompressedSerializer(plain), OLD).dumps(LONG)
+    wrong += [other[:length] for length in range(2, len(other))]
+    wrong += [other + b"more", other[:2] + b"\0" + other[3:]]
+    for place in range(id_end, len(other)):
+        wrong.append(other[:place] + bytes([other[place] ^ 1]) + other[place + 1 :])
+    said = set()
+    for data in wrong:
+        with pytest.raises(SerializationError) as caught:
+            ours.loads(data)
+        said.add((str(caught.value), repr(caught.value.__cause__)))
+    assert len(said) == 1
+    assert "does not authenticate" in said.pop()[0]
+
+
+def test_keys_show_in_no_repr_error_or_traceback_with_its_variables(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = bytearray(b"an unusual key of 32 bytes, yes!")
+    keys = Keys("a", {"a": key})
+    serializer = EncryptedSerializer(plain, keys)
+    payloads = NEventStorePayloads(keys=[key])
+    with pytest.raises(SerializationError) as one:
+        serializer.loads(EncryptedSerializer(plain, {"a": NEW}).dumps(1))
+    with pytest.raises(SerializationError) as other:
+        payloads.events(bytes(48))
+    errors = (one.value, other.value)
+    shown = [
+        *map(repr, (keys, keys.keys, serializer, vars(serializer), vars(payloads), Wireup.init().encrypt_with(key))),
+        *(str(error) + repr(error) for error in errors),
+        *("".join(traceback(error)) for error in errors),
+        caplog.text,
+    ]
+    assert not [text for text in shown if "unusual" in text or key.hex() in text]
+
+
+def traceback(error: BaseException) -> list[str]:
+    """With the variables of our frames, as error trackers collect them; the first frame is this test's own."""
+    frames = list(walk_tb(error.__traceback__))
+    ours = [frame for frame, _ in frames if "fsstore/serialization" in frame.f_code.co_filename]
+    assert ours
+    return [f"{frame.f_code.co_name}: {frame.f_locals!r}" for frame in ours]
+
+
 def test_plain_is_refused_unless_allowed() -> None:
     stored = plain.dumps(LONG)
     with pytest.raises(SerializationError, match="not encrypted"):
@@ -126,6 +177,7 @@ def test_plain_is_refused_unless_allowed() -> None:
         ({"": NEW}, ValueError),
         ("text", TypeError),
         (7, TypeError),
+        ({NEW: "a"}, TypeError),
     ],
 )
 def test_wrong_keys_are_refused(keys: Any, error: type[Exception]) -> None:

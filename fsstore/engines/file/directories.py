@@ -1,8 +1,8 @@
 """The way to a file of a store, without following a link that somebody put there.
 
 A path below the store's root is walked one name at a time, each directory opened from the one above it, so that no
-name is looked up twice and nobody can put a link in between. The root itself may be reached through links. What was
-reached is kept open, which makes the walk cheaper than handing whole paths to the kernel. Files are not opened here.
+name is looked up twice and nobody can put a link in between. The root itself may be reached through links. The
+directories that are reached first stay open, so that the walk costs little. Files are not opened here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable
 from fsstore.errors import CorruptionError
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Enough to go on from: it neither reads the directory nor asks whether that is allowed.
+_THROUGH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _MOST_OPEN = 64
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISREG, "a file"),
@@ -59,32 +61,30 @@ class Directories:
         if not path.startswith(self._inside) or path == self._inside:
             return ANYWHERE, path
         above, _, name = path.rpartition("/")
-        return self._kept(above), name
+        known = self._open.get(above)
+        if known is None:
+            known = Directory(self._reached(above, _THROUGH))
+            if len(self._open) < _MOST_OPEN:
+                with self._changing:
+                    self._open[above] = known
+        return known, name
 
     def opened(self, path: str) -> int:
         """A new handle of a directory, the caller's to close."""
+        return self._reached(path, OPEN_DIRECTORY)
+
+    def _reached(self, path: str, flags: int) -> int:
         directory, name = self.place(path)
         if directory is ANYWHERE:
-            return os.open(name or "/", OPEN_DIRECTORY)
+            return os.open(name or "/", flags)
         try:
-            return os.open(name, OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory.handle)
+            return os.open(name, flags | os.O_NOFOLLOW, dir_fd=directory.handle)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 mode = os.stat(name, dir_fd=directory.handle, follow_symlinks=False).st_mode
                 raise self.refusal(path, mode, "directory") from None
             error.filename = path
             raise
-
-    def _kept(self, path: str) -> Directory:
-        known = self._open.get(path)
-        if known is not None:
-            return known
-        made = Directory(self.opened(path))
-        with self._changing:
-            while len(self._open) >= _MOST_OPEN:
-                del self._open[next(iter(self._open))]
-            self._open[path] = made
-        return made
 
     def forget(self, path: str) -> None:
         """The path stands for another directory from now on, or for none."""

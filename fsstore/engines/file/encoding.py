@@ -14,7 +14,6 @@ from fsstore.engines.file import format
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest
 from fsstore.engines.file.segments import Stream
-from fsstore.engines.refusals import named, unwritable
 from fsstore.errors import SerializationError
 from fsstore.model import CommitAttempt, Snapshot, checked_id
 from fsstore.serialization import Serializer, encode_payload
@@ -66,10 +65,12 @@ class Encoder:
         try:
             payload = encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:
-            raise unwritable(attempt, error) from error
+            raise SerializationError(
+                f"commit {attempt.commit_id} of {stream} cannot be written: {error}", error.path
+            ) from error
         body = stream.prefix + payload
         if len(body) > self._options.max_record_bytes:
-            raise self._too_large(len(body), named(attempt))
+            raise self._too_large(len(body), f"commit {attempt.commit_id} of {stream}")
         if attempt.stream_revision > format.MAX_REVISION:
             raise _beyond(attempt.stream_revision, stream)
         return Planned(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsstore.errors import SerializationError
+from fsstore.serialization.encryption import Key
 from fsstore.serialization.neventstore import bson_documents, json_text, messagepack
 
 MAX_BYTES = 1 << 28
@@ -54,7 +55,9 @@ def read(data: bytes, keys: Sequence[bytes] = ()) -> tuple[Form, Any]:
         if plain is not None:
             try:
                 form, tree = _decompressed(plain)
-            except _UnknownFormError:
+            except (_UnknownFormError, SerializationError):
+                # Nothing authenticates these bytes. Who could tell bad padding from what is bad behind it could have
+                # them decrypted, block by block.
                 continue
             return Form(form.notation, form.deflated, encrypted=True), tree
     try:
@@ -69,7 +72,7 @@ def _explanation(data: bytes, keys: Sequence[bytes], reason: str) -> str:
     if len(data) < 2 * _AES_BLOCK or len(data) % _AES_BLOCK:
         return "the payload is not JSON, MessagePack or BSON, plain, deflated or encrypted: it is damaged"
     if keys:
-        return "the payload is encrypted with another key than the one given, or it is damaged"
+        return "the payload is encrypted with another key than the one given, or damaged, or in no form that is read"
     return "the payload looks encrypted: open the store with encrypt_with(key), the key of C#'s UsingEncryption"
 
 
@@ -144,11 +147,11 @@ def deflated(plain: bytes) -> bytes:
 # ---- encryption: AES-CBC with PKCS#7 padding, the initialization vector first ----
 
 
-def checked_key(key: bytes) -> bytes:
+def checked_key(key: bytes) -> Key:
     """`key` when AES can use it: 16, 24 or 32 bytes."""
     if len(key) not in (16, 24, 32):
         raise ValueError(f"the key of a C# store is 16, 24 or 32 bytes, not {len(key)}")
-    return bytes(key)
+    return Key(key)
 
 
 def _cipher(key: bytes, vector: bytes) -> Any:

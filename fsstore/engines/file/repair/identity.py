@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from fsstore.engines.file import format, layout
 from fsstore.engines.file.control import CONTROL_BYTES
 from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import read_from
 from fsstore.errors import CorruptionError
 
 _STORE_HEADER = b"\x94\xadfsstore store"
@@ -56,6 +55,10 @@ def _proves(disk: Disk, path: str, store_id: bytes) -> bool:
 
 def _beginning(disk: Disk, path: str, length_bytes: int) -> bytes:
     try:
-        return read_from(disk, path, 0, length_bytes)
+        handle = disk.open(path)
     except FileNotFoundError:
         return b""
+    try:
+        return disk.read(handle, length_bytes, 0)
+    finally:
+        disk.close(handle)

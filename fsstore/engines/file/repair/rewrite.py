@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import opened, read_from
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, Stream
 
 
@@ -22,7 +21,11 @@ class Piece(NamedTuple):
     header: format.RecordHeader
 
     def body(self, disk: Disk) -> bytes:
-        return read_from(disk, self.path, self.offset + format.RECORD_HEADER_BYTES, self.header.body_bytes)
+        handle = disk.open(self.path)
+        try:
+            return disk.read(handle, self.header.body_bytes, self.offset + format.RECORD_HEADER_BYTES)
+        finally:
+            disk.close(handle)
 
 
 @dataclass(slots=True)
@@ -48,7 +51,8 @@ class Rewrite:
         if self.stream is None or not self.pieces:
             return
         header = format.segment_header(self.seed, self.stream.bucket_id, self.stream.stream_id, self.kind)
-        with opened(disk, f"{self.path}.new", write=True, create=True) as target:
+        target = disk.open(f"{self.path}.new", write=True, create=True)
+        try:
             disk.truncate(target, 0)
             disk.write(target, header, 0)
             place = len(header)
@@ -58,6 +62,8 @@ class Rewrite:
                 disk.write(target, format.pack_header(piece.header._replace(place=place), self.seed) + body, place)
                 place += piece.header.length_bytes
             disk.flush(target)
+        finally:
+            disk.close(target)
 
     def put_in_place(self, disk: Disk) -> None:
         """Replace the old file, and drop the indexes that stood beside it; durable on return."""

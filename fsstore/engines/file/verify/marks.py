@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsstore.engines.file import layout, slots
-from fsstore.engines.file.handles import opened
 from fsstore.engines.file.named_values import VALUE
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.look import Look
@@ -27,9 +26,12 @@ class MarksCheck:
     def _file(self, path: str, *, marks: bool) -> Iterator[Finding]:
         look = self._look
         lost = "nothing; commits may be dispatched again"
-        with opened(look.disk, path) as handle:
+        handle = look.disk.open(path)
+        try:
             look.disk.lock(handle, shared=True)
             contents = [slots.read_slot(look.disk, handle, look.seed, slot) for slot in (0, 1)]
+        finally:
+            look.disk.close(handle)
         newest = (0, 0)
         for slot, content in enumerate(contents):
             if content is None:
