@@ -14,6 +14,7 @@ import pytest
 from bson.binary import Binary
 from neventstore import ordering
 from neventstore.samples import DATA, differences, expected
+from servers import mongodb
 
 from fsstore import CommitAttempt, EventMessage, SerializationError, Snapshot, StorageError, Wireup
 from fsstore.engine import PersistenceEngine
@@ -106,6 +107,19 @@ def test_every_commit_is_read_as_it_was_written(database: Any, opened: Any, name
     check(list(engine.get_from_checkpoint(third)), wanted[3:])
     check(list(engine.get_from_checkpoint(0, third)), wanted[:3])
     check([next(engine.get_from_checkpoint(wanted[-2]["checkpoint_token"]))], wanted[-1:])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_tasks_read_the_same(database: Any, url: str, name: str) -> None:
+    load(database, name)
+    before, wanted = content(database), in_order(name)
+    engine = mongodb.waiting("tasks", url)
+    engine.initialize()
+    check(list(engine.get_from_checkpoint()), wanted)
+    place = (wanted[0]["bucket_id"], wanted[0]["stream_id"])
+    check(list(engine.get_from(*place)), [each for each in wanted if (each["bucket_id"], each["stream_id"]) == place])
+    engine.close()
+    assert content(database) == before
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -1,9 +1,9 @@
 """The sample history copied from engine to engine and compared at each hop; run as a program, from the root:
 
-    PYTHONPATH=tests python tests/sql/copy_around.py
+    PYTHONPATH=tests python tests/copy_around.py
 
-History → file → PostgreSQL → MariaDB → SQLite → file, with private servers. Prints a line a hop; ends with an error
-when a digest differs.
+History → file → PostgreSQL → MariaDB → SQLite → MongoDB → file, with private servers. Prints a line a hop; ends with
+an error when a digest differs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from servers import mariadb, postgresql
+from servers import mariadb, mongodb, postgresql
 from servers.databases import Databases
 
 from fsstore.copying import Summary, copy_store, summarize
@@ -44,7 +44,12 @@ def fill(engine: PersistenceEngine) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as directory, postgresql.running() as one, mariadb.running() as other:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        postgresql.running() as one,
+        mariadb.running() as other,
+        mongodb.running(Path(directory) / "mongodb") as third,
+    ):
         databases = [Databases(url, "") for url in (one, other)]
         here = Path(directory)
         source = opened(str(here / "first.store"))
@@ -58,7 +63,8 @@ def main() -> None:
             ("file → PostgreSQL", databases[0].url(here)),
             ("PostgreSQL → MariaDB", databases[1].url(here)),
             ("MariaDB → SQLite", f"sqlite:///{here}/third.db"),
-            ("SQLite → file", str(here / "last.store")),
+            ("SQLite → MongoDB", third.rstrip("/") + "/" + mongodb.database(here)),
+            ("MongoDB → file", str(here / "last.store")),
         ]
         for name, place in hops:
             began = time.monotonic()
