@@ -6,16 +6,19 @@ on the server while a caller thinks, and a walk may be abandoned anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bson import MinKey
+from bson import MinKey, encode
 
 from fsstore.engines.mongo.calls import Conversation, Document, aggregate, find
 from fsstore.engines.mongo.form import Form
 from fsstore.engines.mongo.layout import COMMITS, MOST, PAGE, SNAPSHOTS
 from fsstore.errors import SerializationError, StorageError
 from fsstore.model import Commit, Snapshot, StreamHead
+
+_FIRST_PAGE = 64
+_PAGE_BYTES = 4 << 20
 
 
 def read(document: Document, commit: Callable[[Document], Commit]) -> Commit:
@@ -36,15 +39,23 @@ class Walk:
         self._form = form
         self._where = where
         self._key = key
+        self._limit = _FIRST_PAGE
 
     def page(self) -> Conversation[list[Commit]]:
         """The next commits."""
-        documents = yield find(COMMITS, self._where, sort=[(self._key, 1)], limit=PAGE)
-        self.more = len(documents) == PAGE
+        documents = yield find(COMMITS, self._where, sort=[(self._key, 1)], limit=self._limit)
+        self.more = len(documents) == self._limit
         if self.more:
+            self._limit = _next_limit(documents)
             after = {"$gt": documents[-1][self._key]}
             self._where = {**self._where, self._key: {**self._where.get(self._key, {}), **after}}
         return [read(document, self._form.commit) for document in documents]
+
+
+def _next_limit(documents: Sequence[Document]) -> int:
+    """How many to ask for after these: more, while they are small."""
+    all_bytes = sum(len(encode(document)) for document in documents)
+    return max(1, min(4 * len(documents), PAGE, _PAGE_BYTES * len(documents) // all_bytes))
 
 
 class NumberedReads:
