@@ -122,17 +122,16 @@ async def test_the_same_attempt_settles_what_was_in_doubt(tmp_path: Path) -> Non
 async def test_more_commits_than_are_taken_in_wait_for_their_turn(tmp_path: Path) -> None:
     engine = AsyncFileEngine(FileEngine(tmp_path / "a.store", durability="os"), max_waiting_commits=2)
     await engine.initialize()
-    most = 0
-    submit = engine._file.group.submit
-
-    def counted(*arguments: object) -> None:
-        nonlocal most
-        submit(*arguments)  # type: ignore[arg-type]
-        most = max(most, len(engine._file.group._queue))
-
-    engine._file.group.submit = counted  # type: ignore[method-assign]
-    await asyncio.gather(*(engine.commit(first_attempt(f"order {number}")) for number in range(50)))
-    assert most <= 2
+    with engine._file.writable().locks.write:
+        tasks = [asyncio.create_task(engine.commit(first_attempt(f"order {number}"))) for number in range(50)]
+        await asyncio.sleep(0)
+        assert engine._turns.statistics().tasks_waiting == 48
+        waiting = tasks.pop()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError) as withdrawn:
+            await waiting
+        assert "nothing was stored" in withdrawn.value.__notes__[0]
+    assert sorted(commit.checkpoint_token for commit in await asyncio.gather(*tasks)) == list(range(1, 50))
     await engine.close()
 
 

@@ -114,46 +114,54 @@ def test_a_thread_that_is_interrupted_when_it_is_to_lead_hands_the_lead_on(
     assert passes.done == ([[first], later] if later else [[first]])
 
 
-def test_a_submitted_request_that_is_withdrawn_when_it_is_to_lead_leaves_the_lead_to_who_was_woken() -> None:
-    passes = Passes()
-    one: Group[Waiting] = Group(passes, max_pass_bytes=100)
-    passes.let_on.release()
-    woken: list[Waiting] = []
-    first, second = Waiting(), Waiting()
-    one.submit(first, lambda: woken.append(first))
-    one.submit(second, lambda: woken.append(second))
-    assert woken == [first]
-    assert one.withdraw(first)
-    one.lead()
-    assert (passes.done, woken, first.done) == ([[second]], [first, second], False)
-    assert ends(started(one.stop))
-
-
 class InterruptedDisk(RealDisk):
-    """Its next flush is interrupted where `interrupting` is set."""
+    """Before its next flushes it does what is in `before`, one for each."""
 
-    interrupting = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: list[Callable[[], object]] = []
 
     def flush(self, handle: int) -> None:
-        if self.interrupting:
-            self.interrupting = False
-            raise KeyboardInterrupt
+        if self.before:
+            self.before.pop(0)()
         super().flush(handle)
 
 
 def test_who_leads_keeps_its_interruption_to_itself_and_the_store_goes_on(tmp_path: Path) -> None:
+    """The second thread to commit leads for the third."""
     disk = InterruptedDisk()
     engine = FileEngine(tmp_path / "a.store", disk=disk, background=False)
     engine.initialize()
-    other = first_attempt("other")
-    request = engine.request([other])
-    engine.group.submit(request, lambda: None)
-    disk.interrupting = True
-    with pytest.raises(KeyboardInterrupt):
-        engine.group.lead()
-    assert request.done
-    assert isinstance(request.error, StorageUnavailableError)
-    assert request.error.in_doubt
-    assert engine.commit(first_attempt("after")).checkpoint_token == 2
-    assert [commit.commit_id for commit in engine.get_from("default", "other")] == [other.commit_id]
+    begun, let_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert let_on.wait(PATIENCE_SECONDS)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    disk.before = [wait, interrupt]
+    errors: dict[str, BaseException] = {}
+
+    def commit(stream_id: str) -> None:
+        try:
+            engine.commit(first_attempt(stream_id))
+        except BaseException as error:
+            errors[stream_id] = error
+
+    threads = [started(lambda: commit("before"))]
+    assert begun.wait(PATIENCE_SECONDS)
+    for number, name in enumerate(("leader", "other"), 1):
+        threads.append(started(lambda name=name: commit(name)))
+        while len(engine.group._queue) < number:
+            pass
+    let_on.set()
+    assert all(map(ends, threads))
+    assert set(errors) == {"leader", "other"}
+    assert isinstance(errors["leader"], KeyboardInterrupt)
+    assert isinstance(errors["other"], StorageUnavailableError)
+    assert errors["other"].in_doubt
+    assert engine.commit(first_attempt("after")).checkpoint_token == 4
+    assert len(list(engine.get_from("default", "other"))) == 1
     engine.close()

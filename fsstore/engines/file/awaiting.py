@@ -1,28 +1,33 @@
-"""The file engine for tasks: many awaiting commits share one flush, and one thread leads for all of them.
+"""The file engine for tasks: many awaiting commits share one flush, and one thread commits for all of them.
 
-A task queues its bytes in the engine's group and awaits; the thread does the passes and tells the event loop once
-for all that became durable. Reads and everything else run in the bounded pool of `ThreadedEngine`. Nothing of a
-pass is known here.
+A task encodes its commit, queues it and awaits. The thread takes whatever is queued and has it carried out as any
+other thread would; then the event loop tells the tasks, some at a time. The loop takes no lock that the thread
+could hold. Reads and everything else run in the bounded pool of `ThreadedEngine`. Nothing of a pass is known here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from queue import SimpleQueue
-from typing import Any
 
 from fsstore.engines.calling import in_doubt
 from fsstore.engines.file.engine import FileEngine, stored
-from fsstore.engines.file.planning import CommitRequest
+from fsstore.engines.file.looping import event_loop
+from fsstore.engines.file.planning import CommitRequest, SeveralCommits
 from fsstore.engines.threaded import ThreadedEngine
+from fsstore.errors import StoreClosedError
 from fsstore.model import Commit, CommitAttempt
 
 # A larger batch is encoded in a thread, so that the event loop is not kept from its other tasks.
 _MAX_ATTEMPTS_IN_LOOP = 32
+# What is queued is carried out in parts of about this size.
+_PASS_BYTES = 64 << 20
 # Whoever is told commits again at once; between so many of them the loop sees to its other tasks.
 _TOLD_AT_ONCE = 32
+_NOT_STORED = "cancelled before it was stored: nothing was stored"
 
 
 class AsyncFileEngine(ThreadedEngine):
@@ -36,38 +41,40 @@ class AsyncFileEngine(ThreadedEngine):
         if max_waiting_commits < 1:
             raise ValueError(f"max_waiting_commits must be at least 1, not {max_waiting_commits}")
         self._file = blocking
-        self._new_event = anyio.Event
         self._turns = anyio.Semaphore(max_waiting_commits, fast_acquire=True)
-        self._mutex = threading.Lock()
-        self._finished: list[Any] = []
-        self._leads: SimpleQueue[bool] = SimpleQueue()
-        self._leader: threading.Thread | None = None
+        self._none_left = anyio.WouldBlock
+        self._closing = False
+        self._queue: deque[CommitRequest] = deque()
+        self._alarm: SimpleQueue[bool] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._done: deque[CommitRequest] = deque()
+        self._telling = False
 
     async def initialize(self) -> None:
         await super().initialize()
-        if self._leader is None:
-            self._soon = _loop_call()
-            self._leader = threading.Thread(target=self._lead, name="fsstore commits", daemon=True)
-            self._leader.start()
+        if self._thread is None:
+            self._loop = event_loop()
+            self._thread = threading.Thread(target=self._commit_for_all, name="fsstore commits", daemon=True)
+            self._thread.start()
 
-    async def close(self) -> None:
-        """Finish what was accepted, also for callers that were cancelled, then close."""
-        try:
-            await super().close()
-        finally:
-            self._stop_leading()
+    async def _finish(self, end: Callable[[], None]) -> None:
+        self._closing = True
+        self._alarm.put(False)
+        await super()._finish(end)
 
-    async def drop(self) -> None:
-        try:
-            await super().drop()
-        finally:
-            self._stop_leading()
+    def _ended(self, end: Callable[[], None]) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        super()._ended(end)
 
-    def _stop_leading(self) -> None:
-        self._leads.put(False)
+    # ---- in the event loop ----
 
     async def commit(self, attempt: CommitAttempt) -> Commit:
-        return (await self.commit_many((attempt,)))[0]
+        self._file.writable()
+        attempts = (attempt,)
+        request = self._file.request(attempts)
+        await self._carried_out(request, attempts)
+        return Commit.of(attempt, request.records[0].token)
 
     async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         self._file.writable()
@@ -77,57 +84,89 @@ class AsyncFileEngine(ThreadedEngine):
             request = await self._call(self._file.request, attempts)
         else:
             request = self._file.request(attempts)
-        async with self._turns:
-            await self._carried_out(request, attempts)
-        if request.error is not None:
-            raise request.error
+        await self._carried_out(request, attempts)
         return stored(attempts, request)
 
     async def _carried_out(self, request: CommitRequest, attempts: Sequence[CommitAttempt]) -> None:
-        done = self._new_event()
-        self._file.group.submit(request, partial(self._wake, request, done))
         try:
-            await done.wait()
+            self._turns.acquire_nowait()
+        except self._none_left:
+            await self._turn()
+        try:
+            if self._closing:
+                raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
+            done = self._loop.signal()
+            request.wake = done.set
+            self._queue.append(request)
+            self._alarm.put(True)
+            try:
+                await done.wait()
+            except BaseException as cancelled:
+                if self._withdrawn(request):
+                    cancelled.add_note(_NOT_STORED)
+                elif not request.done or request.error is None:
+                    cancelled.add_note(in_doubt(attempts))
+                raise
+        finally:
+            self._turns.release()
+        if request.error is not None:
+            raise request.error
+
+    async def _turn(self) -> None:
+        try:
+            await self._turns.acquire()
         except BaseException as cancelled:
-            if self._file.group.withdraw(request):
-                cancelled.add_note("cancelled before it was stored: nothing was stored")
-            elif not request.done or request.error is None:
-                cancelled.add_note(in_doubt(attempts))
+            cancelled.add_note(_NOT_STORED)
             raise
 
-    # ---- between the loop and the thread ----
-
-    def _wake(self, request: CommitRequest, done: Any) -> None:
-        if not request.done:
-            self._leads.put(True)
-            return
-        with self._mutex:
-            self._finished.append(done)
-            if len(self._finished) > 1:
-                return
+    def _withdrawn(self, request: CommitRequest) -> bool:
         try:
-            self._soon(self._tell)
-        except RuntimeError:  # the event loop has ended; nobody waits any more
-            self._finished.clear()
+            self._queue.remove(request)
+        except ValueError:  # it is being carried out, or was
+            return False
+        return True
 
     def _tell(self) -> None:
-        with self._mutex:
-            finished = self._finished[:_TOLD_AT_ONCE]
-            del self._finished[:_TOLD_AT_ONCE]
-            if self._finished:
-                self._soon(self._tell)
-        for done in finished:
-            done.set()
+        self._telling = True
+        for _ in range(min(len(self._done), _TOLD_AT_ONCE)):
+            self._done.popleft().wake()
+        if self._done:
+            self._loop.soon(self._tell)
+        else:
+            self._telling = False
 
-    def _lead(self) -> None:
-        while self._leads.get():
-            self._file.group.lead()
+    def _begin_telling(self) -> None:
+        if not self._telling:
+            self._tell()
 
+    # ---- in the thread ----
 
-def _loop_call() -> Callable[[Callable[[], None]], object]:
-    """How a thread has the running event loop call something soon."""
-    from anyio.lowlevel import current_token
+    def _commit_for_all(self) -> None:
+        # Every request has raised the alarm once, so none is left when the last one says that it is over.
+        while self._alarm.get():
+            requests = self._taken()
+            if requests:
+                self._commit(requests)
 
-    loop: Any = current_token().native_token
-    call: Callable[[Callable[[], None]], object] = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
-    return call
+    def _taken(self) -> list[CommitRequest]:
+        taken: list[CommitRequest] = []
+        size_bytes = 0
+        with contextlib.suppress(IndexError):  # there is no more, or it was withdrawn just now
+            while size_bytes < _PASS_BYTES:
+                taken.append(self._queue.popleft())
+                size_bytes += taken[-1].size_bytes
+        return taken
+
+    def _commit(self, requests: list[CommitRequest]) -> None:
+        try:
+            self._file.group.run(SeveralCommits(requests))
+        except Exception as error:
+            for request in requests:
+                request.error = request.error or error
+        for request in requests:
+            request.done = True
+        self._done.extend(requests)
+        try:
+            self._loop.soon(self._begin_telling)
+        except RuntimeError:  # the event loop has ended; nobody waits any more
+            self._done.clear()

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsstore.engines.file import format, segments
+from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.ids import IdIndex
 from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments
 from fsstore.errors import CorruptionError
 
@@ -71,11 +73,14 @@ class Fold:
         the device, so nothing is left out because it is there.
         """
         self._again = again
+        self._pace = Pace()
         self._touched: list[str] = []
         self._open_handles: list[int] = []
         self._directories: set[str] = set()
         try:
-            return self._run(start, target, most_bytes, begin)
+            # Some objects for each record, without a cycle, all in memory until they are written.
+            with CollectorHeld():
+                return self._run(start, target, most_bytes, begin)
         finally:
             for handle in self._open_handles:
                 self._disk.close(handle)
@@ -99,8 +104,10 @@ class Fold:
         if gone:
             self._forget(gone)
         entries: dict[int, bytes] = {}
-        for key, group in groups.items():
-            self._write_stream(key, group, entries)
+        for key in list(groups):
+            self._pace()
+            # Taken out one by one: freeing all of them at once would take a while in one stretch.
+            self._write_stream(key, groups.pop(key), entries)
         self._write_entries(entries)
         if next_token is None:
             next_token = self._commits.next_token
@@ -120,6 +127,7 @@ class Fold:
         self._deleted_tokens: dict[int, bytes] = {}
         end, next_token, batch_open = start, None, False
         for header, record in self._journal.walk(start, target):
+            self._pace()
             body = record[format.RECORD_HEADER_BYTES :]
             if header.kind == format.PURGE:
                 bucket_id = format.read_purge(bytes(body))

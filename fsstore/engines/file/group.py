@@ -1,8 +1,7 @@
 """Leader and followers: many callers, one pass over the journal for all who wait.
 
 Whoever finds no leader leads: it takes everything that is queued, does the pass, wakes its followers and hands
-the lead to the first who came meanwhile. It knows nothing of what a pass does, nor whether a caller waits as a
-thread or as a task.
+the lead to the first who came meanwhile. It knows nothing of what a pass does.
 """
 
 from __future__ import annotations
@@ -96,18 +95,8 @@ class Group(Generic[RequestT]):
         if leads:
             self._hand_on()
 
-    def submit(self, request: RequestT, wake: Callable[[], None]) -> None:
-        """Take the request in and return; whoever answers `wake` calls `lead` when it is not done yet."""
-        request.wake = wake
-        with self._mutex:
-            self._take_in(request)
-            if self._leading:
-                return
-            self._leading = True
-        wake()
-
     def withdraw(self, request: RequestT) -> bool:
-        """Take a submitted request back; `False` when it is being carried out or was."""
+        """Take a request back; `False` when it is being carried out or was."""
         with self._mutex:
             try:
                 self._queue.remove(request)

@@ -10,6 +10,7 @@ from typing import Final
 
 from fsstore.engines.file import format
 from fsstore.engines.file.group import Waiting
+from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import SNAPSHOTS, Stream
 from fsstore.engines.file.view import View
 from fsstore.errors import ConcurrencyError, DuplicateCommitError
@@ -95,6 +96,7 @@ class Plan:
         self.batches: list[int] = []
         self.size_bytes = 0
         self.ids: set[bytes] = set()
+        self.pace = Pace()
         self._heads: dict[bytes, Head] = {}
 
     def head(self, stream: Stream) -> Head:
@@ -155,6 +157,24 @@ class CommitRequest(Request):
             heads[key] = (record.sequence, record.revision, place + record.length_bytes)
             ids.add(identity)
         plan.add(self, heads, ids)
+
+
+class SeveralCommits(Request):
+    """Requests of several callers in one, each of which fails alone."""
+
+    __slots__ = ("requests",)
+
+    def __init__(self, requests: list[CommitRequest]) -> None:
+        super().__init__(sum([request.size_bytes for request in requests]), alone=False)
+        self.requests = requests
+
+    def plan(self, plan: Plan) -> None:
+        for request in self.requests:
+            plan.pace()
+            try:
+                request.plan(plan)
+            except Exception as error:  # its caller gets it
+                request.error = error
 
 
 def _conflict(record: Planned, sequence: int, revision: int) -> str:

@@ -130,6 +130,7 @@ class Writer:
         headers: list[format.RecordHeader] = []
         numbers = iter(plan.records)
         for count in plan.batches:
+            plan.pace()
             for following in range(count - 1, -1, -1):
                 record = next(numbers)
                 if record.kind == format.COMMIT:

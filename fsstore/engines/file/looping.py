@@ -1,0 +1,67 @@
+"""What commits need of the running event loop: that a thread can have it call something, and signals.
+
+Written for asyncio and for trio, as nothing that serves both is as quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+
+class Signal(Protocol):
+    """Set once, awaited by one task, both in the event loop."""
+
+    def set(self) -> None: ...
+
+    def wait(self) -> Awaitable[object]: ...
+
+
+class EventLoop(Protocol):
+    def soon(self, call: Callable[[], None], /) -> object:
+        """Have the loop call it; from any thread. `RuntimeError` when the loop has ended."""
+
+    def signal(self) -> Signal: ...
+
+
+def event_loop() -> EventLoop:
+    """The one that runs."""
+    import asyncio
+
+    try:
+        return _Asyncio(asyncio.get_running_loop())
+    except RuntimeError:
+        return _Trio()
+
+
+class _AsyncioSignal:
+    """A bare future: anyio's event costs several times as much, on the way of every commit."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def set(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def wait(self) -> Awaitable[object]:
+        return self._future  # type: ignore[no-any-return]
+
+
+class _Asyncio:
+    def __init__(self, loop: Any) -> None:
+        self.soon = loop.call_soon_threadsafe
+        self._future = loop.create_future
+
+    def signal(self) -> Signal:
+        return _AsyncioSignal(self._future())
+
+
+class _Trio:
+    def __init__(self) -> None:
+        import trio
+
+        self.soon = trio.lowlevel.current_trio_token().run_sync_soon
+        self.signal = trio.Event
