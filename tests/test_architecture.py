@@ -25,10 +25,18 @@ FORBIDDEN = {
     "store": {"fsstore.engines", "fsstore.wireup"},
     "serialization": {"fsstore.engines", "fsstore.store", "fsstore.stream", "fsstore.wireup", "fsstore.dispatch"},
     "aio": {"fsstore.engines", "fsstore.wireup"},
+    "objects": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
+    "interchange": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
+    "importing": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
+    "copying": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
     "dispatch": {"fsstore.engines", "fsstore.store", "fsstore.wireup"},
     "engines": {"fsstore.store", "fsstore.stream", "fsstore.wireup", "fsstore.dispatch", "fsstore.cli"},
-    "wireup": {"fsstore.cli"},
+    "testing": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},
+    "wireup": {"fsstore.cli", "fsstore.demo"},
 }
+ENGINES = ("file", "memory", "mongo", "sql")
+# Who puts parts together; only these import each other.
+TOGETHER = ("cli", "demo", "wireup", "__init__", "__main__")
 # Optional libraries: imported only by these parts.
 OPTIONAL = {
     "cli": {"typer", "rich", "click"},
@@ -65,6 +73,28 @@ def test_imports_run_one_way(part: str) -> None:
             for forbidden in FORBIDDEN[part]:
                 inside = name.startswith(f"fsstore.{part}") or (part == "model" and name == "fsstore.errors")
                 assert inside or not (name == forbidden or name.startswith(forbidden + ".")), f"{path}: {name}"
+
+
+def test_nobody_imports_what_puts_parts_together() -> None:
+    for path in modules():
+        if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in TOGETHER:
+            for name in imports(path):
+                assert name.split(".")[1:2] not in (["cli"], ["demo"], ["wireup"]), f"{path}: {name}"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_do_not_know_each_other(engine: str) -> None:
+    for path in sorted((PACKAGE / "engines").rglob("*.py")):
+        if path.relative_to(PACKAGE / "engines").parts[0].removesuffix(".py") != engine:
+            for name in imports(path):
+                assert name.split(".")[:3] != ["fsstore", "engines", engine], f"{path}: {name}"
+
+
+def test_only_the_command_line_repairs() -> None:
+    for path in modules():
+        repairs = path.parent.name in ("repair", "cli")
+        for name in imports(path):
+            assert repairs or not name.startswith("fsstore.engines.file.repair"), f"{path}: {name}"
 
 
 def test_the_core_needs_three_packages() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from servers import mongodb
 
 from fsstore.engine import PersistenceEngine
@@ -17,12 +17,7 @@ pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
 
 class TestMongoEngine(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True, delivery=True, record_limit_bytes=16 << 20)
-    machine_settings = settings(
-        max_examples=10,
-        stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+    machine_settings = settings(EngineConformance.machine_settings, max_examples=10, stateful_step_count=25)
 
     @pytest.fixture(autouse=True)
     def use(self, mongodb_server: str, record_property: pytest.RecordProperty) -> None:

@@ -217,6 +217,19 @@ def mounted(where: Path, *arguments: str) -> Iterator[Path]:
         subprocess.run(["umount", str(where)], check=True)
 
 
+@contextmanager
+def with_inodes(count: int, beside: Path) -> Iterator[Path]:
+    """A file system of about so many inodes."""
+    image = beside / "image"
+    image.write_bytes(b"")
+    os.truncate(image, 8 << 20)
+    made = subprocess.run(["mkfs.ext4", "-q", "-F", "-N", str(count), str(image)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("mkfs.ext4 is missing: apt-get install e2fsprogs")
+    with mounted(beside / "few", "-o", "loop", str(image)) as few:
+        yield few
+
+
 def filled(engine: FileEngine, most: int, *, streams: int) -> list[Commit]:
     """Commit until there is no room, folding now and then; what was acknowledged."""
     heads: dict[int, Commit] = {}
@@ -270,13 +283,7 @@ def test_a_full_file_system(tmp_path: Path, streams: int) -> None:
 
 
 def test_a_file_system_without_inodes(tmp_path: Path) -> None:
-    image = tmp_path / "image"
-    image.write_bytes(b"")
-    os.truncate(image, 8 << 20)
-    made = subprocess.run(["mkfs.ext4", "-q", "-F", "-N", "48", str(image)], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("mkfs.ext4 is missing: apt-get install e2fsprogs")
-    with mounted(tmp_path / "few", "-o", "loop", str(image)) as few:
+    with with_inodes(48, tmp_path) as few:
         ballast = [few / f"ballast{number}" for number in range(6)]
         for one in ballast:
             one.touch()
@@ -296,13 +303,7 @@ def test_a_file_system_without_inodes(tmp_path: Path) -> None:
 
 
 def test_an_opening_without_inodes_leaves_what_a_later_one_completes(tmp_path: Path) -> None:
-    image = tmp_path / "image"
-    image.write_bytes(b"")
-    os.truncate(image, 8 << 20)
-    made = subprocess.run(["mkfs.ext4", "-q", "-F", "-N", "16", str(image)], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("mkfs.ext4 is missing: apt-get install e2fsprogs")
-    with mounted(tmp_path / "none", "-o", "loop", str(image)) as none:
+    with with_inodes(16, tmp_path) as none:
         engine = FileEngine(none / "a.store")
         with pytest.raises(StorageUnavailableError, match="cannot be opened"):
             engine.initialize()

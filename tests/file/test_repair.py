@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import corruption
 import pytest
@@ -94,6 +95,15 @@ def damaged(disk: MemoryDisk, case: Case) -> MemoryDisk:
     return copy
 
 
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """A failure in here says which damage it was."""
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(what) from error
+
+
 def test_a_healthy_store_needs_no_repair(built: tuple[str, MemoryDisk, Content]) -> None:
     path, disk, content = built
     assert repaired(path, disk.copy(), content) == []
@@ -105,10 +115,8 @@ def test_every_flipped_bit_can_be_repaired(built: tuple[str, MemoryDisk, Content
         data = disk.files[file].data
         for offset in range(0, min(len(data), 1 << 13), 211):
             case = list(corruption.flips(disk, file, offset))[offset % 8]
-            try:
+            with named(f"{case.name} of {file}"):
                 repaired(path, damaged(disk, case), content)
-            except Exception as error:
-                raise AssertionError(f"{case.name} of {file}") from error
 
 
 def test_every_truncation_can_be_repaired(built: tuple[str, MemoryDisk, Content]) -> None:
@@ -116,10 +124,8 @@ def test_every_truncation_can_be_repaired(built: tuple[str, MemoryDisk, Content]
     for file in files(disk, ""):
         for size in range(0, min(len(disk.files[file].data), 1 << 13), 229):
             case = corruption.cut(disk, file, size)
-            try:
+            with named(f"{case.name} of {file}"):
                 repaired(path, damaged(disk, case), content)
-            except Exception as error:
-                raise AssertionError(f"{case.name} of {file}") from error
 
 
 def test_every_missing_file_can_be_repaired(built: tuple[str, MemoryDisk, Content]) -> None:
@@ -127,10 +133,8 @@ def test_every_missing_file_can_be_repaired(built: tuple[str, MemoryDisk, Conten
     for file in files(disk, ""):
         copy = disk.copy()
         del copy.files[file]
-        try:
+        with named(f"without {file}"):
             repaired(path, copy, content)
-        except Exception as error:
-            raise AssertionError(f"without {file}") from error
 
 
 def test_an_open_store_is_not_repaired(built: tuple[str, MemoryDisk, Content]) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -19,17 +17,6 @@ from fsstore.testing.attempts import first_attempt
 
 PROCESSES = 2
 _PROGRAM = Path(__file__).with_name("opening_process.py")
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database without tables."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/orders.db"
-        return
-    databases: Any = request.getfixturevalue(f"{request.param}_databases")
-    yield databases.url(tmp_path)
-    databases.drop(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -58,16 +56,6 @@ class SlowWriter:
         self._go_on.set()
         self._thread.join()
         self._engine.dispose()
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/store.db"
-        return
-    databases: Any = request.getfixturevalue(f"{request.param}_databases")
-    yield databases.url(tmp_path)
-    databases.drop(tmp_path)
 
 
 @pytest.fixture
