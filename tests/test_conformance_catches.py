@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from pathlib import Path
 
-import broken_engines
 import pytest
 from broken_engines import BREAKAGES
 
@@ -19,8 +18,8 @@ SLIPS = ("NameError", "AttributeError", "UnboundLocalError", "fixture")
 
 @pytest.mark.parametrize("name", BREAKAGES)
 def test_a_broken_promise_is_noticed(pytester: pytest.Pytester, name: str) -> None:
-    _, tests = BREAKAGES[name]
-    module = Path(broken_engines.__file__)
+    engine, tests = BREAKAGES[name]
+    module = inspect.getfile(engine)
     # Without the settings of this project, so that its time limit stays in the hands of this test.
     options = ["-c", pytester.makeini("[pytest]"), "-q", "--tb=line", "-r", "N"]
     for plugin in ("cacheprovider", "xdist", "timeout"):
