@@ -65,22 +65,16 @@ def drop(url: str, where: Path) -> None:
         client.drop_database(database(where))
 
 
-def for_tasks(url: str, **options: Any) -> TaskEngine:
-    """The engine for tasks on pymongo's awaiting client, and not on threads."""
-    from fsstore.engines.mongo import open_engine
-
-    engine = awaiting(open_engine(url, **options))
-    assert isinstance(engine, TaskEngine)
-    return engine
-
-
 def waiting(who: str, url: str, **options: Any) -> PersistenceEngine:
     """The engine on that URL, not yet initialized, in which `who` waits: "threads" or "tasks"."""
     from fsstore.engines.mongo import open_engine
 
-    if who == "threads":
-        return open_engine(url, **options)
-    return AwaitedEngine(lambda: for_tasks(url, **options))
+    def for_tasks() -> TaskEngine:
+        engine = awaiting(open_engine(url, **options))
+        assert isinstance(engine, TaskEngine), "this is not to be a test of threads"
+        return engine
+
+    return AwaitedEngine(for_tasks) if who == "tasks" else open_engine(url, **options)
 
 
 def standing(directory: Path, *flags: str) -> tuple[Server, str]:
