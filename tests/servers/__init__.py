@@ -27,6 +27,7 @@ ENGINES = {
     "file_asyncio": "none needed",
     "sqlite_asyncio": "none needed",
     "postgresql_asyncio": "",
+    "mariadb_asyncio": "",
     "mongodb_asyncio": "",
     "rabbitmq": "RabbitMQ, private",
     "nats": "NATS JetStream, private",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import URL, Engine
@@ -39,13 +40,18 @@ class AsyncSqlEngine(tasks.TaskEngine):
 
 def twin(blocking: SqlEngine) -> AsyncSqlEngine | None:
     """The engine for tasks on the same database; `None` where only threads can do it."""
-    driver = blocking.database.asyncio_driver
+    database = blocking.database
+    driver = database.asyncio_driver
     if driver is None or in_memory(blocking.url) or _BLOCKING_OPTIONS & set(blocking.sqlalchemy_options):
         return None
     if not tasks.possible(driver):
         return None
+    if database.asyncio_arguments is not None:
+        if "connect_args" in blocking.sqlalchemy_options:  # meant for the other driver
+            return None
+        database = replace(database, connect_arguments=database.asyncio_arguments)
     called = copy(blocking)
-    called.connect(_for_tasks(blocking.url, driver), blocking.database, TaskWaiting(), _created)
+    called.connect(_for_tasks(blocking.url, driver), database, TaskWaiting(), _created)
     return AsyncSqlEngine(called, blocking, max_calls=2 * blocking.pool_size, spawn=greenlet_spawn)
 
 

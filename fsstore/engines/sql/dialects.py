@@ -36,6 +36,8 @@ class Database:
     """What the driver is given: timeouts in seconds."""
     asyncio_driver: str | None = None
     """What SQLAlchemy calls the driver for tasks, and its module too; without, tasks use threads."""
+    asyncio_arguments: Callable[[float], dict[str, Any]] | None = None
+    """What that driver is given, where it has other arguments than the one that waits."""
     session: tuple[str, ...] = ()
     """What is said on every new connection."""
     lock_timeout: str | None = None
@@ -53,22 +55,24 @@ class Database:
     """In errors about a key that is there already."""
 
 
+def _mysql_arguments(seconds: float) -> dict[str, Any]:
+    timeout_seconds = max(1, round(seconds))
+    return {"connect_timeout": timeout_seconds, "read_timeout": timeout_seconds + 10, "charset": "utf8mb4"}
+
+
 def _now(expression: str) -> ColumnElement[float]:
     return literal_column(expression, Double())
 
 
-# No driver for tasks: aiomysql fails on bytes with the PyMySQL of today, and knows no timeout for answers.
 _MYSQL: dict[str, Any] = {
     "driver": "pymysql",
     "modules": {"pymysql": "pymysql"},
     "extra": "mysql",
     "now": _now("UNIX_TIMESTAMP(SYSDATE(6))"),
-    "connect_arguments": lambda seconds: {
-        "connect_timeout": max(1, round(seconds)),
-        "read_timeout": max(1, round(seconds)) + 10,
-        "write_timeout": max(1, round(seconds)) + 10,
-        "charset": "utf8mb4",
-    },
+    "connect_arguments": lambda seconds: {**_mysql_arguments(seconds), "write_timeout": max(1, round(seconds)) + 10},
+    # Not aiomysql, which fails on bytes with the PyMySQL of today, and knows no timeout for answers.
+    "asyncio_driver": "asyncmy",
+    "asyncio_arguments": _mysql_arguments,
     "session": ("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')", "SET SESSION time_zone = '+00:00'"),
     "lock_timeout": "SET SESSION innodb_lock_wait_timeout = {seconds}",
     # deadlock, also Galera's certification failure

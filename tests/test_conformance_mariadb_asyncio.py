@@ -1,0 +1,29 @@
+"""The SQL engine for tasks keeps its promises on MariaDB: the same suite, through an event loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import settings
+from test_conformance_sqlite_asyncio import for_tasks
+
+from fsstore.engine import PersistenceEngine
+from fsstore.testing import AwaitedEngine, Capabilities, EngineConformance
+
+
+class TestMariaDBForTasks(EngineConformance):
+    capabilities = Capabilities(durable=True, shared=True)
+    machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
+
+    @pytest.fixture(autouse=True)
+    def use(self, mariadb_databases: Any, record_property: pytest.RecordProperty) -> None:
+        self.databases = mariadb_databases
+        record_property("server", mariadb_databases.description)
+
+    def open_engine(self, where: Path) -> PersistenceEngine:
+        return AwaitedEngine(lambda: for_tasks(self.databases.url(where)))
+
+    def discard_store(self, where: Path) -> None:
+        self.databases.drop(where)
