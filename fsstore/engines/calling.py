@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from fsstore.engine import PersistenceEngine
+from fsstore.engines.refusals import named
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
 T = TypeVar("T")
@@ -119,11 +120,8 @@ class CallingEngine(ABC):
 
 def in_doubt(attempts: Sequence[CommitAttempt]) -> str:
     """What a cancelled caller should know of its commits."""
-    named = ", ".join(
-        f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
-        for attempt in attempts[:3]
-    )
+    names = ", ".join(map(named, attempts[:3]))
     return (
-        f"cancelled while it was being stored: {named}{' …' if len(attempts) > 3 else ''} is stored whole or not at "
+        f"cancelled while it was being stored: {names}{' …' if len(attempts) > 3 else ''} is stored whole or not at "
         "all; committing the same attempt again settles it (DuplicateCommitError: it was stored)"
     )

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from fsstore.engines.memory_delivery import MemoryDelivery
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StoreClosedError
+from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
+from fsstore.errors import SerializationError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp, stored_commit
 from fsstore.serialization import MsgpackSerializer, Serializer, decode_payload, encode_payload
 
@@ -112,7 +113,7 @@ class MemoryEngine(MemoryDelivery):
         try:
             return encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:
-            raise SerializationError(f"{_named(attempt)} cannot be written: {error}", error.path) from error
+            raise unwritable(attempt, error) from error
 
     def _check_attempts(self, attempts: Sequence[CommitAttempt]) -> None:
         """Every attempt must follow the head as the attempts before it leave it."""
@@ -122,15 +123,10 @@ class MemoryEngine(MemoryDelivery):
             name = (attempt.bucket_id, attempt.stream_id)
             stream = self._streams.get(name) or _Stream()
             if attempt.commit_id in stream.ids or (*name, attempt.commit_id) in new_ids:
-                raise DuplicateCommitError(f"{_named(attempt)} is stored already: there is nothing left to do")
+                raise duplicate(attempt)
             sequence, revision = heads.get(name, stream.head)
-            follows = attempt.stream_revision == revision + len(attempt.events)
-            if attempt.commit_sequence != sequence + 1 or not follows:
-                raise ConcurrencyError(
-                    f"{_named(attempt)} says commit {attempt.commit_sequence} up to revision "
-                    f"{attempt.stream_revision}, but the stream is at commit {sequence}, revision {revision}: "
-                    "read what is new, decide again, commit again"
-                )
+            if not follows(attempt, sequence, revision):
+                raise conflict(attempt, sequence, revision)
             heads[name] = (attempt.commit_sequence, attempt.stream_revision)
             new_ids.add((*name, attempt.commit_id))
 
@@ -283,10 +279,6 @@ class MemoryEngine(MemoryDelivery):
         for stored in stream.commits if stream is not None else ():
             del self._by_token[stored.token]
             self._undispatched.pop(stored.token, None)
-
-
-def _named(attempt: CommitAttempt) -> str:
-    return f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
 
 
 def open_engine(url: str, *, serializer: Serializer | None = None, **options: Any) -> MemoryEngine:

@@ -14,6 +14,7 @@ from fsstore.engines.file import format
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest
 from fsstore.engines.file.segments import Stream
+from fsstore.engines.refusals import named, unwritable
 from fsstore.errors import SerializationError
 from fsstore.model import CommitAttempt, Snapshot, checked_id
 from fsstore.serialization import Serializer, encode_payload
@@ -65,12 +66,10 @@ class Encoder:
         try:
             payload = encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:
-            raise SerializationError(
-                f"commit {attempt.commit_id} of {stream} cannot be written: {error}", error.path
-            ) from error
+            raise unwritable(attempt, error) from error
         body = stream.prefix + payload
         if len(body) > self._options.max_record_bytes:
-            raise self._too_large(len(body), f"commit {attempt.commit_id} of {stream}")
+            raise self._too_large(len(body), named(attempt))
         if attempt.stream_revision > format.MAX_REVISION:
             raise _beyond(attempt.stream_revision, stream)
         return Planned(

@@ -24,6 +24,7 @@ from bson.binary import UUID_SUBTYPE, Binary
 
 from fsstore.engines.mongo.calls import Document
 from fsstore.engines.mongo.layout import MOST
+from fsstore.engines.refusals import named, unwritable
 from fsstore.errors import SerializationError
 from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
 from fsstore.serialization import Serializer, decode_payload, encode_payload
@@ -32,11 +33,6 @@ from fsstore.serialization import Serializer, decode_payload, encode_payload
 MAX_PAYLOAD_BYTES = (16 << 20) - (32 << 10)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-def named(attempt: CommitAttempt) -> str:
-    """How messages call an attempt."""
-    return f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
 
 
 def microseconds(stamp: datetime) -> int:
@@ -68,7 +64,7 @@ class OurForm:
         try:
             payload = encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:
-            raise SerializationError(f"{named(attempt)} cannot be written: {error}", error.path) from error
+            raise unwritable(attempt, error) from error
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise ValueError(
                 f"{named(attempt)} has a payload of {len(payload)} bytes; a commit is one document, which MongoDB "

@@ -25,9 +25,10 @@ from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 
 from fsstore.engines.mongo.calls import Conversation, Document, find
-from fsstore.engines.mongo.documents import microseconds, named
+from fsstore.engines.mongo.documents import microseconds
 from fsstore.engines.mongo.layout import COMMITS
 from fsstore.engines.mongo.neventstore_values import DocumentValues
+from fsstore.engines.refusals import unwritable
 from fsstore.errors import SerializationError, StorageError
 from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
 from fsstore.serialization.neventstore import MongoValues
@@ -104,7 +105,7 @@ class NEventStoreForm:
             }
             return _encodable(document)
         except SerializationError as error:
-            raise SerializationError(f"{named(attempt)} cannot be written: {error}", error.path) from error
+            raise unwritable(attempt, error) from error
 
     def _event(self, event: Any, path: tuple[str | int, ...]) -> Document:
         headers = dict(self._pairs(event.headers, (*path, "headers")))

@@ -19,10 +19,10 @@ from uuid import UUID
 from pymongo.errors import PyMongoError
 
 from fsstore.engines.mongo.calls import Conversation, Document, Transaction, call, find
-from fsstore.engines.mongo.documents import named
 from fsstore.engines.mongo.failures import duplicate_index
 from fsstore.engines.mongo.form import Form
 from fsstore.engines.mongo.layout import COMMITS, STREAMS
+from fsstore.engines.refusals import conflict, duplicate, named
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, StorageError
 from fsstore.model import CommitAttempt
 
@@ -67,7 +67,7 @@ def store(
                 raise
             index, position = hit
             if index == "CommitId_Index":
-                raise DuplicateCommitError(_stored_already(attempts[position])) from error
+                raise duplicate(attempts[position]) from error
             check = index != "_id_"
             lost += check
             if lost > _MOST_LOST:
@@ -133,10 +133,10 @@ def _check(form: Form, attempts: Sequence[CommitAttempt]) -> Conversation[None]:
         if again or taken or end is None or end + len(attempt.events) != attempt.stream_revision:
             for earlier in attempts[: position + 1]:
                 if (yield from _is_stored(form, earlier)):
-                    raise DuplicateCommitError(_stored_already(earlier))
+                    raise duplicate(earlier)
             if again:
                 raise DuplicateCommitError(f"{named(attempt)} is there twice in one call")
-            raise ConcurrencyError((yield from _why_not(attempt)))
+            raise (yield from _conflict(attempt))
         ids.add((place, attempt.commit_id))
         ends[(*place, attempt.commit_sequence)] = attempt.stream_revision
 
@@ -164,16 +164,9 @@ def _is_stored(form: Form, attempt: CommitAttempt) -> Conversation[bool]:
     return bool((yield find(COMMITS, where, fields=[], limit=1)))
 
 
-def _stored_already(attempt: CommitAttempt) -> str:
-    return f"{named(attempt)} is stored already: there is nothing left to do"
-
-
-def _why_not(attempt: CommitAttempt) -> Conversation[str]:
+def _conflict(attempt: CommitAttempt) -> Conversation[ConcurrencyError]:
     where = {"BucketId": attempt.bucket_id, "StreamId": attempt.stream_id}
     fields = ["CommitSequence", "StreamRevisionTo"]
     found = yield find(COMMITS, where, fields=fields, sort=[("CommitSequence", -1)], limit=1)
     sequence, revision = (found[0]["CommitSequence"], found[0]["StreamRevisionTo"]) if found else (0, 0)
-    return (
-        f"{named(attempt)} says commit {attempt.commit_sequence} up to revision {attempt.stream_revision}, but the "
-        f"stream is at commit {sequence}, revision {revision}: read what is new, decide again, commit again"
-    )
+    return conflict(attempt, sequence, revision)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from fsstore.engines.refusals import unwritable
 from fsstore.engines.sql.tables import commits
 from fsstore.engines.sql.types import KEY_CHARACTERS
 from fsstore.errors import SerializationError
@@ -86,7 +87,7 @@ class Rows:
         try:
             payload = encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:
-            raise SerializationError(f"{named(attempt)} cannot be written: {error}", error.path) from error
+            raise unwritable(attempt, error) from error
         key = bucket_key(attempt.bucket_id)
         return {
             "BucketId": key,
@@ -108,8 +109,3 @@ class Rows:
     def snapshot_value(self, payload: bytes) -> Any:
         """The serializer's value."""
         return self._serializer.loads(payload)
-
-
-def named(attempt: CommitAttempt) -> str:
-    """How a message calls an attempt."""
-    return f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"

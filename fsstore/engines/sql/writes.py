@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
+from fsstore.engines.refusals import conflict, duplicate, follows
 from fsstore.engines.sql import tokens
-from fsstore.engines.sql.rows import bucket_key, hashed, named, place
+from fsstore.engines.sql.rows import bucket_key, hashed, place
 from fsstore.engines.sql.tables import commits, snapshots
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, EventStoreError
+from fsstore.errors import EventStoreError
 from fsstore.model import Commit, CommitAttempt, Snapshot
 
 _LARGEST = (1 << 31) - 1
@@ -120,15 +121,10 @@ def refusal(connection: Connection, attempts: Sequence[CommitAttempt]) -> EventS
             heads[name] = (sequence or 0, revision or 0)
         known = connection.execute(_known, {**stream, "commit": attempt.commit_id}).first()
         if known is not None or (*name, attempt.commit_id) in ids:
-            return DuplicateCommitError(f"{named(attempt)} is stored already: there is nothing left to do")
+            return duplicate(attempt)
         sequence, revision = heads[name]
-        follows = attempt.stream_revision == revision + len(attempt.events)
-        if attempt.commit_sequence != sequence + 1 or not follows:
-            return ConcurrencyError(
-                f"{named(attempt)} says commit {attempt.commit_sequence} up to revision "
-                f"{attempt.stream_revision}, but the stream is at commit {sequence}, revision {revision}: "
-                "read what is new, decide again, commit again"
-            )
+        if not follows(attempt, sequence, revision):
+            return conflict(attempt, sequence, revision)
         heads[name] = (attempt.commit_sequence, attempt.stream_revision)
         ids.add((*name, attempt.commit_id))
     return None

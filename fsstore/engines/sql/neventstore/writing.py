@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, select, text, update
 
+from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
 from fsstore.engines.sql.transactions import KeyTakenError
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StorageUnavailableError
+from fsstore.errors import SerializationError, StorageUnavailableError
 from fsstore.model import Commit, CommitAttempt, Snapshot
 from fsstore.serialization.neventstore import PayloadWriter
 
@@ -154,8 +155,7 @@ class Writing:
         try:
             headers, payload = self.payloads.commit(attempt.headers, attempt.events)
         except SerializationError as error:
-            where = f"stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
-            raise SerializationError(f"commit {attempt.commit_id} of {where}: {error}", error.path) from error
+            raise unwritable(attempt, error) from error
         row = {
             "bucketid": attempt.bucket_id,
             "streamid": hashed(attempt.stream_id),
@@ -172,17 +172,12 @@ class Writing:
 
     def _commit(self, connection: Connection, attempt: CommitAttempt, row: dict[str, Any]) -> Commit:
         table = self._commits
-        where = f"stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
         same = and_(*(table.c[name] == row[name] for name in ("bucketid", "streamid", "commitid")))
         if connection.execute(select(table.c.commitsequence).where(same)).first() is not None:
-            raise DuplicateCommitError(f"{where} has commit {attempt.commit_id} already: there is nothing left to do")
+            raise duplicate(attempt)
         sequence, revision = self._head(connection, attempt.bucket_id, attempt.stream_id)
-        before = attempt.stream_revision - len(attempt.events)
-        if (attempt.commit_sequence, before) != (sequence + 1, revision):
-            raise ConcurrencyError(
-                f"{where} is at commit {sequence}, revision {revision}; commit {attempt.commit_sequence} up to "
-                f"revision {attempt.stream_revision} does not follow: read what is new, decide again, commit again"
-            )
+        if not follows(attempt, sequence, revision):
+            raise conflict(attempt, sequence, revision)
         statement = insert(table).values({table.c[name]: cell for name, cell in row.items()})
         if connection.dialect.insert_returning:
             token = connection.execute(statement.returning(table.c.checkpointnumber)).scalar_one()
