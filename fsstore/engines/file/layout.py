@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import opened, read_from
 from fsstore.errors import CorruptionError, StorageError
 
 META = "store.meta"
@@ -66,13 +67,9 @@ def read_meta(disk: Disk, path: str) -> Meta:
     """The meta file of the store at `path`; errors say whether it is damaged or of a later version."""
     meta_path = f"{path}/{META}"
     try:
-        handle = disk.open(meta_path)
+        data = read_from(disk, meta_path, 0, _META_BYTES)
     except PermissionError as error:
         raise StorageError(f"{meta_path} cannot be read: permission denied") from error
-    try:
-        data = disk.read(handle, _META_BYTES, 0)
-    finally:
-        disk.close(handle)
     try:
         fields, length = format.read_file_header("store", data, None)
         store_id, created_us, settings = fields
@@ -96,13 +93,10 @@ def write_meta(disk: Disk, path: str, meta: Meta) -> None:
     settings: dict[str, object] = {}
     data = format.pack_file_header("store", meta.seed, [meta.store_id, meta.created_us, settings])
     new = f"{path}/{META}.new"
-    handle = disk.open(new, write=True, create=True)
-    try:
+    with opened(disk, new, write=True, create=True) as handle:
         disk.truncate(handle, 0)
         disk.write(handle, data, 0)
         disk.flush(handle)
-    finally:
-        disk.close(handle)
     disk.rename(new, f"{path}/{META}")
     disk.flush_directory(path)
 

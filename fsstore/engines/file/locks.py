@@ -99,6 +99,18 @@ class PresenceLock:
         self._disk.close(self._handle)
 
 
+def at_rest(disk: Disk, store: str) -> bool:
+    """Whether no writer has the store open; asked under the write lock. Makes no file."""
+    try:
+        presence = PresenceLock(disk, f"{store}/{layout.LOCK}", write=False)
+    except FileNotFoundError:
+        return True
+    try:
+        return presence.alone()
+    finally:
+        presence.close()
+
+
 class StoreLocks:
     """The locks of a store that is open for writing: who writes, who folds, who is there."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from hashlib import blake2b
 from typing import Any
 
 from fsstore.engines.file import layout, slots
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import opened
 
 VALUE = ".value"
 
@@ -26,14 +28,11 @@ class NamedValues:
     def _read(self, path: str) -> list[Any]:
         """Name and value in the file; nothing when it is missing or damaged."""
         try:
-            handle = self._disk.open(path)
+            with opened(self._disk, path) as handle:
+                self._disk.lock(handle, shared=True)
+                return slots.read_newest(self._disk, handle, self._seed)[1]
         except FileNotFoundError:
             return []
-        try:
-            self._disk.lock(handle, shared=True)
-            return slots.read_newest(self._disk, handle, self._seed)[1]
-        finally:
-            self._disk.close(handle)
 
     def get(self, name: str) -> bytes | None:
         fields = self._read(self._path(name))
@@ -41,24 +40,15 @@ class NamedValues:
 
     def put(self, name: str, value: bytes) -> None:
         disk, seed = self._disk, self._seed
-        handle = disk.open(self._path(name), write=True, create=True)
-        try:
+        with opened(disk, self._path(name), write=True, create=True) as handle:
             disk.lock(handle)
             generation = slots.read_newest(disk, handle, seed)[0] + 1
             slots.write(disk, handle, seed, generation, slots.pack(generation, name, value))
-        finally:
-            disk.close(handle)
 
     def delete(self, name: str) -> None:
-        try:
-            handle = self._disk.open(self._path(name), write=True)
-        except FileNotFoundError:
-            return
-        try:
+        with contextlib.suppress(FileNotFoundError), opened(self._disk, self._path(name), write=True) as handle:
             self._disk.lock(handle)
             self._disk.truncate(handle, 0)
-        finally:
-            self._disk.close(handle)
 
     def names(self) -> list[str]:
         files = (name for name in self._disk.names(self._directory) if name.endswith(VALUE))

@@ -12,9 +12,10 @@ from fsstore.engines.file import layout, recovery
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import EPOCH, FAILED, FOLDED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import locked_if_there
 from fsstore.engines.file.heads import Heads, StaleIndexError
 from fsstore.engines.file.journal import Journal
-from fsstore.engines.file.locks import PresenceLock
+from fsstore.engines.file.locks import at_rest
 from fsstore.engines.file.open_store import OpenStore
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.segments import Segments
@@ -56,23 +57,9 @@ def open_to_read(
 ) -> OpenStore:
     """The store at `path`."""
     meta = layout.read_meta(disk, path)
-    write_lock = _open_if_there(disk, f"{path}/{layout.WRITE_LOCK}")
-    if write_lock is not None:
-        disk.lock(write_lock)
-    try:
+    with locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"):
         control, view = _attach(disk, path, meta, options)
-    finally:
-        if write_lock is not None:
-            disk.unlock(write_lock)
-            disk.close(write_lock)
     return OpenStore(disk, path, meta.seed, control, view, options, serializer, check_open)  # type: ignore[arg-type]
-
-
-def _open_if_there(disk: Disk, path: str) -> int | None:
-    try:
-        return disk.open(path)
-    except FileNotFoundError:
-        return None
 
 
 def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple[ReadControl, View]:
@@ -80,7 +67,7 @@ def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple
     journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=False)
     control = ReadControl(lambda: _page(disk, path, meta))
     # Beside writers a mark may disagree with its complement, since one of them was killed; the next moves it again.
-    if control.page is None or not control.page.belongs() or _at_rest(disk, path):
+    if control.page is None or not control.page.belongs() or at_rest(disk, path):
         verdict = recovery.judge(journal, control.page, seed, path)
         marks = dict.fromkeys((TAIL, SYNCED, VISIBLE), verdict.tail)
         marks |= {FOLDED: verdict.folded, NEXT_TOKEN: verdict.next_token, FAILED: 0}
@@ -107,15 +94,3 @@ def _page(disk: Disk, path: str, meta: layout.Meta) -> Control | None:
         return Control(disk, f"{path}/{layout.CONTROL}", meta.store_id, write=False)
     except FileNotFoundError:
         return None
-
-
-def _at_rest(disk: Disk, path: str) -> bool:
-    """Whether no writer has the store open; asked under the write lock."""
-    try:
-        presence = PresenceLock(disk, f"{path}/{layout.LOCK}", write=False)
-    except FileNotFoundError:
-        return True
-    try:
-        return presence.alone()
-    finally:
-        presence.close()

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from fsstore.engines.file import format
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import opened, size_of
 from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.scan import Whole, scan
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments
@@ -128,26 +129,17 @@ def _whole_records(disk: Disk, path: str, seed: int, key: bytes, kind: int) -> I
     def address(header: format.RecordHeader) -> int:
         return header.place if header.key == key and header.kind == kind else -1
 
-    handle = disk.open(path)
-    try:
+    with opened(disk, path) as handle:
         for item in scan(disk, handle, seed, 0, disk.size(handle), address):
             if isinstance(item, Whole):
                 yield item.header
-    finally:
-        disk.close(handle)
 
 
 def _end(disk: Disk, path: str, whole: int, begun: int | None) -> int:
     """How far a stream's file goes: up to where the journal goes on, or else to its last byte, whole or not."""
     if begun is not None:
         return max(whole, begun)
-    if not disk.exists(path):
-        return 0
-    handle = disk.open(path)
-    try:
-        return disk.size(handle)
-    finally:
-        disk.close(handle)
+    return size_of(disk, path) if disk.exists(path) else 0
 
 
 def _fill_holes(commits: CommitsIndex, seed: int, last_token: int, *, deleted: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fsstore.engines.file import format, layout
 from fsstore.engines.file.control import CONTROL_BYTES
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import read_from
 from fsstore.errors import CorruptionError
 
 _STORE_HEADER = b"\x94\xadfsstore store"
@@ -55,10 +56,6 @@ def _proves(disk: Disk, path: str, store_id: bytes) -> bool:
 
 def _beginning(disk: Disk, path: str, length_bytes: int) -> bytes:
     try:
-        handle = disk.open(path)
+        return read_from(disk, path, 0, length_bytes)
     except FileNotFoundError:
         return b""
-    try:
-        return disk.read(handle, length_bytes, 0)
-    finally:
-        disk.close(handle)

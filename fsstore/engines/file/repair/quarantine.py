@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fsstore.engines.file import layout
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import opened
 
 _COPY_BYTES = 1 << 20
 
@@ -16,15 +17,9 @@ def set_aside(disk: Disk, store: str, path: str) -> None:
     disk.make_directory(quarantine)
     taken = disk.names(quarantine)
     number = 1 + max((int(name.partition(".")[0]) for name in taken if name.partition(".")[0].isdigit()), default=0)
-    source = disk.open(path)
-    try:
-        target = disk.open(f"{quarantine}/{number}.{path.rpartition('/')[2]}", write=True, create=True)
-        try:
-            for offset in range(0, disk.size(source), _COPY_BYTES):
-                disk.write(target, disk.read(source, _COPY_BYTES, offset), offset)
-            disk.flush(target)
-        finally:
-            disk.close(target)
-    finally:
-        disk.close(source)
+    copy = f"{quarantine}/{number}.{path.rpartition('/')[2]}"
+    with opened(disk, path) as source, opened(disk, copy, write=True, create=True) as target:
+        for offset in range(0, disk.size(source), _COPY_BYTES):
+            disk.write(target, disk.read(source, _COPY_BYTES, offset), offset)
+        disk.flush(target)
     disk.flush_directory(quarantine)

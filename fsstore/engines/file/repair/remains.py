@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import opened
 from fsstore.engines.file.scan import Whole, scan
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments
 
@@ -35,8 +36,7 @@ def whole_records(disk: Disk, path: str, seed: int) -> Iterator[tuple[int, forma
     """Every whole record of a file, wherever it stands, with its offset. Nothing where there is no file."""
     if not disk.exists(path):
         return
-    handle = disk.open(path)
-    try:
+    with opened(disk, path) as handle:
         at = 0
         for item in scan(disk, handle, seed, 0, disk.size(handle), None):
             if isinstance(item, Whole):
@@ -44,8 +44,6 @@ def whole_records(disk: Disk, path: str, seed: int) -> Iterator[tuple[int, forma
                 at += item.header.length_bytes
             else:
                 at = item.end
-    finally:
-        disk.close(handle)
 
 
 def measure(disk: Disk, files: Segments, key: bytes) -> Extent:

@@ -13,6 +13,7 @@ from fsstore.engines.file import layout
 from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.engine import FileEngine
+from fsstore.engines.file.handles import locked_if_there, opened
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.locks import PresenceLock
 from fsstore.engines.file.repair.identity import find_meta
@@ -69,23 +70,14 @@ def _alone(disk: Disk, path: str) -> Iterator[None]:
         raise StorageError(f"there is no store at {path}")
     for stranger in layout.strangers(disk, path):
         raise stranger
-    presence = None
-    held = [
-        disk.open(f"{path}/{name}") for name in (layout.WRITE_LOCK, layout.FOLD_LOCK) if disk.exists(f"{path}/{name}")
-    ]
-    try:
-        for handle in held:
-            disk.lock(handle)
+    with contextlib.ExitStack() as held:
+        for name in (layout.WRITE_LOCK, layout.FOLD_LOCK):
+            held.enter_context(locked_if_there(disk, f"{path}/{name}"))
         if disk.exists(f"{path}/{layout.LOCK}"):
-            presence = PresenceLock(disk, f"{path}/{layout.LOCK}", write=False)
+            presence = held.enter_context(contextlib.closing(PresenceLock(disk, f"{path}/{layout.LOCK}", write=False)))
             if not presence.alone():
                 raise StorageUnavailableError(f"{path} is open; close it in every process, then repair it")
         yield
-    finally:
-        if presence is not None:
-            presence.close()
-        for handle in held:
-            disk.close(handle)
 
 
 class _Repair:
@@ -199,9 +191,6 @@ class _Repair:
 
     def _clear_slot(self, path: str, offset: int) -> None:
         set_aside(self._disk, self._path, path)
-        handle = self._disk.open(path, write=True)
-        try:
+        with opened(self._disk, path, write=True) as handle:
             self._disk.write(handle, bytes(4), offset)
             self._disk.flush(handle)
-        finally:
-            self._disk.close(handle)

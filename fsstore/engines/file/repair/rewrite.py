@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import opened, read_from
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, Stream
 
 
@@ -21,11 +22,7 @@ class Piece(NamedTuple):
     header: format.RecordHeader
 
     def body(self, disk: Disk) -> bytes:
-        handle = disk.open(self.path)
-        try:
-            return disk.read(handle, self.header.body_bytes, self.offset + format.RECORD_HEADER_BYTES)
-        finally:
-            disk.close(handle)
+        return read_from(disk, self.path, self.offset + format.RECORD_HEADER_BYTES, self.header.body_bytes)
 
 
 @dataclass(slots=True)
@@ -51,8 +48,7 @@ class Rewrite:
         if self.stream is None or not self.pieces:
             return
         header = format.segment_header(self.seed, self.stream.bucket_id, self.stream.stream_id, self.kind)
-        target = disk.open(f"{self.path}.new", write=True, create=True)
-        try:
+        with opened(disk, f"{self.path}.new", write=True, create=True) as target:
             disk.truncate(target, 0)
             disk.write(target, header, 0)
             place = len(header)
@@ -62,8 +58,6 @@ class Rewrite:
                 disk.write(target, format.pack_header(piece.header._replace(place=place), self.seed) + body, place)
                 place += piece.header.length_bytes
             disk.flush(target)
-        finally:
-            disk.close(target)
 
     def put_in_place(self, disk: Disk) -> None:
         """Replace the old file, and drop the indexes that stood beside it; durable on return."""

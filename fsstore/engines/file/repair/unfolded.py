@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fsstore.engines.file import format
+from fsstore.engines.file.handles import read_from
 from fsstore.engines.file.repair.remains import Extent, commits_text, measure
 from fsstore.engines.file.scan import Gap
 from fsstore.engines.file.segments import SNAPSHOTS, Segments, Stream
@@ -86,11 +87,7 @@ class UnfoldedRecords:
     def _record(self, header: format.RecordHeader) -> bytes:
         file = self._look.journal.file_at(header.position)
         assert file is not None
-        handle = self._look.disk.open(file.path)
-        try:
-            return self._look.disk.read(handle, header.length_bytes, header.position - file.base)
-        finally:
-            self._look.disk.close(handle)
+        return read_from(self._look.disk, file.path, header.position - file.base, header.length_bytes)
 
     def _place(self, header: format.RecordHeader, extent: Extent, stream: Stream) -> int | None:
         """Where the record goes in its stream's file; -1: it is there; `None`: nothing leads to it any more."""

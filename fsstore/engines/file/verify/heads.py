@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fsstore.engines.file import format
+from fsstore.engines.file.handles import read_from
 from fsstore.engines.file.heads import FILE_NAME, Heads, used
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
@@ -31,11 +32,7 @@ def slots(look: Look, streams: StreamsCheck, advance: Callable[[int], None]) -> 
 def _batch(look: Look, heads: Heads, streams: StreamsCheck, first: int, count: int) -> Iterator[Finding]:
     path = f"{look.path}/{FILE_NAME}"
     start = format.INDEX_HEADER_BYTES + first * format.HEAD_BYTES
-    handle = look.disk.open(path)
-    try:
-        data = look.disk.read(handle, count * format.HEAD_BYTES, start)
-    finally:
-        look.disk.close(handle)
+    data = read_from(look.disk, path, start, count * format.HEAD_BYTES)
     for offset in used(data):
         head = format.read_head(data, offset, look.seed)
         if head is None:

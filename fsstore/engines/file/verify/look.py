@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from fsstore.engines.file import format, layout
 from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import EPOCH, FOLDED, NEXT_TOKEN, SYNCED, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import locked_if_there
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.heads import Heads, StaleIndexError
-from fsstore.engines.file.locks import PresenceLock
+from fsstore.engines.file.locks import at_rest
 from fsstore.engines.file.scan import survey
 from fsstore.engines.file.verify.unfolded import Unfolded
 
@@ -38,13 +40,12 @@ class Look:
         self.commits: CommitsIndex | None = None
 
     def __enter__(self) -> Look:
-        self._fold_lock = None if self._alone else _open_if_there(self.disk, f"{self.path}/{layout.FOLD_LOCK}")
         self.page: Control | None = None
-        with self._writing_stopped():
+        with self._held(layout.WRITE_LOCK):
             with contextlib.suppress(FileNotFoundError):
                 self.page = Control(self.disk, f"{self.path}/{layout.CONTROL}", self._meta.store_id, write=False)
             self.trusted = self.page is not None and self.page.whole()
-            self._live = self.trusted and not self._alone and not self._at_rest()
+            self._live = self.trusted and not self._alone and not at_rest(self.disk, self.path)
             self._epoch = self.page.get(EPOCH) if self.page is not None else 0
         return self
 
@@ -52,41 +53,16 @@ class Look:
         for part in (self.heads, self.commits, self.page):
             if part is not None:
                 part.close()
-        if self._fold_lock is not None:
-            self.disk.close(self._fold_lock)
 
-    @contextlib.contextmanager
-    def _writing_stopped(self) -> Iterator[None]:
-        lock = None if self._alone else _open_if_there(self.disk, f"{self.path}/{layout.WRITE_LOCK}")
-        try:
-            if lock is not None:
-                self.disk.lock(lock)
-            yield
-        finally:
-            if lock is not None:
-                self.disk.close(lock)
-
-    def _at_rest(self) -> bool:
-        try:
-            presence = PresenceLock(self.disk, f"{self.path}/{layout.LOCK}", write=False)
-        except FileNotFoundError:
-            return True
-        try:
-            return presence.alone()
-        finally:
-            presence.close()
+    def _held(self, name: str) -> AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._alone else locked_if_there(self.disk, f"{self.path}/{name}")
 
     @contextlib.contextmanager
     def folding_stopped(self) -> Iterator[None]:
         """Folded files and indexes stand still in here; findings are handed out outside of it only."""
-        if self._fold_lock is not None:
-            self.disk.lock(self._fold_lock)
-        try:
+        with self._held(layout.FOLD_LOCK):
             self._refresh()
             yield
-        finally:
-            if self._fold_lock is not None:
-                self.disk.unlock(self._fold_lock)
 
     def _refresh(self) -> None:
         """See how far folding came since the last look, and what is unfolded now."""
@@ -145,10 +121,3 @@ class Look:
         """The sequence of the stream's first unfolded commit; 0 when there is none."""
         first = self.unfolded.first(key, format.COMMIT)
         return first.sequence if first is not None else 0
-
-
-def _open_if_there(disk: Disk, path: str) -> int | None:
-    try:
-        return disk.open(path)
-    except FileNotFoundError:
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsstore.engines.file import layout, slots
+from fsstore.engines.file.handles import opened
 from fsstore.engines.file.named_values import VALUE
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.look import Look
@@ -26,12 +27,9 @@ class MarksCheck:
     def _file(self, path: str, *, marks: bool) -> Iterator[Finding]:
         look = self._look
         lost = "nothing; commits may be dispatched again"
-        handle = look.disk.open(path)
-        try:
+        with opened(look.disk, path) as handle:
             look.disk.lock(handle, shared=True)
             contents = [slots.read_slot(look.disk, handle, look.seed, slot) for slot in (0, 1)]
-        finally:
-            look.disk.close(handle)
         newest = (0, 0)
         for slot, content in enumerate(contents):
             if content is None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.handles import read_from
 from fsstore.engines.file.scan import Gap, scan
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
 from fsstore.engines.file.verify.finding import Finding
@@ -26,11 +27,7 @@ class Names(NamedTuple):
 
 def read_names(disk: Disk, path: str, kind: str, seed: int) -> Names | None:
     """The header of the file; `None` where it is damaged. `StorageError` where a later version wrote it."""
-    handle = disk.open(path)
-    try:
-        data = disk.read(handle, _NAMES_BYTES, 0)
-    finally:
-        disk.close(handle)
+    data = read_from(disk, path, 0, _NAMES_BYTES)
     try:
         fields, header_bytes = format.read_file_header(kind, data, seed)
         bucket_id, stream_id = fields

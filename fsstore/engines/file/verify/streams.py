@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsstore.engines.file import format, layout
+from fsstore.engines.file.handles import size_of
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments
 from fsstore.engines.file.verify.commits import CommitsCheck
@@ -118,11 +119,7 @@ class StreamsCheck:
         if head is not None:
             end = head.segment_bytes if kind == SEGMENT else head.snapshots_bytes
         else:
-            handle = self._disk.open(path)
-            try:
-                end = self._disk.size(handle)
-            finally:
-                self._disk.close(handle)
+            end = size_of(self._disk, path)
         return min(end, first.place) if first is not None else end
 
 
