@@ -25,7 +25,8 @@ _NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 _ENTRY_BYTES = format.STREAM_INDEX_ENTRY_BYTES
-Record = tuple[format.RecordHeader, bytes]
+Record = tuple[format.Fields, bytes]
+"""The fields of a record's header, and its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,19 @@ class Segments:
 
     # ---- a stream's records ----
 
-    def records(self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0) -> Iterator[Record]:
+    def records(
+        self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0
+    ) -> Iterator[tuple[format.RecordHeader, bytes]]:
         """Header and body of the records below `end`, from the one that holds `min_revision` on.
 
         `FileNotFoundError` when there is no such file. The file is open while the iterator is.
         """
         for page in self.pages(stream, end, kind=kind, min_revision=min_revision):
-            yield from page
+            for fields, body in page:
+                yield format.RecordHeader._make(fields), body
 
     def pages(self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0) -> Iterator[list[Record]]:
-        """The same, as many at a time as one read brings."""
+        """The same without names, as many at a time as one read brings."""
         path = self.path(stream.key, kind)
         handle = self._disk.open(path)
         try:
@@ -110,7 +114,7 @@ class Segments:
             try:
                 place = self._check_header(data, path, stream, kind)
                 for page in self._walk(handle, path, stream, place, end, data, first_place=place):
-                    yield from (header for header, _ in page)
+                    yield from (format.RecordHeader._make(fields) for fields, _ in page)
             except CorruptionError:
                 return
         finally:
@@ -190,8 +194,8 @@ class Segments:
             page = self._page(data, start, stream, place, end, sequence)
             if page:
                 yield page
-                last, body = page[-1]
-                place = last.place + format.RECORD_HEADER_BYTES + len(body)
+                last = format.RecordHeader._make(page[-1][0])
+                place = last.place + last.length_bytes
                 sequence = last.sequence if last.kind == format.COMMIT else -1
                 continue
             if start == place or start + len(data) == end:
@@ -205,22 +209,17 @@ class Segments:
 
     def _page(self, data: bytes, start: int, stream: Stream, place: int, end: int, sequence: int) -> list[Record]:
         """The records from `place` on that are whole in `data`, which begins at `start`, and where they belong."""
-        read_record, seed, key = format.read_record, self.seed, stream.key
-        page: list[Record] = []
-        while place < end:
-            record = read_record(data, place - start, seed)
-            if record is None:
-                break
-            header, body = record
-            following = place + format.RECORD_HEADER_BYTES + len(body)
-            if header.place != place or header.key != key or following > end:
-                break
-            if header.kind == format.COMMIT:
-                if sequence >= 0 and header.sequence != sequence + 1:
-                    break
-                sequence = header.sequence
-            page.append(record)
-            place = following
+        page = format.read_records(data, place - start, end - start, self.seed)
+        stream_key, prefix = stream.key, stream.prefix
+        for number, (fields, body) in enumerate(page):
+            _, kind, _, _, _, _, own_place, key, _, _, own_sequence, _, _, _, _ = fields
+            if own_place != place or key != stream_key or not body.startswith(prefix):
+                return page[:number]
+            if kind == format.COMMIT:
+                if sequence >= 0 and own_sequence != sequence + 1:
+                    return page[:number]
+                sequence = own_sequence
+            place += format.RECORD_HEADER_BYTES + len(body)
         return page
 
     def _wrong(
@@ -230,8 +229,10 @@ class Segments:
         header = format.read_header(data, offset, self.seed)
         if header is None or header.place != place or header.key != stream.key or place + header.length_bytes > end:
             return self._damage(path, place, f"a record of {stream}")
-        if format.read_record(data, offset, self.seed) is None:
+        if not format.body_is_whole(data, offset, header, self.seed):
             return self._damage(path, place, f"the whole body of a record of {stream}")
+        if not data.startswith(stream.prefix, offset + format.RECORD_HEADER_BYTES):
+            return self._damage(path, place, f"the names of {stream}")
         return self._damage(path, place, f"commit {sequence + 1} of {stream}")
 
     def _damage(self, path: str, offset: int, expected: str) -> CorruptionError:

@@ -19,7 +19,7 @@ from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.ids import IdIndex, LongIds, runs_of
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.segments import IDS, SEGMENT, SNAPSHOTS, Record, Segments, Stream
+from fsstore.engines.file.segments import IDS, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.tail import StreamTail, Tail
 from fsstore.errors import CorruptionError
 
@@ -209,7 +209,7 @@ class View:
         end = head.segment_bytes
         return LongIds(runs, lambda wanted: self._in_segment(stream, end, wanted))
 
-    def _records(self, stream: Stream, end: int, *, kind: str = SEGMENT) -> Iterator[Record]:
+    def _records(self, stream: Stream, end: int, *, kind: str = SEGMENT) -> Iterator[tuple[format.RecordHeader, bytes]]:
         """The folded records of a stream that has some, which nobody may have taken away."""
         try:
             yield from self.segments.records(stream, end, kind=kind)

@@ -1,0 +1,96 @@
+"""Records decoded into commits: everything between checked bytes and the objects that a reader gets.
+
+This is where a read spends its time, for a record is one of very many: so a page of records goes through one loop,
+with the cyclic collector held back. Where records come from, and whether they are damaged, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from uuid import UUID, SafeUUID
+
+from fsstore.engines.file import format
+from fsstore.engines.file.collector import CollectorHeld
+from fsstore.engines.file.segments import Record
+from fsstore.errors import SerializationError
+from fsstore.model import Commit, stored_commit
+from fsstore.serialization import Serializer, decode_payload
+
+Names = tuple[str, str, int]
+"""Bucket id, stream id, and how many bytes of a record's body they take."""
+
+_new = object.__new__
+_put_int = UUID.__dict__["int"].__set__
+_put_safe = UUID.__dict__["is_safe"].__set__
+_unknown = SafeUUID.unknown
+
+
+def _uuid(data: bytes) -> UUID:
+    """What `UUID(bytes=data)` gives, without its checks."""
+    value = _new(UUID)
+    _put_int(value, int.from_bytes(data, "big"))
+    _put_safe(value, _unknown)
+    return value
+
+
+class Decoding:
+    """Makes one engine's commits. Remembers the names of at most `max_streams` streams."""
+
+    def __init__(self, serializer: Serializer, max_streams: int) -> None:
+        self._serializer = serializer
+        self._max_streams = max_streams
+        self._names: OrderedDict[bytes, Names] = OrderedDict()
+
+    def names(self, key: bytes, body: bytes) -> Names:
+        """The names of a record whose stream was not asked for by name."""
+        known = self._names.get(key)
+        if known is None:
+            known = self._names[key] = format.split_prefix(body)
+            if len(self._names) > self._max_streams:
+                self._names.popitem(last=False)
+        return known
+
+    def pages(self, records: Sequence[Record], at_once: int, names: Names | None = None) -> Iterator[list[Commit]]:
+        """The commits of the records, up to `at_once` at a time; `names` where all are one stream's.
+
+        What cannot be read raises after what stands before it was given.
+        """
+        for first in range(0, len(records), at_once):
+            made: list[Commit] = []
+            failed: SerializationError | None = None
+            with CollectorHeld():
+                try:
+                    self._make(records[first : first + at_once], names, made)
+                except SerializationError as error:
+                    failed = error
+            yield made
+            if failed is not None:
+                raise failed
+
+    def _make(self, records: Sequence[Record], names: Names | None, made: list[Commit]) -> None:
+        serializer = self._serializer
+        for fields, body in records:
+            _, _, _, _, _, _, _, key, token, revision, sequence, commit_id, stamp_us, _, _ = fields
+            bucket_id, stream_id, start = names or self.names(key, body)
+            try:
+                headers, events = decode_payload(serializer, body[start:])
+            except SerializationError as error:
+                raise SerializationError(
+                    f"commit {_uuid(commit_id)} (sequence {sequence}) of stream {stream_id!r} in bucket "
+                    f"{bucket_id!r} cannot be read: {error}",
+                    error.path,
+                ) from error
+            made.append(
+                stored_commit(
+                    stream_id,
+                    revision,
+                    _uuid(commit_id),
+                    sequence,
+                    format.stamp_from_us(stamp_us),
+                    headers,
+                    events,
+                    bucket_id,
+                    token,
+                )
+            )

@@ -1,0 +1,70 @@
+"""A look at the store as it is now, and the rule for looking again: what every kind of reading shares.
+
+A look says where something is; by the time that it is read, a fold or a deletion may have taken it elsewhere. So what
+looks damaged is damaged only when nothing has changed since the look. Nothing here knows what is looked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from fsstore.engines.file.control import VISIBLE, Control
+from fsstore.engines.file.view import View
+from fsstore.errors import CorruptionError
+
+_MAX_RETRIES = 8
+Known = tuple[int, int]
+
+
+class MovedError(Exception):
+    """What was looked up is no longer where it was: look again."""
+
+
+CHANGED = (MovedError, FileNotFoundError, CorruptionError)
+"""What a read raises where looking again may help: everything that `Looking.again` judges."""
+
+
+class Looking:
+    """One engine's way of looking. The caller holds `mutex` while it looks, not while it reads what it found."""
+
+    def __init__(
+        self,
+        store: str,
+        view: View,
+        control: Callable[[], Control],
+        mutex: threading.RLock,
+        check_open: Callable[[], object],
+    ) -> None:
+        self.store = store
+        self.view = view
+        self.control = control
+        self.mutex = mutex
+        self.check_open = check_open
+
+    def refresh(self) -> int:
+        """Bring the view up to what is visible now, and say up to which position that is."""
+        self.check_open()
+        control = self.control()
+        visible = control.get(VISIBLE)
+        self.view.refresh(control, to_tail=False)
+        return visible
+
+    def known(self) -> Known:
+        """What tells one state of the view from a later one."""
+        with self.mutex:
+            return self.view.folded, self.view.tail.end
+
+    def again(self, error: Exception, known: Known, retries: int, damage: Callable[[], CorruptionError]) -> None:
+        """Return when looking again may help: a fold or a deletion changed files between looking and reading.
+
+        What looked damaged is damaged when nothing has changed since the look. `damage` says what it means that
+        something is not there however often one looks.
+        """
+        with self.mutex:
+            self.refresh()
+            changed = (self.view.folded, self.view.tail.end) != known
+        if isinstance(error, CorruptionError) and (not changed or retries > _MAX_RETRIES):
+            raise error
+        if retries > _MAX_RETRIES:
+            raise damage() from None
