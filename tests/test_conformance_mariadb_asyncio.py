@@ -12,6 +12,8 @@ from test_conformance_sqlite_asyncio import for_tasks
 from fsstore.engine import PersistenceEngine
 from fsstore.testing import AwaitedEngine, Capabilities, EngineConformance
 
+pytest.importorskip("asyncmy", reason="pip install 'fsstore[aiosql]'")
+
 
 class TestMariaDBForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)

@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 from fsstore.engine import PersistenceEngine
 from fsstore.engines.refusals import named
@@ -18,6 +19,32 @@ from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
 T = TypeVar("T")
 _PAGE = 256
+
+
+class _Reading(Generic[T]):
+    """An iterator that is read by calls, which go on when their caller is cancelled, and closed when none does."""
+
+    def __init__(self, iterator: Iterator[T]) -> None:
+        self._iterator = iterator
+        self._in_use = Lock()
+        self._closed = False
+
+    def page(self) -> list[T]:
+        with self._in_use:
+            page = list(islice(self._iterator, _PAGE))
+        if self._closed:
+            self.close()
+        return page
+
+    def close(self) -> None:
+        """Let go of what the iterator holds, now or when the call that uses it is done; waits for nothing."""
+        self._closed = True
+        close = getattr(self._iterator, "close", None)
+        if close is not None and self._in_use.acquire(blocking=False):
+            try:
+                close()
+            finally:
+                self._in_use.release()
 
 
 class CallingEngine(ABC):
@@ -65,15 +92,13 @@ class CallingEngine(ABC):
     # ---- reads ----
 
     async def _pages(self, iterate: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
-        iterator = await self._call(iterate)
+        reading = _Reading(await self._call(iterate))
         try:
-            while page := await self._call(lambda: list(islice(iterator, _PAGE))):
+            while page := await self._call(reading.page):
                 for item in page:
                     yield item
         finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()
+            reading.close()
 
     def get_from(
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None

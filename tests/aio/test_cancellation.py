@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,8 @@ import fsstore
 from fsstore import AsyncEventStore, Commit, DuplicateCommitError
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.awaiting import AsyncFileEngine
+from fsstore.engines.memory import MemoryEngine
+from fsstore.engines.threaded import ThreadedEngine
 from fsstore.testing import first_attempt, next_attempt
 
 pytestmark = pytest.mark.anyio
@@ -135,15 +140,52 @@ async def test_more_commits_than_are_taken_in_wait_for_their_turn(tmp_path: Path
     await engine.close()
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def test_an_abandoned_reader_leaves_no_file_open(tmp_path: Path) -> None:
     async with fsstore.open_async(tmp_path / "a.store") as store:
         attempts = [first_attempt("order")]
         for _ in range(600):
             attempts.append(next_attempt(attempts[-1]))
         await store.advanced.commit_many(attempts)
-        open_before = len(list(Path("/proc/self/fd").iterdir()))
-        for _ in range(20):
-            reader = store.get_from("order")
+        await asyncio.to_thread(store.advanced.blocking.fold)  # type: ignore[attr-defined]
+        open_before = open_files()
+        readers = [store.get_from("order") for _ in range(20)]
+        for reader in readers:
             await anext(reader)
+        assert open_files() > open_before
+        for reader in readers[:10]:
             await reader.aclose()  # type: ignore[attr-defined]
-        assert len(list(Path("/proc/self/fd").iterdir())) <= open_before + 1
+        readers.clear()
+        del reader
+        # Who is not closed is closed by the event loop.
+        while open_files() > open_before:
+            await asyncio.sleep(0)
+
+
+async def test_a_reader_that_is_cancelled_while_a_thread_reads_is_closed_by_that_thread() -> None:
+    class StandingEngine(MemoryEngine):
+        begun, let_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+        def get_from_checkpoint(self, *_: Any, **__: Any) -> Iterator[Commit]:
+            try:
+                self.begun.set()
+                assert self.let_on.wait(30)
+                yield from super().get_from_checkpoint()
+            finally:
+                self.closed.set()
+
+    standing = StandingEngine()
+    engine = ThreadedEngine(standing)
+    await engine.commit(first_attempt("order"))
+    reading = asyncio.create_task(anext(engine.get_from_checkpoint()))  # type: ignore[arg-type]
+    await asyncio.to_thread(standing.begun.wait)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not standing.closed.is_set()
+    standing.let_on.set()
+    await engine.close()
+    assert standing.closed.is_set()
