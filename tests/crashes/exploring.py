@@ -102,7 +102,7 @@ def cut(disk: SimulatedDisk, choose: object) -> tuple[object, SimulatedDisk]:
 def recover_and_crash(run: Run, left: SimulatedDisk, tally: Tally, *, most: int, power_was_cut: bool) -> None:
     """The recovery crashes in each of its calls, and what that leaves is recovered."""
     disk = left.copy()
-    second = Run(disk, run.model, path=run.path)
+    second = Run(disk, run.model, path=run.path, fold_bytes=run.fold_bytes)
     second.allowed, second.in_flight, second.marks_may_be_lost = run.allowed, run.in_flight, run.marks_may_be_lost
 
     def look(call: Call) -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from crashes.exploring import continued
-from crashes.workloads import OPERATIONS, Run, goes_on, recovered, settle
+from crashes.workloads import FOLD_AT_ONCE_BYTES, FOLD_OFTEN_BYTES, OPERATIONS, Run, goes_on, recovered, settle
 from fsstore.errors import StorageError
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import EngineModel, PowerCut, ProcessKilled, SimulatedDisk
@@ -55,6 +55,7 @@ def live(decide: Choose, choose: Choose, begin: Run, diary: Diary) -> None:
     """Up to three lives of a new store, or of one like `begin`; afterwards the store holds what it must, and works."""
     run = Run(SimulatedDisk(choose)) if decide(3) == 1 else continued(begin)
     run.disk.choose = choose
+    run.fold_bytes = FOLD_OFTEN_BYTES if decide(3) == 1 else FOLD_AT_ONCE_BYTES
     for _ in range(1 + decide(3)):
         run = _recover(_life(run, decide, diary), decide, diary)
         settle(run)

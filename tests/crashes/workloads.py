@@ -23,19 +23,29 @@ STORE = "/data/orders.store"
 OPTIONS: dict[str, Any] = {
     "background": False,
     "journal_bytes": 4096,
-    "fold_bytes": 1 << 20,
     "index_from_bytes": 700,
     "serializer": MsgpackSerializer(),  # one for all: making it costs more than a commit
 }
+# Folded when an operation says so, all at once; or by a commit that finds more than that unfolded, bit by bit.
+FOLD_AT_ONCE_BYTES = 1 << 20
+FOLD_OFTEN_BYTES = 500
 OPERATIONS = ("commit", "commit_many", "snapshot", "delete", "fold", "close", "reopen", "mark")
 
 
 class Run:
     """One process's work on one store. `allowed` are the states that a crash may leave now, the least first."""
 
-    def __init__(self, disk: SimulatedDisk, model: EngineModel | None = None, *, path: str = STORE) -> None:
+    def __init__(
+        self,
+        disk: SimulatedDisk,
+        model: EngineModel | None = None,
+        *,
+        path: str = STORE,
+        fold_bytes: int = FOLD_AT_ONCE_BYTES,
+    ) -> None:
         self.disk = disk
         self.path = path
+        self.fold_bytes = fold_bytes
         self.allowed = [model or EngineModel()]
         self.marks_may_be_lost = False
         self.power_was_cut = False
@@ -52,7 +62,7 @@ class Run:
     def engine(self) -> FileEngine:
         """Open, if need be."""
         if self._engine is None:
-            engine = FileEngine(self.path, disk=self.disk, **OPTIONS)
+            engine = FileEngine(self.path, disk=self.disk, fold_bytes=self.fold_bytes, **OPTIONS)
             engine.initialize()
             self._engine = engine
         return self._engine
@@ -152,7 +162,7 @@ class Run:
 
 def recovered(disk: SimulatedDisk, crashed: Run, *, power_was_cut: bool) -> Run:
     """The next process opens the store; what it finds is allowed, whole, and verified."""
-    run = Run(disk, crashed.model, path=crashed.path)
+    run = Run(disk, crashed.model, path=crashed.path, fold_bytes=crashed.fold_bytes)
     lost = power_was_cut and crashed.marks_may_be_lost
     state = matching(look(run.engine), crashed.allowed, marks_may_be_lost=lost)
     run.allowed = [state]

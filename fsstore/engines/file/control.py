@@ -77,6 +77,15 @@ class Control:
             return 0
         return min(words[mark], _MASK - words[mark + 1])
 
+    def forget(self, mark: int) -> None:
+        """The device has no value of the mark when this returns, so that it can be set to a lower one.
+
+        Words reach the device one by one: after a power cut the old value, whole on its own, would be believed.
+        """
+        if self._words[mark] or self._words[mark + 1]:
+            self._words[mark] = self._words[mark + 1] = 0
+            self.flush()
+
     def reset(self, *, epoch: int, tail: int, folded: int, next_token: int, erase: int, fold_begun: int) -> None:
         """A new page after recovery: everything up to `tail` is flushed and visible."""
         self._words[0] = 0

@@ -86,7 +86,10 @@ def _recover(
     recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
     if not verdict.clean:
         disk.flush_directory(path)  # whoever made the store may have been interrupted before that
-    erase = control.get(ERASE) if control.whole() else verdict.folded
+    whole = control.whole()
+    erase = control.get(ERASE) if whole else verdict.folded
+    if not whole or verdict.folded < control.get(FOLDED):
+        control.forget(FOLDED)
     try:
         heads.open(at_least_folded=verdict.folded)
         commits.open(at_least_folded=verdict.folded)
