@@ -41,6 +41,9 @@ class CommitsIndex:
                 raise StaleIndexError(self._path)
             if self._disk.size(self._handle) < self._offset(self.next_token):
                 raise StaleIndexError(self._path)
+        except format.NewerFormatError as error:
+            self.close()
+            raise format.refused(self._path, error) from error
         except (FileNotFoundError, format.FormatError, TypeError, ValueError) as error:
             self.close()
             raise StaleIndexError(self._path) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
+from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk, Words
 from fsstore.errors import StorageUnavailableError
 
@@ -49,9 +50,19 @@ class Control:
                     raise FileNotFoundError(path)
                 disk.write(self._handle, bytes(CONTROL_BYTES), 0)
             self._words: Words = disk.map_words(self._handle, _WORDS, write=write)
+            self._refuse_newer()
         except BaseException:
             disk.close(self._handle)
             raise
+
+    def _refuse_newer(self) -> None:
+        """`StorageError` where a later version of fsstore made the page: others may have it open, too."""
+        name, version = divmod(self._words[0], 256)
+        known_name, known_version = divmod(_MAGIC, 256)
+        if name == known_name and version > known_version:
+            self._words.release()
+            said = f"page version {known_version} or older, not {version}: a newer fsstore wrote this"
+            raise format.refused(self._path, format.NewerFormatError(said))
 
     def belongs(self) -> bool:
         """Whether this is this store's page, made by a recovery that came to its end."""

@@ -25,6 +25,7 @@ from fsstore.errors import CorruptionError
 _FEW_FILES = 16
 _SCAN_TOKENS = 65_536
 _FEW_KEYS = 8
+_MOST_HEADER_BYTES = 4096
 
 
 @dataclass(slots=True)
@@ -248,6 +249,8 @@ class Fold:
         handle = self._open(path, self._files.directory(key), begins=place == 0)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         try:
+            if place and (begun := self._disk.read(handle, len(header), 0)) != header:
+                format.refuse_newer(path, kind, begun, self._seed)
             self._disk.write(handle, data, place)
         finally:
             self._keep(handle, path)
@@ -316,6 +319,9 @@ class Fold:
             return [header for header, _ in self._files.records(stream, head.segment_bytes)]
 
         try:
+            for handle, kind in ((index, INDEX), (ids, IDS)):
+                begun = self._disk.read(handle, _MOST_HEADER_BYTES, 0)
+                format.refuse_newer(self._files.path(key, kind), kind, begun, self._seed)
             if self._again:
                 self._disk.truncate(index, 0)
                 self._disk.truncate(ids, 0)

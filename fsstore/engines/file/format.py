@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 import msgpack
 from crc32c import crc32c
 
+from fsstore.errors import StorageError
+
 FORMAT_VERSION: Final = 1
 
 COMMIT: Final = 1
@@ -241,6 +243,30 @@ class NewerFormatError(FormatError):
     """The file was written by a later version of this format."""
 
 
+def refused(path: str, error: NewerFormatError) -> StorageError:
+    """What is said of a file that a later version wrote: nothing in it is damaged."""
+    return StorageError(f"{path} cannot be used: expected {error}; upgrade fsstore")
+
+
+def refuse_newer(path: str, kind: str, data: bytes, seed: int) -> None:
+    """`StorageError` where the file that begins with `data` is such a file, and a later version wrote it."""
+    try:
+        read_file_header(kind, data, seed)
+    except NewerFormatError as error:
+        raise refused(path, error) from error
+    except FormatError:
+        return  # whatever else is wrong is for others to say
+
+
+def refuse_unknown(path: str, header: RecordHeader) -> None:
+    """`StorageError` where a whole header is of a record that a later version wrote."""
+    if header.kind not in KINDS or header.flags:
+        raise StorageError(
+            f"{path} has a record of kind {header.kind} with flags {header.flags:#x} (journal position "
+            f"{header.position}), which this version of fsstore does not know: a newer one wrote it; upgrade fsstore"
+        )
+
+
 def pack_file_header(kind: str, seed: int, fields: list[object], size_bytes: int | None = None) -> bytes:
     """`["fsstore <kind>", version, fields, crc]` as one msgpack array, padded with nil to `size_bytes`."""
     head = bytes(msgpack.packb(f"fsstore {kind}")) + bytes(msgpack.packb(FORMAT_VERSION))
@@ -260,11 +286,13 @@ def read_file_header(kind: str, data: bytes, seed: int | None) -> tuple[list[obj
     try:
         if unpacker.read_array_header() != 4:
             raise FormatError(f"a {kind} header")
-        name, version = unpacker.unpack(), unpacker.unpack()
+        name, at, version = unpacker.unpack(), unpacker.tell(), unpacker.unpack()
         if name != f"fsstore {kind}" or not isinstance(version, int) or isinstance(version, bool):
             raise FormatError(f"a {kind} header, not {name!r}")
         # A newer version may lay out everything behind this point otherwise, its checksum included.
         if version > FORMAT_VERSION:
+            if _is_ours(kind, data, at, seed):
+                raise FormatError("the version that its checksum covers")
             raise NewerFormatError(
                 f"format version {FORMAT_VERSION} or older, not {version}: a newer fsstore wrote this"
             )
@@ -282,6 +310,15 @@ def read_file_header(kind: str, data: bytes, seed: int | None) -> tuple[list[obj
     if crc != checksum(data[1:end], seed):
         raise FormatError(f"a {kind} header with the right checksum")
     return fields, unpacker.tell()
+
+
+def _is_ours(kind: str, data: bytes, at: int, seed: int | None) -> bool:
+    """Whether the header is whole once the version in it is ours: then that number is all that is damaged."""
+    try:
+        read_file_header(kind, data[:at] + bytes([FORMAT_VERSION]) + data[at + 1 :], seed)
+    except FormatError:
+        return False
+    return True
 
 
 def read_numbers(kind: str, data: bytes, seed: int) -> list[int]:

@@ -63,6 +63,9 @@ class Heads:
             size = format.INDEX_HEADER_BYTES + self.capacity * format.HEAD_BYTES
             if self.folded < at_least_folded or self._disk.size(self._handle) < size or self.capacity < 1:
                 raise StaleIndexError(self._path)
+        except format.NewerFormatError as error:
+            self.close()
+            raise format.refused(self._path, error) from error
         except (FileNotFoundError, format.FormatError, TypeError, ValueError) as error:
             self.close()
             raise StaleIndexError(self._path) from error

@@ -96,6 +96,8 @@ class IdIndex:
                 run.frombytes(data)
                 runs.append(run)
                 offset += len(data)
+        except format.NewerFormatError as error:
+            raise format.refused(self._path, error) from error
         except ValueError:
             return None
         return runs

@@ -170,8 +170,9 @@ class InOrder:
         token, start, length = place
         records = format.read_records(data, offset, offset + length, self._seed)
         if records:
-            (_, _, _, _, _, _, own_place, own_key, own_token, _, _, _, _, _, body_bytes), _ = record = records[0]
-            if own_token == token and own_place == start and own_key == key and body_bytes == length - _HEADER:
+            (_, kind, flags, _, _, _, own_place, own_key, own_token, _, _, _, _, _, body_bytes), _ = record = records[0]
+            is_there = own_token == token and own_place == start and own_key == key and body_bytes == length - _HEADER
+            if is_there and kind == format.COMMIT and not flags:
                 return record
         raise self._damage(key, place, data, offset)
 
@@ -183,6 +184,7 @@ class InOrder:
         header = format.read_header(data, offset, self._seed)
         if header is None or header.key != key or header.place != start:
             return self._segment_damage(key, start)
+        format.refuse_unknown(self._view.segments.path(key, SEGMENT), header)
         if header.token != token or header.length_bytes != length:
             return self._index_damage(token)
         return self._segment_damage(key, start)

@@ -89,7 +89,7 @@ class Journal:
                 raise format.FormatError(f"{size_bytes} bytes, as its header says")
         except format.NewerFormatError as error:
             self._disk.close(handle)
-            raise StorageError(f"journal {path} cannot be read: expected {error}") from error
+            raise format.refused(path, error) from error
         except format.FormatError as error:
             self._disk.close(handle)
             if not self._disk.exists(path):
@@ -157,10 +157,7 @@ class Journal:
             following = position + header.length_bytes if header is not None else 0
             if header is not None and header.position == position and following < file.end:
                 if header.kind not in format.KINDS or header.flags:
-                    raise StorageError(
-                        f"journal {self.path(file.base)} has a record of kind {header.kind} with flags "
-                        f"{header.flags:#x} at position {position}, which this version of fsstore does not know"
-                    )
+                    format.refuse_unknown(self.path(file.base), header)
                 if following - start > len(data):
                     data = self._chunk(file, position, end, header.length_bytes)
                     start, offset = position, 0

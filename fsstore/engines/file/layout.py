@@ -76,11 +76,11 @@ def read_meta(disk: Disk, path: str) -> Meta:
         if not isinstance(store_id, bytes) or len(store_id) != 16 or not isinstance(created_us, int):
             raise format.FormatError("a store id of 16 bytes and a time")
         if settings:
-            raise format.NewerFormatError(f"no settings but {settings!r}")
+            raise format.NewerFormatError(f"no settings, not {settings!r}")
         if length != len(data):
             raise format.FormatError(f"{length} bytes")
     except format.NewerFormatError as error:
-        raise StorageError(f"{meta_path} cannot be used: expected {error}; upgrade fsstore") from error
+        raise format.refused(meta_path, error) from error
     except ValueError as error:
         raise CorruptionError(
             "the store's meta file is damaged", path=meta_path, offset_bytes=0, expected=str(error)

@@ -127,6 +127,8 @@ def _whole_records(disk: Disk, path: str, seed: int, key: bytes, kind: int) -> I
         return
 
     def address(header: format.RecordHeader) -> int:
+        if header.key == key:
+            format.refuse_unknown(path, header)
         return header.place if header.key == key and header.kind == kind else -1
 
     with opened(disk, path) as handle:

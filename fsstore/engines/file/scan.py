@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
-from fsstore.errors import StorageError
 
 _WINDOW_BYTES = 1 << 20
 
@@ -209,7 +208,7 @@ def _seen_file(disk: Disk, directory: str, base: int, seed: int) -> SeenFile:
             if size < stated:
                 fault = f"{stated} bytes, as its header says, not {size}"
         except format.NewerFormatError as error:
-            raise StorageError(f"journal {path} cannot be read: expected {error}") from error
+            raise format.refused(path, error) from error
         except format.FormatError as error:
             fault = str(error)
         return SeenFile(base, stated, path, fault)
@@ -235,11 +234,7 @@ def _note_gap(found: Survey, pending: Gap | None, header: format.RecordHeader, f
 
 def _note(found: Survey, item: Whole, file: SeenFile) -> None:
     header = item.header
-    if header.kind not in format.KINDS or header.flags:
-        raise StorageError(
-            f"journal {file.path} has a record of kind {header.kind} with flags {header.flags:#x} at position "
-            f"{header.position}, which this version of fsstore does not know"
-        )
+    format.refuse_unknown(file.path, header)
     found.items.append(header)
     found.end = header.end
     found.named = max(found.named, _mark(header))

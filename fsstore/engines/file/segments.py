@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
-from fsstore.errors import CorruptionError, StorageError
+from fsstore.errors import CorruptionError
 
 SEGMENT = "segment"
 SNAPSHOTS = "snapshots"
@@ -174,7 +174,7 @@ class Segments:
             fields, length = format.read_file_header(kind, data, self.seed)
             bucket_id, stream_id = fields
         except format.NewerFormatError as error:
-            raise StorageError(f"{path} cannot be read: expected {error}") from error
+            raise format.refused(path, error) from error
         except ValueError as error:
             raise self._damage(path, 0, str(error)) from None
         if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
@@ -212,13 +212,15 @@ class Segments:
         page = format.read_records(data, place - start, end - start, self.seed)
         stream_key, prefix = stream.key, stream.prefix
         for number, (fields, body) in enumerate(page):
-            _, kind, _, _, _, _, own_place, key, _, _, own_sequence, _, _, _, _ = fields
-            if own_place != place or key != stream_key or not body.startswith(prefix):
+            _, kind, flags, _, _, _, own_place, key, _, _, own_sequence, _, _, _, _ = fields
+            if own_place != place or key != stream_key or flags or not body.startswith(prefix):
                 return page[:number]
             if kind == format.COMMIT:
                 if sequence >= 0 and own_sequence != sequence + 1:
                     return page[:number]
                 sequence = own_sequence
+            elif kind != format.SNAPSHOT:
+                return page[:number]
             place += format.RECORD_HEADER_BYTES + len(body)
         return page
 
@@ -227,6 +229,8 @@ class Segments:
     ) -> CorruptionError:
         """What is wrong with the record at `place`, which stands at `offset` in `data`."""
         header = format.read_header(data, offset, self.seed)
+        if header is not None and header.place == place:
+            format.refuse_unknown(path, header)
         if header is None or header.place != place or header.key != stream.key or place + header.length_bytes > end:
             return self._damage(path, place, f"a record of {stream}")
         if not format.body_is_whole(data, offset, header, self.seed):
@@ -251,11 +255,13 @@ class Segments:
 
         The index is believed only as far as the records it points at agree, so a damaged one costs time.
         """
+        path = self.path(stream.key, INDEX)
         try:
-            handle = self._disk.open(self.path(stream.key, INDEX))
+            handle = self._disk.open(path)
         except FileNotFoundError:
             return first
         try:
+            format.refuse_newer(path, INDEX, self._disk.read(handle, format.INDEX_HEADER_BYTES, 0), self.seed)
             low, high = 0, max(0, (self._disk.size(handle) - format.INDEX_HEADER_BYTES) // _ENTRY_BYTES)
             while low < high:
                 middle = (low + high) // 2

@@ -40,6 +40,7 @@ def whole_records(disk: Disk, path: str, seed: int) -> Iterator[tuple[int, forma
         at = 0
         for item in scan(disk, handle, seed, 0, disk.size(handle), None):
             if isinstance(item, Whole):
+                format.refuse_unknown(path, item.header)
                 yield at, item.header
                 at += item.header.length_bytes
             else:

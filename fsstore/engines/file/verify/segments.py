@@ -12,7 +12,6 @@ from fsstore.engines.file.scan import Gap, scan
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.stream_indexes import StreamIndexes
-from fsstore.errors import StorageError
 
 KINDS = {SEGMENT: format.COMMIT, SNAPSHOTS: format.SNAPSHOT}
 _NAMES_BYTES = 8_192 + 128
@@ -32,7 +31,7 @@ def read_names(disk: Disk, path: str, kind: str, seed: int) -> Names | None:
         fields, header_bytes = format.read_file_header(kind, data, seed)
         bucket_id, stream_id = fields
     except format.NewerFormatError as error:
-        raise StorageError(f"{path} cannot be read: expected {error}") from error
+        raise format.refused(path, error) from error
     except ValueError:
         return None
     if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
@@ -120,6 +119,8 @@ class SegmentCheck:
         yield from indexes.findings()
 
     def _address(self, header: format.RecordHeader) -> int:
+        if header.key == self._key:
+            format.refuse_unknown(self._path, header)
         return header.place if header.key == self._key and header.kind == KINDS[self._kind] else -1
 
     def _commit(self, header: format.RecordHeader) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ class StreamIndexes:
             self._index = disk.open(paths[INDEX])
             try:
                 data = disk.read(self._index, format.INDEX_HEADER_BYTES, 0)
+                format.refuse_newer(paths[INDEX], INDEX, data, seed)
                 if format.read_file_header("index", data, seed)[0] != [key]:
                     self._faults[INDEX] = 0
             except format.FormatError:

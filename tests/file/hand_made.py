@@ -1,0 +1,121 @@
+"""Records, and stores made of nothing but the parts that a test is about, without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from fsstore.engines.file import format
+from fsstore.engines.file.commits_index import CommitsIndex
+from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+
+SEED = format.store_seed(bytes(range(16)))
+STORE = "/a.store"
+Walked = tuple[format.RecordHeader, memoryview]
+
+
+@dataclass
+class Log:
+    """Records one after another from position 128, as a journal gives them; tokens and places follow one another."""
+
+    start: int = 128
+    records: list[Walked] = field(default_factory=list)
+    _token: int = 0
+    _heads: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    _snapshots: dict[bytes, int] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        return self.records[-1][0].end if self.records else self.start
+
+    def commit(self, stream: Stream, payload: bytes = b"payload", *, following: int = 0) -> format.RecordHeader:
+        sequence, place = self._heads.get(stream.key, (0, 0))
+        place = place or format.stream_file_header_bytes(stream.prefix)
+        self._token += 1
+        header = self._add(format.COMMIT, stream, stream.prefix + payload, place, sequence + 1, following)
+        self._heads[stream.key] = sequence + 1, place + header.length_bytes
+        return header
+
+    def snapshot(self, stream: Stream, revision: int) -> format.RecordHeader:
+        place = self._snapshots.get(stream.key) or format.stream_file_header_bytes(stream.prefix, SNAPSHOTS)
+        header = self._add(format.SNAPSHOT, stream, stream.prefix + b"state", place, revision, 0)
+        self._snapshots[stream.key] = place + header.length_bytes
+        return header
+
+    def delete(self, stream: Stream) -> None:
+        self._heads.pop(stream.key, None)
+        self._snapshots.pop(stream.key, None)
+        self._add(format.DELETE_STREAM, stream, stream.prefix, 0, 0, 0)
+
+    def purge(self, bucket_id: str | None) -> None:
+        self._heads.clear()
+        self._add(format.PURGE, None, format.pack_purge(bucket_id), 0, 0, 0)
+
+    def _add(
+        self, kind: int, stream: Stream | None, body: bytes, place: int, number: int, following: int
+    ) -> format.RecordHeader:
+        is_commit = kind == format.COMMIT
+        header = format.RecordHeader(
+            0, kind, 0, following, self.end, 0, place, stream.key if stream else format.NO_KEY,
+            self._token if is_commit else 0, number if stream else 0, number if is_commit else 0,
+            UUID(int=self._token).bytes if is_commit else format.NO_ID, self._token,
+            format.checksum(body, SEED), len(body),
+        )  # fmt: skip
+        packed = format.pack_header(header, SEED)
+        whole = format.read_header(packed, 0, SEED)
+        assert whole is not None
+        self.records.append((whole, memoryview(packed + body)))
+        return whole
+
+    def walk(self, start: int, end: int | None = None) -> Iterator[Walked]:
+        for header, record in self.records:
+            if header.position >= start and (end is None or header.position < end):
+                yield header, record
+
+    def of(self, stream: Stream, kind: int = format.COMMIT) -> bytes:
+        """The bytes of the stream's records of that kind, as its file holds them behind the header."""
+        return b"".join(record for header, record in self.records if header.key == stream.key and header.kind == kind)
+
+
+@dataclass
+class Parts:
+    """The directory of a store, its two indexes, empty, and its streams' files."""
+
+    disk: Disk
+    heads: Heads
+    commits: CommitsIndex
+    segments: Segments
+
+    @classmethod
+    def on(cls, disk: Disk) -> Parts:
+        for directory in (STORE, f"{STORE}/streams"):
+            disk.make_directory(directory)
+        heads = Heads(disk, STORE, SEED, write=True)
+        commits = CommitsIndex(disk, STORE, SEED, write=True)
+        heads.create()
+        commits.create()
+        return cls(disk, heads, commits, Segments(disk, STORE, SEED, max_handles=2))
+
+    def write_segment(self, stream: Stream, data: bytes, kind: str = SEGMENT) -> None:
+        self.disk.make_directory(self.segments.directory(stream.key))
+        handle = self.disk.open(self.segments.path(stream.key, kind), write=True, create=True)
+        self.disk.truncate(handle, 0)
+        self.disk.write(handle, data, 0)
+        self.disk.close(handle)
+
+    def read(self, path: str) -> bytes:
+        handle = self.disk.open(path)
+        try:
+            return self.disk.read(handle, self.disk.size(handle), 0)
+        finally:
+            self.disk.close(handle)
+
+    def file(self, stream: Stream, kind: str = SEGMENT) -> bytes:
+        return self.read(self.segments.path(stream.key, kind))
+
+
+def with_header(stream: Stream, records: bytes, kind: str = SEGMENT) -> bytes:
+    return format.stream_file_header(SEED, stream.prefix, kind) + records

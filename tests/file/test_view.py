@@ -1,0 +1,191 @@
+"""What one process knows of the store: folded files, and over them the unfolded tail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.segments import SEGMENT, Stream
+from fsstore.engines.file.view import View
+from fsstore.errors import CorruptionError
+from fsstore.model import Commit, Snapshot
+from fsstore.testing import SimulatedDisk, fill, next_attempt
+
+A, B = Stream.of("default", "a"), Stream.of("other", "b")
+
+
+class Store:
+    """A store on a simulated disk, and what its process knows of it."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self.disk = disk
+        self.engine = FileEngine("/a.store", disk=disk, background=False, index_from_bytes=1000)
+        self.engine.initialize()
+
+    @property
+    def view(self) -> View:
+        """As of now."""
+        store = self.engine.opened()
+        store.view.refresh(store.control, to_tail=True)
+        return store.view
+
+    def other(self) -> Store:
+        """Another process that has it open."""
+        return Store(self.disk.process())
+
+    def commits(self, stream: Stream, count: int) -> list[Commit]:
+        return fill(self.engine, stream.stream_id, bucket_id=stream.bucket_id, commits=count, events=1)
+
+    def delete(self, stream: Stream) -> None:
+        self.engine.delete_stream(stream.bucket_id, stream.stream_id)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    made = Store(SimulatedDisk())
+    yield made
+    made.engine.close()
+
+
+def head(store: Store, stream: Stream) -> tuple[int, int]:
+    """Sequence and revision."""
+    return store.view.head(stream)[:2]
+
+
+def test_a_stream_that_nobody_began_has_no_head_and_no_file(store: Store) -> None:
+    assert store.view.head(A) == (0, 0, 0)
+    assert not store.view.has_commit(A, bytes(16))
+    assert store.view.snapshot_revisions(A) == set()
+    assert store.view.snapshots_end(A) == 0
+
+
+def test_a_head_is_the_same_before_and_after_folding(store: Store) -> None:
+    last = store.commits(A, 3)[-1]
+    unfolded = store.view.head(A)
+    store.engine.fold()
+    assert store.view.head(A) == unfolded
+    store.engine.commit(next_attempt(last))
+    assert head(store, A) == (4, 4)
+    assert store.view.head(A)[2] > unfolded[2]
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_commit_ids_are_known_folded_or_not_in_short_streams_and_long(store: Store, count: int) -> None:
+    commits = store.commits(A, count)
+    unknown = bytes(15) + b"?"
+    for fold in (False, True):
+        if fold:
+            store.engine.fold()
+        assert all(store.view.has_commit(A, commit.commit_id.bytes) for commit in commits)
+        assert not store.view.has_commit(A, unknown)
+        assert not store.view.has_commit(B, commits[0].commit_id.bytes)
+
+
+def test_what_another_process_commits_folds_and_deletes_is_seen(store: Store) -> None:
+    other = store.other()
+    last = other.commits(A, 2)[-1]
+    assert head(store, A) == (2, 2)
+    other.engine.fold()
+    other.engine.commit(next_attempt(last))
+    assert head(store, A) == (3, 3)
+    other.delete(A)
+    other.engine.fold()
+    assert store.view.head(A) == (0, 0, 0)
+    other.engine.close()
+
+
+def test_after_a_deletion_the_folded_part_counts_no_more(store: Store) -> None:
+    commit = store.commits(A, 2)[0]
+    assert store.engine.add_snapshot(Snapshot("a", 2, "state"))
+    store.engine.fold()
+    store.delete(A)
+    view = store.view
+    assert view.is_reset(A)
+    assert view.head(A) == (0, 0, 0)
+    assert not view.has_commit(A, commit.commit_id.bytes)
+    assert view.snapshot_revisions(A) == set()
+    store.commits(A, 1)
+    assert head(store, A) == (1, 1)
+    assert not store.view.has_commit(A, commit.commit_id.bytes)
+
+
+def test_a_purge_resets_its_bucket_and_no_other(store: Store) -> None:
+    store.commits(A, 1)
+    store.commits(B, 2)
+    store.engine.fold()
+    assert not store.view.is_going(B.key)
+    store.engine.purge("other")
+    view = store.view
+    assert (view.is_reset(A), view.is_reset(B)) == (False, True)
+    assert (view.is_going(A.key), view.is_going(B.key)) == (False, True)
+    assert (head(store, A), head(store, B)) == ((1, 1), (0, 0))
+
+
+def test_snapshots_are_known_folded_and_unfolded_together(store: Store) -> None:
+    store.commits(A, 5)
+    assert store.engine.add_snapshot(Snapshot("a", 2, "state"))
+    store.engine.fold()
+    folded_end = store.view.snapshots_end(A)
+    assert store.engine.add_snapshot(Snapshot("a", 4, "state"))
+    assert store.view.snapshot_revisions(A) == {2, 4}
+    assert store.view.snapshots_end(A) > folded_end > 0
+
+
+def test_a_table_of_heads_that_is_ahead_of_the_fold_mark_is_not_believed_beyond_it(store: Store) -> None:
+    """As a power cut within a fold may leave it: the table has what the stream's file has not."""
+    last = store.commits(A, 2)[-1]
+    store.engine.fold()
+    folded = store.view.folded_head(A)
+    store.engine.commit(next_attempt(last))
+    ahead = store.view.heads.get(A.key)
+    assert ahead is not None
+    ahead.segment_bytes, ahead.sequence = ahead.segment_bytes + 500, 3
+    other = store.other()
+    other.view.heads._write = True
+    other.view.heads.open(at_least_folded=0)
+    other.view.heads.put(ahead)
+    found = other.view.folded_head(A)
+    assert (found.segment_bytes, found.sequence) == (folded.segment_bytes, 2)
+    assert head(other, A) == (3, 3)
+    other.engine.close()
+
+
+def test_a_stream_that_the_table_of_heads_lost_is_measured(store: Store) -> None:
+    store.commits(A, 3)
+    store.engine.fold()
+    other = store.other()
+    other.view.heads.close()
+    other.disk.unlink("/a.store/heads.index")
+    other.view.heads._write = True
+    other.view.heads.create()
+    assert head(other, A) == (3, 3)
+    other.view.heads.mark_folded(other.view.folded, 4)
+    other.engine.close()
+
+
+def test_a_missing_segment_is_damage_that_is_named(store: Store) -> None:
+    commit = store.commits(A, 2)[0]
+    store.engine.fold()
+    path = store.view.segments.path(A.key, SEGMENT)
+    store.disk.unlink(path)
+    fresh = store.other()
+    with pytest.raises(CorruptionError, match="file is missing") as caught:
+        fresh.view.has_commit(A, commit.commit_id.bytes)
+    assert caught.value.path == path
+    fresh.engine.close()
+
+
+def test_what_is_cached_stays_within_its_limit(store: Store) -> None:
+    streams = [Stream.of("default", f"stream {number}") for number in range(20)]
+    for stream in streams:
+        store.commits(stream, 1)
+    store.engine.close()
+    engine = FileEngine("/a.store", disk=store.disk, background=False, max_cached_streams=3)
+    engine.initialize()
+    view = engine.opened().view
+    for stream in streams:
+        assert view.head(stream)[:2] == (1, 1)
+    assert len(view._cache) == 3
+    engine.close()
