@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import fsstore
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.awaiting import AsyncFileEngine
 from fsstore.testing import first_attempt, next_attempt
 
 pytestmark = pytest.mark.anyio
@@ -80,3 +83,31 @@ async def test_no_callback_waits_while_another_process_holds_the_locks(tmp_path:
             await asyncio.to_thread(holder.wait, 10)
     # The aim is 20 ms. Half of what the locks were held tells a callback that waited for one from a busy machine.
     assert watchdog.waited_seconds < 0.5 / 2
+
+
+async def test_tasks_whose_commits_share_a_flush_are_told_some_at_a_time(tmp_path: Path) -> None:
+    engine = AsyncFileEngine(FileEngine(tmp_path / "a.store", durability="os"))
+    await engine.initialize()
+    step = 0
+    told: Counter[int] = Counter()
+
+    async def commit(number: int) -> None:
+        await engine.commit(first_attempt(f"order {number}"))
+        told[step] += 1
+
+    async def count_steps() -> None:
+        nonlocal step
+        while True:
+            step += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_steps())
+    with engine.blocking.writable().locks.write:  # type: ignore[attr-defined]
+        tasks = [asyncio.create_task(commit(number)) for number in range(200)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    counting.cancel()
+    await engine.close()
+    assert told.total() == 200
+    # 32 at a time; the last ones of a pass and the first of the next may fall between two counts.
+    assert max(told.values()) <= 64
