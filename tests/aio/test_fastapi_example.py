@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -34,3 +35,14 @@ def test_lines_are_added_once_a_key_and_read_back(example: ModuleType) -> None:
                 assert (answer.status_code, answer.json()) == (201, {"lines": number})
         assert [line["article"] for line in client.get("/orders/1").json()["lines"]] == [1, 2, 3]
         assert client.get("/orders/2").status_code == 404
+
+
+def test_requests_that_race_are_all_answered_and_stored_once(example: ModuleType) -> None:
+    with fastapi_testclient.TestClient(example.app) as client, ThreadPoolExecutor(8) as threads:
+
+        def add(number: int) -> int:
+            headers = {"Idempotency-Key": str(uuid.uuid4())}
+            return int(client.post("/orders/1/lines", json={"article": number}, headers=headers).status_code)
+
+        assert list(threads.map(add, range(40))) == [201] * 40
+        assert sorted(line["article"] for line in client.get("/orders/1").json()["lines"]) == list(range(40))

@@ -1,0 +1,103 @@
+"""Tasks on the file engine: their commits share flushes without a thread each, and each of them fails alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from fsstore import Commit, CommitAttempt, ConcurrencyError, DuplicateCommitError, EventStoreError
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.awaiting import AsyncFileEngine
+from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.memory import MemoryEngine
+from fsstore.engines.threaded import ThreadedEngine
+from fsstore.testing import first_attempt, next_attempt
+
+pytestmark = pytest.mark.anyio
+
+
+class CountingDisk(RealDisk):
+    flushes = 0
+
+    def flush(self, handle: int) -> None:
+        self.flushes += 1
+        super().flush(handle)
+
+
+@pytest.fixture
+def disk() -> CountingDisk:
+    return CountingDisk()
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, disk: CountingDisk, anyio_backend: str) -> AsyncIterator[AsyncFileEngine]:
+    opened = AsyncFileEngine(FileEngine(tmp_path / "a.store", disk=disk))
+    await opened.initialize()
+    yield opened
+    await opened.close()
+
+
+async def outcomes(engine: AsyncFileEngine, attempts: list[CommitAttempt]) -> list[Commit | EventStoreError]:
+    """What becomes of the attempts, a task each, all of which begin before the store can be written to."""
+    found: dict[int, Commit | EventStoreError] = {}
+
+    async def commit(number: int, attempt: CommitAttempt) -> None:
+        try:
+            found[number] = await engine.commit(attempt)
+        except EventStoreError as error:
+            found[number] = error
+
+    async with anyio.create_task_group() as tasks:
+        with engine.blocking.writable().locks.write:  # type: ignore[attr-defined]
+            for number, attempt in enumerate(attempts):
+                tasks.start_soon(commit, number, attempt)
+            await anyio.sleep(0.05)
+    return [found[number] for number in range(len(attempts))]
+
+
+async def test_commits_of_many_tasks_share_flushes_and_one_thread(engine: AsyncFileEngine, disk: CountingDisk) -> None:
+    flushes, threads = disk.flushes, threading.active_count()
+    done = await outcomes(engine, [first_attempt(f"order {number}") for number in range(300)])
+    assert {each.checkpoint_token for each in done if isinstance(each, Commit)} == set(range(1, 301))
+    # One for what the thread had taken when it came to the lock, one for all the others.
+    assert disk.flushes - flushes <= 2
+    assert threading.active_count() <= threads
+
+
+async def test_commits_that_share_a_flush_fail_alone(engine: AsyncFileEngine) -> None:
+    same = first_attempt("order")
+    before, *three, other = await outcomes(
+        engine, [first_attempt("before"), same, same, first_attempt("order"), first_attempt("other")]
+    )
+    assert isinstance(before, Commit)
+    assert isinstance(other, Commit)
+    # Which of them was first, the event loop decides.
+    (stored,) = (each for each in three if isinstance(each, Commit))
+    assert sum(isinstance(each, ConcurrencyError | DuplicateCommitError) for each in three) == 2
+    assert isinstance(await engine.commit(next_attempt(stored)), Commit)
+
+
+async def test_at_most_max_threads_calls_are_under_way() -> None:
+    class BusyEngine(MemoryEngine):
+        most = now = 0
+        together = threading.Barrier(3)
+
+        def mark_commit_as_dispatched(self, commit: Commit) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.together.wait(30)
+            self.now -= 1
+            self.together.wait(30)
+
+    busy = BusyEngine()
+    engine = ThreadedEngine(busy, max_threads=3)
+    commit = await engine.commit(first_attempt("order"))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(12):
+            tasks.start_soon(engine.mark_commit_as_dispatched, commit)
+    await engine.close()
+    assert busy.most == 3
