@@ -39,6 +39,8 @@ from fsstore.serialization.payload import path_text
 ValuePath = tuple[str | int, ...]
 
 _MIN_PLAIN_INT, _MAX_PLAIN_INT = -(1 << 63), (1 << 64) - 1
+# Twice the largest commit that a file store takes by default.
+MAX_LINE_BYTES = 1 << 27
 _MAX_DECIMAL_INT_BITS = 14_000  # Python refuses to write or read more than 4,300 decimal digits
 
 
@@ -57,8 +59,15 @@ class InterchangeError(EventStoreError):
 def write_line(commit: Commit | CommitAttempt) -> str:
     """`commit` as one line of JSON, without the newline; a `Commit` with its `checkpoint_token`.
 
-    Raises `SerializationError`, naming the path, for a value that has no form here.
+    Raises `SerializationError`, naming the path, for a value that has no form here, or is nested too deeply.
     """
+    try:
+        return _dumps(_line(commit))
+    except RecursionError as error:
+        raise SerializationError(f"commit {commit.commit_id} is nested too deeply for JSON") from error
+
+
+def _line(commit: Commit | CommitAttempt) -> dict[str, Any]:
     line: dict[str, Any] = {
         "bucket_id": commit.bucket_id,
         "stream_id": commit.stream_id,
@@ -77,12 +86,15 @@ def write_line(commit: Commit | CommitAttempt) -> str:
     }
     if isinstance(commit, Commit):
         line["checkpoint_token"] = commit.checkpoint_token
-    return _dumps(line)
+    return line
 
 
 def write_value(value: Any) -> str:
     """One value, such as an event's body, as JSON in the form that lines hold it."""
-    return _dumps(_out(value, ()))
+    try:
+        return _dumps(_out(value, ()))
+    except RecursionError as error:
+        raise SerializationError("a value is nested too deeply for JSON") from error
 
 
 def differing_fields(one: Commit | CommitAttempt, other: Commit | CommitAttempt) -> list[str]:
@@ -343,6 +355,16 @@ def _float(text: str) -> float:
 def unzipped(file: BinaryIO, name: str) -> BinaryIO | gzip.GzipFile:
     """The lines in `file`, which was opened under `name`: unzipped when the name ends with `.gz`."""
     return gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
+
+
+def bounded_lines(file: BinaryIO | gzip.GzipFile, most_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes]:
+    """The lines of a file that nobody vouches for; `InterchangeError` at the first that is longer."""
+    number = 0
+    while line := file.readline(most_bytes + 1):
+        number += 1
+        if len(line) > most_bytes:
+            raise InterchangeError(f"the line has more than {most_bytes} bytes", number)
+        yield line
 
 
 def zipped(file: BinaryIO, name: str) -> BinaryIO | gzip.GzipFile:

@@ -244,12 +244,18 @@ def stored_event(body: Any, headers: dict[str, Any]) -> EventMessage:
 
 
 def stored_events(parts: Iterator[Any]) -> tuple[EventMessage, ...]:
-    """The same for all that is left of `parts`: a body, its headers, the next body, its headers, and so on."""
+    """The same for all that is left of `parts`: a body, its headers, the next body, its headers, and so on.
+
+    `ValueError` for a body or headers that no event has, so that crafted bytes do not become one.
+    """
     events = []
     for body in parts:
+        headers = next(parts)
+        if body is None or not isinstance(headers, dict):
+            raise ValueError("an event of a commit has no body, or no headers")
         event = _new(EventMessage)
         _put_body(event, body)
-        _put_event_headers(event, next(parts))
+        _put_event_headers(event, headers)
         events.append(event)
     return tuple(events)
 

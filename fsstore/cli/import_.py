@@ -13,7 +13,7 @@ from fsstore.cli.opening import JsonOption, StoreArgument, writing
 from fsstore.cli.output import note, print_json, progress
 from fsstore.errors import EventStoreError
 from fsstore.importing import ImportConflictError, import_commits
-from fsstore.interchange import InterchangeError, read_lines, unzipped
+from fsstore.interchange import InterchangeError, bounded_lines, read_lines, unzipped
 
 
 def import_(
@@ -35,7 +35,7 @@ def import_(
         size = None if file == "-" else Path(file).stat().st_size
         with progress("importing", size) as advance:
             try:
-                for batch in import_commits(engine, read_lines(unzipped(raw, file))):
+                for batch in import_commits(engine, read_lines(bounded_lines(unzipped(raw, file)))):
                     stored += len(batch.stored)
                     skipped += batch.skipped
                     advance(raw.tell() if size is not None else 0, f"{stored:,} commits")

@@ -5,9 +5,10 @@ Rules only: nothing here waits, reads or writes, so that threads and coroutines 
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgpack
+
+from fsstore.errors import CorruptionError
+from fsstore.serialization.untrusted import check_msgpack
 
 # Commits that a filter passes over are worth a write only now and then.
 _PASSED_OVER = 1_000
@@ -73,8 +74,16 @@ def pack_position(position: int) -> bytes:
 
 
 def unpack_position(value: bytes | None) -> int | None:
-    """The position in its stored form; `None` where there is none."""
+    """The position in its stored form; `None` where there is none, `CorruptionError` where it is none."""
     if value is None:
         return None
-    fields: dict[str, Any] = msgpack.unpackb(value)
-    return int(fields["position"])
+    try:
+        check_msgpack(value)
+        match msgpack.unpackb(value):
+            case {"position": int(position)} if position >= 0:
+                return position
+    except (ValueError, TypeError):
+        pass
+    raise CorruptionError(
+        f"what is stored as a subscription's position is none: {value[:40]!r}", repair="reset the subscription"
+    )

@@ -26,7 +26,7 @@ class CompressedSerializer:
     """Compresses what `inner` makes: the mark `C1 5A`, one byte for the algorithm, the compressed bytes.
 
     Payloads below `min_bytes`, and those that would not become smaller, are stored plain; plain payloads are
-    read. `max_bytes` bounds what a stored payload may grow to.
+    read. `max_bytes` bounds what a stored payload may grow to, and so what is compressed.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CompressedSerializer:
         algorithm: str = "zlib",
         level: int | None = None,
         min_bytes: int = 128,
-        max_bytes: int = 1 << 30,
+        max_bytes: int = 1 << 28,
     ) -> None:
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"algorithm must be one of {sorted(_ALGORITHMS)}, not {algorithm!r}")
@@ -52,6 +52,8 @@ class CompressedSerializer:
         data = self.inner.dumps(value)
         if len(data) < self._min_bytes:
             return data
+        if len(data) > self._max_bytes:
+            raise SerializationError(f"the value has {len(data)} bytes; at most {self._max_bytes} are compressed")
         if self._algorithm == _ZSTD:
             packed = _zstandard().ZstdCompressor(level=3 if self._level is None else self._level).compress(data)
         else:

@@ -30,11 +30,14 @@ import msgpack
 
 from fsstore.errors import SerializationError
 from fsstore.serialization.types import TypeRegistry
+from fsstore.serialization.untrusted import check_msgpack
 
 DATETIME, DATE, UUID_, DECIMAL, BIG_INT, TUPLE, REGISTERED = range(1, 8)
 _MAX_DEPTH = 200
 # Tuples and registered types within one another: each level is a nested msgpack, which takes C stack to read.
 _MAX_EXTENSIONS = 32
+# So little cannot claim enough to matter: eight bytes for each of its own, in a thousand arrays within one another.
+_UNCHECKED_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DATETIME = struct.Struct(">qq")
@@ -94,6 +97,8 @@ class MsgpackSerializer:
 
     def _unpack(self, data: bytes, depth: int = 0) -> Any:
         try:
+            if len(data) > _UNCHECKED_BYTES:
+                check_msgpack(data)
             return msgpack.unpackb(data, ext_hook=self._read_hooks[depth], strict_map_key=False)
         except SerializationError:
             raise
@@ -169,8 +174,11 @@ class MsgpackSerializer:
         try:
             if code == DATETIME:
                 moment_us, offset_us = _DATETIME.unpack(data)
-                moment = _EPOCH + timedelta(microseconds=moment_us)
-                return moment.astimezone(_zone(offset_us)) if offset_us else moment
+                if not offset_us:
+                    return _EPOCH + timedelta(microseconds=moment_us)
+                # The local time first: the moment itself may be outside of the years 1 to 9999 in UTC.
+                local = _EPOCH + timedelta(microseconds=moment_us + offset_us)
+                return local.replace(tzinfo=_zone(offset_us))
             if code == UUID_:
                 return UUID(bytes=bytes(data))
             if code == DECIMAL:

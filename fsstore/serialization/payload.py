@@ -43,7 +43,10 @@ def decode_payload(serializer: Serializer, data: bytes) -> tuple[dict[str, Any],
     if not isinstance(parts, list) or len(parts) < 3 or not len(parts) % 2 or not isinstance(parts[0], dict):
         raise SerializationError("these bytes are not the headers and events of a commit")
     following = iter(parts)
-    return next(following), stored_events(following)
+    try:
+        return next(following), stored_events(following)
+    except ValueError as error:
+        raise SerializationError(str(error)) from None
 
 
 def _commit_path(path: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -220,4 +220,4 @@ def ids_on_the_device(disk: SimulatedDisk) -> list[int]:
     engine = opened(disk)
     assert list(engine.verify()) == []
     paths = [path for path in disk.sizes_bytes() if path.endswith(".ids")]
-    return [sum(map(len, IdIndex(disk, path, engine.opened().seed).load(0) or [])) for path in paths]
+    return [sum(map(len, IdIndex(disk, path, engine.opened().seed).load(0, 1_000) or [])) for path in paths]

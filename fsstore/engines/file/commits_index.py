@@ -39,12 +39,12 @@ class CommitsIndex:
             self._read_header()
             if self.folded < at_least_folded:
                 raise StaleIndexError(self._path)
-            if self._disk.size(self._handle) < self._offset(self.next_token):
+            if not self.next_token or self._disk.size(self._handle) < self._offset(self.next_token):
                 raise StaleIndexError(self._path)
         except format.NewerFormatError as error:
             self.close()
             raise format.refused(self._path, error) from error
-        except (FileNotFoundError, format.FormatError, TypeError, ValueError) as error:
+        except (FileNotFoundError, format.FormatError) as error:
             self.close()
             raise StaleIndexError(self._path) from error
         except BaseException:
@@ -54,7 +54,7 @@ class CommitsIndex:
     def _read_header(self) -> None:
         assert self._handle is not None
         data = self._disk.read(self._handle, format.INDEX_HEADER_BYTES, 0)
-        self.folded, self.next_token = format.read_numbers("commits", data, self._seed)
+        self.folded, self.next_token = format.read_numbers("commits", data, self._seed, 2)
 
     def create(self) -> None:
         """An empty index in place of any other."""
@@ -76,7 +76,7 @@ class CommitsIndex:
         data = self._disk.read(self._handle, length, self._offset(first_token))
         return data[: len(data) - len(data) % _ENTRY]
 
-    def write(self, first_token: int, entries: bytes) -> None:
+    def write(self, first_token: int, entries: bytes | bytearray) -> None:
         """Put packed entries from `first_token` on; repeating it is harmless."""
         assert self._handle is not None
         self._disk.write(self._handle, entries, self._offset(first_token))

@@ -132,6 +132,10 @@ class Control:
         the write lock."""
         return self._words[JOINED] == self._joined_first
 
+    def next_epoch(self) -> int:
+        """Another epoch than any page of this store had; a page whose epoch is damaged may begin again."""
+        return (self.lower_bound(EPOCH) + 1) & _MASK
+
     def get(self, mark: int) -> int:
         return self._words[mark]
 

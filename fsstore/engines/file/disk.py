@@ -111,14 +111,15 @@ _CHUNK_BYTES = 1 << 20
 
 
 def write_again(disk: Disk, handle: int) -> None:
-    """Write the whole file as it reads, so that the next flush takes all of it to the device.
+    """Write the whole file as it reads, so that the next flush takes all of it to the device; holes stay holes.
 
     After a flush that failed the system calls pages clean that never got there (fsync(2) on Linux): they read as
     written, and flushing them again succeeds without writing them.
     """
     offset = 0
     while data := disk.read(handle, _CHUNK_BYTES, offset):
-        disk.write(handle, data, offset)
+        if data.count(0) < len(data):
+            disk.write(handle, data, offset)
         offset += len(data)
 
 

@@ -89,12 +89,7 @@ class Fold:
     def _run(self, start: int, target: int, most_bytes: int, begin: Callable[[int], None]) -> int:
         groups, purges, end, next_token = self._collect(start, target, most_bytes)
         if end < target and end - start < most_bytes:
-            raise CorruptionError(
-                "the journal ends before its durable mark",
-                path=self._store,
-                expected=f"records up to position {target}, found up to {end}",
-                repair=f"fsstore repair {self._store}",
-            )
+            raise self._journal.damage(end, f"records up to position {target}, the durable mark")
         begin(end)
         if self._again:
             self._heads.write_again()
@@ -131,7 +126,7 @@ class Fold:
             self._pace()
             body = record[format.RECORD_HEADER_BYTES :]
             if header.kind == format.PURGE:
-                bucket_id = format.read_purge(bytes(body))
+                bucket_id = format.read_purge(body)
                 purges.append(bucket_id)
                 for group in groups.values():
                     if bucket_id is None or group.bucket_id == bucket_id:

@@ -36,6 +36,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 MAX_LAG: Final = 0xFFFFFFFF
 MAX_REVISION: Final = 0xFFFFFFFF
+# No journal, segment or index comes near these; what claims more was not written by a store, and could not be read
+# or written at such an offset. The last one is the index of checkpoints at the size where ext4 ends.
+MAX_POSITION: Final = 1 << 60
+MAX_PLACE: Final = 1 << 46
+MAX_TOKEN: Final = 1 << 38
+MAX_BODY_BYTES: Final = 1 << 31
+_MAX_ID_CHARACTERS: Final = 1_000
 
 # The markers between the fields are msgpack's type bytes; see the table in docs/file-format.md.
 # What the header's checksum covers is packed by itself.
@@ -81,6 +88,7 @@ _header_of: Final = tuple.__new__
 
 Fields = tuple[int, int, int, int, int, int, int, bytes, int, int, int, bytes, int, int, int]
 """What `RecordHeader` names, in its order, without the names: for where a record is one of very many."""
+KIND: Final = 1
 POSITION: Final = 4
 PLACE: Final = 6
 KEY: Final = 7
@@ -188,7 +196,17 @@ def split_prefix(body: bytes | memoryview) -> tuple[str, str, int]:
         bucket_id, end = _read_str(body, 0)
         stream_id, end = _read_str(body, end)
     except (IndexError, ValueError) as error:
-        raise ValueError("the ids in front of a record's body cannot be read") from error
+        raise ValueError("the ids of a stream in front of the record's body") from error
+    if not 0 < len(bucket_id) <= _MAX_ID_CHARACTERS or not 0 < len(stream_id) <= _MAX_ID_CHARACTERS:
+        raise ValueError(f"ids of 1 to {_MAX_ID_CHARACTERS} characters in front of the record's body")
+    return bucket_id, stream_id, end
+
+
+def stream_names(key: bytes, body: bytes | memoryview) -> tuple[str, str, int]:
+    """What `split_prefix` gives; `ValueError` also when these are not the ids that the record's key stands for."""
+    bucket_id, stream_id, end = split_prefix(body)
+    if stream_key(bytes(body[:end])) != key:
+        raise ValueError("the ids of the stream that the record's key stands for")
     return bucket_id, stream_id, end
 
 
@@ -214,12 +232,42 @@ def pack_purge(bucket_id: str | None) -> bytes:
     return bytes(msgpack.packb(bucket_id))
 
 
-def read_purge(body: bytes) -> str | None:
-    """The bucket that a PURGE record names, `None` for all."""
-    bucket_id = msgpack.unpackb(body)
-    if bucket_id is not None and not isinstance(bucket_id, str):
-        raise ValueError("a PURGE record names no bucket")
+def read_purge(body: bytes | memoryview) -> str | None:
+    """The bucket that a PURGE record names, `None` for all; `ValueError` when it names none."""
+    if body == b"\xc0":
+        return None
+    try:
+        bucket_id, end = _read_str(body, 0)
+    except (IndexError, ValueError) as error:
+        raise ValueError("the id of a bucket, or nil, in a PURGE record") from error
+    if end != len(body) or not bucket_id:
+        raise ValueError("the id of a bucket, or nil, in a PURGE record")
     return bucket_id
+
+
+def check_numbers(header: RecordHeader) -> None:
+    """`ValueError` for a header with numbers that no store wrote, although its checksum agrees."""
+    kind = header.kind
+    if kind == ROLL:
+        if header.place > header.position or not 0 < header.token <= MAX_TOKEN:
+            raise ValueError(f"an end of the log up to here and a checkpoint from 1 to {MAX_TOKEN}")
+    elif kind == COMMIT:
+        if not 0 < header.sequence <= header.revision or not 0 < header.token <= MAX_TOKEN or header.place > MAX_PLACE:
+            raise ValueError(
+                f"a sequence from 1 to the revision, a checkpoint from 1 to {MAX_TOKEN} and a place up to {MAX_PLACE}, "
+                f"not {header.sequence}, {header.revision}, {header.token} and {header.place}"
+            )
+    elif kind == SNAPSHOT and (not header.revision or header.place > MAX_PLACE):
+        raise ValueError(f"a revision from 1 on and a place up to {MAX_PLACE}")
+
+
+def check_sense(header: RecordHeader, body: bytes | memoryview) -> None:
+    """The same for a whole record: also its ids are there, and those that its key stands for."""
+    check_numbers(header)
+    if header.kind == PURGE:
+        read_purge(body)
+    elif header.kind in (COMMIT, SNAPSHOT, DELETE_STREAM):
+        stream_names(header.key, body)
 
 
 def stamp_to_us(stamp: datetime) -> int:
@@ -228,7 +276,7 @@ def stamp_to_us(stamp: datetime) -> int:
 
 
 def stamp_from_us(stamp_us: int) -> datetime:
-    """The aware UTC time of `stamp_to_us`."""
+    """The aware UTC time of `stamp_to_us`; `OverflowError` outside of the years 1 to 9999."""
     return _EPOCH + timedelta(0, 0, stamp_us)
 
 
@@ -290,6 +338,8 @@ def read_file_header(kind: str, data: bytes, seed: int | None) -> tuple[list[obj
         if name != f"fsstore {kind}" or not isinstance(version, int) or isinstance(version, bool):
             raise FormatError(f"a {kind} header, not {name!r}")
         # A newer version may lay out everything behind this point otherwise, its checksum included.
+        if version < 1:
+            raise FormatError("format version 1 or newer")
         if version > FORMAT_VERSION:
             if _is_ours(kind, data, at, seed):
                 raise FormatError("the version that its checksum covers")
@@ -321,12 +371,12 @@ def _is_ours(kind: str, data: bytes, at: int, seed: int | None) -> bool:
     return True
 
 
-def read_numbers(kind: str, data: bytes, seed: int) -> list[int]:
-    """The fields of a file header that holds nothing but numbers."""
+def read_numbers(kind: str, data: bytes, seed: int, count: int) -> list[int]:
+    """The fields of a file header that holds so many numbers and nothing else."""
     fields, _ = read_file_header(kind, data, seed)
-    numbers = [field for field in fields if isinstance(field, int)]
-    if len(numbers) != len(fields):
-        raise FormatError(f"numbers in a {kind} header")
+    numbers = [field for field in fields if type(field) is int and 0 <= field <= MAX_POSITION]
+    if len(numbers) != len(fields) or len(numbers) != count:
+        raise FormatError(f"{count} numbers up to {MAX_POSITION} in a {kind} header")
     return numbers
 
 
@@ -358,6 +408,14 @@ JOURNAL_HEADER_BYTES: Final = 128
 def journal_header(seed: int, base: int, size_bytes: int) -> bytes:
     """The first 128 bytes of a journal file that holds the positions from `base`."""
     return pack_file_header("journal", seed, [base, size_bytes], JOURNAL_HEADER_BYTES)
+
+
+def read_journal_size(data: bytes, base: int, seed: int) -> int:
+    """The size that the header of the journal file for the positions from `base` states."""
+    stored_base, size_bytes = read_numbers("journal", data, seed, 2)
+    if stored_base != base or size_bytes < JOURNAL_HEADER_BYTES or base + size_bytes > MAX_POSITION:
+        raise FormatError(f"a journal header for position {base}")
+    return size_bytes
 
 
 # ---- index entries -------------------------------------------------------------------------------------

@@ -22,8 +22,17 @@ _EMPTY_STRETCH = _EMPTY * 16
 FILE_NAME = "heads.index"
 
 
-class StaleIndexError(Exception):
+class StaleIndexError(CorruptionError):
     """The index is missing, damaged or older than what it must cover: rebuild it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            "an index is missing, damaged or too old",
+            path=path,
+            offset_bytes=0,
+            expected="an index of everything that is folded",
+            repair="close the store in every process and open it again",
+        )
 
 
 def used(data: bytes) -> Iterator[int]:
@@ -52,21 +61,27 @@ class Heads:
         self.folded = 0
         self.next_token = 0
 
+    @property
+    def path(self) -> str:
+        return self._path
+
     def open(self, *, at_least_folded: int) -> None:
         """Open the table; `StaleIndexError` unless it covers every stream folded below that position."""
         self.close()
         try:
             self._handle = self._disk.open(self._path, write=self._write)
             data = self._disk.read(self._handle, format.INDEX_HEADER_BYTES, 0)
-            numbers = format.read_numbers("heads", data, self._seed)
+            numbers = format.read_numbers("heads", data, self._seed, 4)
             self.capacity, self.count, self.folded, self.next_token = numbers
             size = format.INDEX_HEADER_BYTES + self.capacity * format.HEAD_BYTES
-            if self.folded < at_least_folded or self._disk.size(self._handle) < size or self.capacity < 1:
+            # No table is ever more than eight times as large as it is full, but for the first.
+            sane = 1 <= self.capacity <= max(_FIRST_CAPACITY, self.count * 8)
+            if self.folded < at_least_folded or self._disk.size(self._handle) < size or not sane:
                 raise StaleIndexError(self._path)
         except format.NewerFormatError as error:
             self.close()
             raise format.refused(self._path, error) from error
-        except (FileNotFoundError, format.FormatError, TypeError, ValueError) as error:
+        except (FileNotFoundError, format.FormatError) as error:
             self.close()
             raise StaleIndexError(self._path) from error
         except BaseException:

@@ -17,6 +17,7 @@ from fsstore.engines.file.disk import Disk
 
 _HEADER_BYTES = 4096
 _WORD_BYTES = 8
+_MOST_AHEAD = 1 << 22
 
 
 def _hash(commit_id: bytes) -> int:
@@ -64,21 +65,23 @@ class IdIndex:
         self._path = path
         self._seed = seed
 
-    def load(self, at_least: int) -> list[array[int]] | None:
-        """The runs, or `None` unless they are whole and cover that many commits."""
+    def load(self, at_least: int, at_most: int) -> list[array[int]] | None:
+        """The runs, or `None` unless they are whole, cover that many commits, and not many more than there can be."""
         try:
             handle = self._disk.open(self._path)
         except FileNotFoundError:
             return None
         try:
-            runs = self._read(handle)
+            runs = self._read(handle, at_most)
         finally:
             self._disk.close(handle)
         if runs is None or sum(map(len, runs)) < at_least:
             return None
         return runs
 
-    def _read(self, handle: int) -> list[array[int]] | None:
+    def _read(self, handle: int, at_most: int) -> list[array[int]] | None:
+        # An interrupted fold may be ahead, but not by everything that a crafted header can claim.
+        most_bytes = min(self._disk.size(handle), _HEADER_BYTES + _WORD_BYTES * (at_most + _MOST_AHEAD))
         try:
             data = self._disk.read(handle, _HEADER_BYTES, 0)
             fields, _ = format.read_file_header("ids", data, self._seed)
@@ -87,7 +90,7 @@ class IdIndex:
                 return None
             runs, offset = [], _HEADER_BYTES
             for length, crc in zip(lengths, checksums, strict=True):
-                if not isinstance(length, int) or not 0 <= length <= self._disk.size(handle):
+                if type(length) is not int or not 0 <= length * _WORD_BYTES <= most_bytes - offset:
                     return None
                 data = self._disk.read(handle, length * _WORD_BYTES, offset)
                 if len(data) != length * _WORD_BYTES or format.checksum(data, self._seed) != crc:
@@ -104,7 +107,7 @@ class IdIndex:
 
     def extend(self, first: int, commit_ids: list[bytes], all_ids: Callable[[], Iterable[bytes]], handle: int) -> None:
         """Add the ids of the commits from sequence `first` on, to the file behind `handle`."""
-        runs = self._read(handle)
+        runs = self._read(handle, first + len(commit_ids))
         covered = sum(map(len, runs)) if runs is not None else -1
         if runs is None or covered < first - 1 or first == 1:
             runs, new = [], _merged([map(_hash, all_ids())])

@@ -72,7 +72,7 @@ class InOrder:
     def _of_bucket(self, records: list[Record], bucket_id: str | None) -> list[Record]:
         if bucket_id is None:
             return records
-        return [one for one in records if self._decoding.names(one[0][format.KEY], one[1])[0] == bucket_id]
+        return [one for one in records if self._decoding.names(*one)[0] == bucket_id]
 
     def last_token(self) -> int:
         """The token of the newest commit that anybody may see."""
@@ -120,6 +120,8 @@ class InOrder:
             if not length or dates is not None or length > _READ_BYTES or place >> 48:
                 if not format.commits_entry_is_whole(data, (token - first) * _ENTRY_BYTES, token, self._seed):
                     raise self._index_damage(token)
+                if place > format.MAX_PLACE:
+                    raise self._index_damage(token)
                 if not length or (dates is not None and not _within(stamp_us, dates)):
                     continue
             places = by_stream.get(key)
@@ -160,7 +162,7 @@ class InOrder:
             if at == 0 and self._view.tail.purges:
                 # Whose stream it is says the record; the table of heads, which was asked already, may not know.
                 record = self._checked(key, places[0], data, 0)
-                if self._view.tail.purged_at(self._decoding.names(key, record[1])[0]):
+                if self._view.tail.purged_at(self._decoding.names(*record)[0]):
                     return
             yield data, start, places[at:last]
             at = last
@@ -211,7 +213,7 @@ class InOrder:
             path=self._view.commits.path,
             offset_bytes=format.INDEX_HEADER_BYTES + (token - 1) * _ENTRY_BYTES,
             expected=f"the entry of checkpoint {token}",
-            repair=f"delete {self._view.commits.path} while the store is closed; it is rebuilt on opening",
+            repair=f"fsstore repair {self._looking.store}",
         )
 
     def _segment_damage(self, key: bytes, place: int) -> CorruptionError:

@@ -8,12 +8,11 @@ record means, and whether damage at the end is a torn tail, is for others to say
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from fsstore.engines.file import format
+from fsstore.engines.file import format, layout, scan
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import CorruptionError, StorageError
 
@@ -38,16 +37,14 @@ class JournalFile:
         return cls(base, size_bytes, handle, base + format.JOURNAL_HEADER_BYTES, base + size_bytes)
 
 
-def file_name(base: int) -> str:
-    """The name of the journal file that starts at that position."""
-    return f"{base:016x}.journal"
-
-
 class Journal:
     """The files of one store's journal. Writing calls are for the holder of the write lock only."""
 
-    def __init__(self, disk: Disk, directory: str, seed: int, *, write: bool) -> None:
+    def __init__(
+        self, disk: Disk, directory: str, seed: int, *, write: bool, max_record_bytes: int = format.MAX_BODY_BYTES
+    ) -> None:
         self.directory = directory
+        self._max_record_bytes = max_record_bytes
         self._disk = disk
         self._seed = seed
         self._write = write
@@ -58,16 +55,10 @@ class Journal:
 
     def bases(self) -> list[int]:
         """The first positions of the files that exist, ascending."""
-        found = []
-        for name in self._disk.names(self.directory):
-            stem, dot, ending = name.partition(".")
-            if dot and ending == "journal" and len(stem) == 16:
-                with contextlib.suppress(ValueError):
-                    found.append(int(stem, 16))
-        return sorted(found)
+        return layout.journal_bases(self._disk, self.directory)
 
     def path(self, base: int) -> str:
-        return f"{self.directory}/{file_name(base)}"
+        return f"{self.directory}/{layout.journal_name(base)}"
 
     def file(self, base: int) -> JournalFile | None:
         """The file that starts at `base`, opened if need be; `None` when there is none."""
@@ -81,10 +72,7 @@ class Journal:
             return None
         try:
             data = self._disk.read(handle, format.JOURNAL_HEADER_BYTES, 0)
-            fields, _ = format.read_file_header("journal", data, self._seed)
-            stored_base, size_bytes = fields
-            if stored_base != base or not isinstance(size_bytes, int) or size_bytes < len(data):
-                raise format.FormatError(f"a journal header for position {base}")
+            size_bytes = format.read_journal_size(data, base, self._seed)
             if self._disk.size(handle) < size_bytes:
                 raise format.FormatError(f"{size_bytes} bytes, as its header says")
         except format.NewerFormatError as error:
@@ -159,6 +147,9 @@ class Journal:
                 if header.kind not in format.KINDS or header.flags:
                     format.refuse_unknown(self.path(file.base), header)
                 if following - start > len(data):
+                    if header.body_bytes > self._max_record_bytes:
+                        most_bytes = format.RECORD_HEADER_BYTES + self._max_record_bytes
+                        raise self.damage(position, f"a record of at most {most_bytes} bytes: see max_record_bytes")
                     data = self._chunk(file, position, end, header.length_bytes)
                     start, offset = position, 0
                 if format.body_is_whole(data, offset, header, self._seed):
@@ -185,6 +176,24 @@ class Journal:
         if header is None or header.kind != format.ROLL or header.position != following.first:
             return None
         return following if header.place == position else None
+
+    def headers(self, file: JournalFile, position: int) -> Iterator[format.RecordHeader]:
+        """The record headers from `position` on in a file, whole and at their own positions, whatever is between."""
+        start = max(position, file.base) - file.base
+        for at, header in scan.headers(self._disk, file.handle, self._seed, start, file.size_bytes):
+            if header.position == file.base + at:
+                yield header
+
+    def damage(self, position: int, expected: str) -> CorruptionError:
+        """What is at that position is not what must be there."""
+        file = self.file_at(position)
+        return CorruptionError(
+            "a record in the journal is damaged",
+            path=self.path(file.base) if file is not None else self.directory,
+            offset_bytes=position - file.base if file is not None else position,
+            expected=expected,
+            repair=f"fsstore repair {self.directory.rpartition('/')[0]}",
+        )
 
     # ---- writing ----
 

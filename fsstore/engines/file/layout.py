@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import reprlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +44,22 @@ class Meta:
         return format.store_seed(self.store_id)
 
 
+def journal_name(base: int) -> str:
+    """The name of the journal file that starts at that position."""
+    return f"{base:016x}.journal"
+
+
+def journal_bases(disk: Disk, directory: str) -> list[int]:
+    """The first positions of the journal files in a directory, ascending. A file of another name is none."""
+    found = []
+    for name in disk.names(directory):
+        with contextlib.suppress(ValueError):
+            base = int(name.partition(".")[0], 16)
+            if 0 <= base <= format.MAX_POSITION and name == journal_name(base):
+                found.append(base)
+    return sorted(found)
+
+
 def look(disk: Disk, path: str) -> bool:
     """Whether a store is at `path`; `StorageError` when something else is there."""
     if not disk.exists(path):
@@ -76,7 +93,7 @@ def read_meta(disk: Disk, path: str) -> Meta:
         if not isinstance(store_id, bytes) or len(store_id) != 16 or not isinstance(created_us, int):
             raise format.FormatError("a store id of 16 bytes and a time")
         if settings:
-            raise format.NewerFormatError(f"no settings, not {settings!r}")
+            raise format.NewerFormatError(f"no settings, not {reprlib.repr(settings)}")
         if length != len(data):
             raise format.FormatError(f"{length} bytes")
     except format.NewerFormatError as error:

@@ -13,10 +13,11 @@ from fsstore.engine import Lease
 from fsstore.engines.file import layout
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.named_values import file_name
-from fsstore.errors import LeaseLostError
+from fsstore.errors import CorruptionError, LeaseLostError
 
 LEASE = ".lease"
 _FENCE_BYTES = 8
+_MAX_FENCE = (1 << 63) - 1
 
 
 class Leases:
@@ -41,6 +42,15 @@ class Leases:
             if not self._disk.lock(handle, blocking=False):
                 return None
             fence = int.from_bytes(self._disk.read(handle, _FENCE_BYTES, 0), "big") + 1
+            if fence > _MAX_FENCE:
+                self._disk.unlock(handle)
+                raise CorruptionError(
+                    f"the lease of {name!r} cannot be given out",
+                    path=f"{self._directory}/{file_name(name)}{LEASE}",
+                    offset_bytes=0,
+                    expected=f"the number of its last holder, below {_MAX_FENCE}",
+                    repair="delete the file while nobody has the store open",
+                )
             self._disk.write(handle, fence.to_bytes(_FENCE_BYTES, "big"), 0)
             lease = Lease(name, f"process {os.getpid()} thread {threading.get_ident()}", fence)
             self._held[name] = lease

@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from fsstore.engines.file import format
 from fsstore.engines.file.control import VISIBLE, Control
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS
 from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError
 
@@ -54,6 +56,15 @@ class Looking:
         """What tells one state of the view from a later one."""
         with self.mutex:
             return self.view.folded, self.view.tail.end
+
+    def no_sense(self, fields: format.Fields, expected: str) -> CorruptionError:
+        """Where the record is, in the journal or its stream's file, that no store wrote although its checksums agree."""
+        position, view = fields[format.POSITION], self.view
+        with self.mutex:
+            if position >= view.folded and view.journal.file_at(position) is not None:
+                return view.journal.damage(position, expected)
+        kind = SNAPSHOTS if fields[format.KIND] == format.SNAPSHOT else SEGMENT
+        return view.segments.damage(fields[format.KEY], kind, fields[format.PLACE], expected)
 
     def again(self, error: Exception, known: Known, retries: int, damage: Callable[[], CorruptionError]) -> None:
         """Return when looking again may help: a fold or a deletion changed files between looking and reading.

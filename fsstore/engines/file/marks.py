@@ -10,8 +10,9 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from fsstore.engines.file import slots
+from fsstore.engines.file import format, slots
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import StorageError, StorageUnavailableError
 
@@ -50,6 +51,26 @@ class Dispatched:
             self.up_to = max(self.up_to, self.ranges.pop(0)[1])
 
 
+def fits(*fields: Any) -> bool:
+    """Whether these are the fields of `Dispatched` as a slot holds them."""
+    match fields:
+        case [int(up_to), list(ranges)]:
+            last = up_to
+            for span in ranges:
+                if not _is_span(span) or span[0] <= last:
+                    return False
+                last = span[1]
+            return 0 <= up_to <= format.MAX_TOKEN
+    return False
+
+
+def _is_span(span: Any) -> bool:
+    match span:
+        case [int(first), int(last)]:
+            return first <= last <= format.MAX_TOKEN
+    return False
+
+
 class DispatchCheckpoint:
     """The file of one dispatcher's marks."""
 
@@ -74,7 +95,7 @@ class DispatchCheckpoint:
     def _read(self) -> Dispatched:
         if self._handle is None:
             return Dispatched()
-        self._generation, fields = slots.read_newest(self._disk, self._handle, self._seed)
+        self._generation, fields = slots.read_newest(self._disk, self._handle, self._seed, fits)
         return Dispatched(*fields)
 
     def mark(self, token: int) -> None:

@@ -13,6 +13,14 @@ from fsstore.engines.file.handles import opened
 VALUE = ".value"
 
 
+def fits(*fields: Any) -> bool:
+    """Whether these are a name and its value, as a slot holds them."""
+    match fields:
+        case [str(), bytes()]:
+            return True
+    return False
+
+
 class NamedValues:
     """The values, each in two slots of its own file. A forgotten one leaves an empty file, which nobody can
     be about to write into when it goes."""
@@ -30,7 +38,7 @@ class NamedValues:
         try:
             with opened(self._disk, path) as handle:
                 self._disk.lock(handle, shared=True)
-                return slots.read_newest(self._disk, handle, self._seed)[1]
+                return slots.read_newest(self._disk, handle, self._seed, fits)[1]
         except FileNotFoundError:
             return []
 
@@ -42,7 +50,7 @@ class NamedValues:
         disk, seed = self._disk, self._seed
         with opened(disk, self._path(name), write=True, create=True) as handle:
             disk.lock(handle)
-            generation = slots.read_newest(disk, handle, seed)[0] + 1
+            generation = slots.read_newest(disk, handle, seed, fits)[0] + 1
             slots.write(disk, handle, seed, generation, slots.pack(generation, name, value))
 
     def delete(self, name: str) -> None:

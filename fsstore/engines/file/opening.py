@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fsstore.engines.file import layout, recovery
 from fsstore.engines.file.commits_index import CommitsIndex
-from fsstore.engines.file.control import EPOCH, ERASE, FOLD_BEGUN, FOLDED, Control
+from fsstore.engines.file.control import ERASE, FOLD_BEGUN, FOLDED, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads, StaleIndexError
 from fsstore.engines.file.journal import Journal
@@ -21,7 +21,8 @@ from fsstore.engines.file.open_store import WritableStore
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.rebuild import rebuild_indexes
 from fsstore.engines.file.segments import Segments
-from fsstore.engines.file.view import View
+from fsstore.engines.file.tail import Tail
+from fsstore.engines.file.view import View, follow
 from fsstore.serialization import Serializer
 
 
@@ -54,7 +55,8 @@ def _attach(
     meta = layout.read_meta(disk, path)
     seed = meta.seed
     recover = locks.presence.alone()
-    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=True)
+    most_bytes = options.max_record_bytes
+    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=True, max_record_bytes=most_bytes)
     control = Control(disk, f"{path}/{layout.CONTROL}", meta.store_id, write=True)
     heads = Heads(disk, path, seed, write=True)
     commits = CommitsIndex(disk, path, seed, write=True)
@@ -67,7 +69,7 @@ def _attach(
         if not recover:
             heads.open(at_least_folded=folded)
             commits.open(at_least_folded=folded)
-        segments = Segments(disk, path, seed, max_handles=options.max_open_segments)
+        segments = Segments(disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=most_bytes)
         view = View(disk, path, seed, journal, heads, commits, segments, options, folded)
         view.refresh(control, to_tail=True)
         return WritableStore(disk, path, seed, control, view, options, serializer, check_open, locks, flush=flush)
@@ -82,7 +84,7 @@ def _recover(
     disk: Disk, path: str, seed: int, journal: Journal, control: Control, heads: Heads, commits: CommitsIndex
 ) -> None:
     """Judge and settle the journal, and begin a new epoch on the control page; both indexes are open then."""
-    verdict = recovery.judge(journal, control, seed, path)
+    verdict = recovery.judge(journal, control, path)
     recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
     if not verdict.clean:
         disk.flush_directory(path)  # whoever made the store may have been interrupted before that
@@ -94,10 +96,10 @@ def _recover(
         heads.open(at_least_folded=verdict.folded)
         commits.open(at_least_folded=verdict.folded)
     except StaleIndexError:
-        unfolded = journal.walk(verdict.folded, verdict.tail)
+        unfolded = follow(journal, Tail(verdict.folded, verdict.first_token), verdict.tail)
         rebuild_indexes(disk, path, seed, heads, commits, verdict.folded, verdict.first_token, unfolded)
     control.reset(
-        epoch=control.lower_bound(EPOCH) + 1,
+        epoch=control.next_epoch(),
         tail=verdict.tail,
         folded=verdict.folded,
         next_token=max(verdict.next_token, commits.next_token),

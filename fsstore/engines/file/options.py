@@ -15,7 +15,8 @@ class Options:
 
     `journal_bytes`: size of a journal file once the store has grown to it.
     `fold_bytes`: unfolded journal at which folding starts; at four times as much a commit waits for it.
-    `max_record_bytes`: the largest commit or snapshot; a larger one is a `ValueError`.
+    `max_record_bytes`: the largest commit or snapshot; to write a larger one is a `ValueError`, to read one, where it
+    takes memory to see whether it is one, a `CorruptionError`.
     `max_batch_bytes`: the largest `commit_many`, and the most that one pass writes for all waiting threads.
     `max_cached_streams`: streams whose heads and commit ids are kept in memory.
     `max_open_segments`: segment files kept open for reading in checkpoint order.

@@ -23,7 +23,7 @@ from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Record, Stream
 from fsstore.engines.file.tail import Entry
 from fsstore.engines.file.unfolded import Unfolded
 from fsstore.engines.file.view import View
-from fsstore.errors import CorruptionError
+from fsstore.errors import CorruptionError, SerializationError
 from fsstore.model import Commit, Snapshot, StreamHead
 from fsstore.serialization import Serializer
 
@@ -51,7 +51,7 @@ class Reader:
         self._mutex = mutex
         self._serializer = serializer
         self._unfolded = Unfolded(self._looking, seed)
-        self._decoding = Decoding(serializer, options.max_cached_streams)
+        self._decoding = Decoding(serializer, options.max_cached_streams, self._looking.no_sense)
         self._in_order = InOrder(self._looking, self._unfolded, self._decoding, seed, options)
 
     # ---- one stream ----
@@ -159,24 +159,33 @@ class Reader:
                 self._looking.again(error, known, retries, partial(self._missing, stream, SNAPSHOTS))
 
     def _snapshot_once(self, stream: Stream, max_revision: int | None) -> Snapshot | None:
-        best: tuple[int, bytes] | None = None
+        best: Record | None = None
         with self._mutex:
             visible = self._looking.refresh()
             tail = self._view.tail_of(stream)
             folded = self._view.folded_head(stream)
             for entry in tail.snapshots if tail is not None else ():
                 wanted = max_revision is None or entry.revision <= max_revision
-                if entry.end <= visible and wanted and (best is None or entry.revision > best[0]):
-                    best = (entry.revision, self._unfolded.record(entry)[1])
+                if entry.end <= visible and wanted and (best is None or entry.revision > best[0][format.REVISION]):
+                    best = self._unfolded.record(entry)
         if folded.snapshots_bytes:
             for header, body in self._view.segments.records(stream, folded.snapshots_bytes, kind=SNAPSHOTS):
                 wanted = max_revision is None or header.revision <= max_revision
-                if wanted and (best is None or header.revision > best[0]):
-                    best = (header.revision, body)
+                if wanted and (best is None or header.revision > best[0][format.REVISION]):
+                    best = (header, body)
         if best is None:
             return None
-        payload = self._serializer.loads(best[1][len(stream.prefix) :])
-        return Snapshot(stream.stream_id, best[0], payload, stream.bucket_id)
+        fields, body = best
+        revision = fields[format.REVISION]
+        if not revision or not body.startswith(stream.prefix):
+            raise self._looking.no_sense(fields, f"a snapshot of {stream}")
+        try:
+            payload = self._serializer.loads(body[len(stream.prefix) :])
+        except SerializationError as error:
+            raise SerializationError(
+                f"the snapshot of revision {revision} of {stream} cannot be read: {error}", error.path
+            ) from error
+        return Snapshot(stream.stream_id, revision, payload, stream.bucket_id)
 
     def heads_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of the bucket's streams whose newest snapshot is at least `max_threshold` revisions behind."""

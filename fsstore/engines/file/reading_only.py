@@ -64,11 +64,11 @@ def open_to_read(
 
 def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple[ReadControl, View]:
     seed = meta.seed
-    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=False)
+    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=False, max_record_bytes=options.max_record_bytes)
     control = ReadControl(lambda: _page(disk, path, meta))
     # Beside writers a mark may disagree with its complement, since one of them was killed; the next moves it again.
     if control.page is None or not control.page.belongs() or at_rest(disk, path):
-        verdict = recovery.judge(journal, control.page, seed, path)
+        verdict = recovery.judge(journal, control.page, path)
         marks = dict.fromkeys((TAIL, SYNCED, VISIBLE), verdict.tail)
         marks |= {FOLDED: verdict.folded, NEXT_TOKEN: verdict.next_token, FAILED: 0}
         control.judged(marks)
@@ -82,9 +82,11 @@ def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple
         commits.open(at_least_folded=folded)
     except StaleIndexError as error:
         raise StorageUnavailableError(
-            f"{error} must be rebuilt, which reading only may not do: open {path} for writing once"
+            f"{error.path} must be rebuilt, which reading only may not do: open {path} for writing once"
         ) from error
-    segments = Segments(disk, path, seed, max_handles=options.max_open_segments)
+    segments = Segments(
+        disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=options.max_record_bytes
+    )
     view = View(disk, path, seed, journal, heads, commits, segments, options, folded)
     return control, view
 

@@ -19,6 +19,8 @@ from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments
 from fsstore.errors import CorruptionError
 
 _FILL_TOKENS = 65_536
+# Every deleted commit has an entry, three gigabytes at this number. A crafted token must not cost a full disk.
+_MOST_DELETED = 1 << 26
 
 
 def stream_keys(disk: Disk, store: str) -> list[bytes]:
@@ -28,10 +30,8 @@ def stream_keys(disk: Disk, store: str) -> list[bytes]:
         for name in disk.names(f"{store}/streams/{directory}"):
             stem, _, ending = name.partition(".")
             if ending == SEGMENT and len(stem) == 32:
-                try:
+                with contextlib.suppress(ValueError):
                     keys.append(bytes.fromhex(stem))
-                except ValueError:
-                    continue
     return keys
 
 
@@ -56,7 +56,7 @@ def rebuild_indexes(
     heads.create()
     commits.create()
     segments = Segments(disk, store, seed, max_handles=1)
-    last_token = 0
+    last_token = found = 0
     for key in stream_keys(disk, store):
         head = format.Head(key, 0, 0, 0, 0, 0, 0, 0)
         end = 0
@@ -72,6 +72,8 @@ def rebuild_indexes(
                 record.stamp_us,
             )
             commits.write(record.token, entry)
+            found += 1
+            all_whole = all_whole and record.sequence == head.sequence + 1
             end = record.place + record.length_bytes
             head.token, head.revision, head.sequence = record.token, record.revision, record.sequence
             last_token = max(last_token, record.token)
@@ -92,6 +94,14 @@ def rebuild_indexes(
             head.snapshot_revision = 0
         heads.put(head)
     next_token = max(last_token + 1, first_token)
+    if next_token - found > _MOST_DELETED:
+        raise CorruptionError(
+            "the index of checkpoints cannot be rebuilt",
+            path=commits.path,
+            offset_bytes=0,
+            expected=f"a commit for all but {_MOST_DELETED} of the {next_token - 1} checkpoints, found {found}",
+            repair="put the file back from a backup",
+        )
     _fill_holes(commits, seed, next_token - 1, deleted=all_whole)
     # The marks only once what they vouch for is on the device: a flush that fails leaves indexes that are made anew.
     heads.flush()
@@ -157,7 +167,8 @@ def _fill_holes(commits: CommitsIndex, seed: int, last_token: int, *, deleted: b
     empty = bytes(width)
     for first in range(1, last_token + 1, _FILL_TOKENS):
         last = min(last_token, first + _FILL_TOKENS - 1)
-        data = commits.read(first, last).ljust((last - first + 1) * width, b"\0")
-        for number in range(last - first + 1):
-            if data[number * width : (number + 1) * width] == empty:
-                commits.write(first + number, format.deleted_commits_entry(seed, first + number))
+        data = bytearray(commits.read(first, last).ljust((last - first + 1) * width, b"\0"))
+        for token, at in zip(range(first, last + 1), range(0, len(data), width), strict=True):
+            if data[at : at + width] == empty:
+                data[at : at + width] = format.deleted_commits_entry(seed, token)
+        commits.write(first, data)

@@ -31,7 +31,7 @@ class Verdict:
     clean: bool
 
 
-def judge(journal: Journal, control: Control | None, seed: int, store: str) -> Verdict:
+def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
     """What the journal holds; `CorruptionError` when acknowledged bytes of it are damaged."""
     bases = journal.bases()
     if not bases:
@@ -46,6 +46,7 @@ def judge(journal: Journal, control: Control | None, seed: int, store: str) -> V
         tail = control.get(TAIL)
         file = journal.file_at(tail)
         settled = control.get(FOLDED) == tail and control.get(BEGUN) <= tail
+        settled = settled and 0 < control.get(NEXT_TOKEN) <= format.MAX_TOKEN
         if file is not None and settled and next(journal.walk(tail), None) is None:
             token = control.get(NEXT_TOKEN)
             return Verdict(tail, tail, token, token, tail, clean=True)
@@ -58,7 +59,9 @@ def judge(journal: Journal, control: Control | None, seed: int, store: str) -> V
     tail, first_token, next_token, named = _scan(journal, start)
     if not next_token:
         next_token = _token_of_file(journal, tail)
-    torn_end, later = _beyond(journal, tail, seed)
+    if max(first_token, next_token) > format.MAX_TOKEN:
+        raise journal.damage(start, f"checkpoints up to {format.MAX_TOKEN} from here on, found {next_token - 1}")
+    torn_end, later = _beyond(journal, tail)
     bound = max(synced, named, later)
     if bound > tail:
         file = journal.file_at(tail)
@@ -119,25 +122,17 @@ def _token_of_file(journal: Journal, position: int) -> int:
     return token
 
 
-def _beyond(journal: Journal, tail: int, seed: int) -> tuple[int, int]:
+def _beyond(journal: Journal, tail: int) -> tuple[int, int]:
     """The end of the last valid record above `tail`, and the highest durable mark that such records name."""
     end, named = tail, 0
     for base in journal.bases():
         file = journal.file(base)
         if file is None or file.end <= tail:
             continue
-        data = journal.read(base, file.size_bytes)
-        if data is None:
-            continue
-        view = memoryview(data)
-        at = data.find(format.RECORD_MAGIC, max(0, tail - base))
-        while at >= 0:
-            header = format.read_header(view, at, seed)
-            if header is not None and header.position == base + at:
-                end = max(end, header.position + min(header.length_bytes, file.end - header.position))
-                if header.lag_bytes < format.MAX_LAG:
-                    named = max(named, header.position - header.lag_bytes)
-            at = data.find(format.RECORD_MAGIC, at + 1)
+        for header in journal.headers(file, tail):
+            end = max(end, min(header.end, file.end))
+            if header.lag_bytes < format.MAX_LAG:
+                named = max(named, header.position - header.lag_bytes)
     return end, named
 
 
@@ -175,12 +170,18 @@ def _set_aside(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) 
         start, end = max(verdict.tail, base + format.JOURNAL_HEADER_BYTES), min(verdict.torn_end, file_end)
         if start >= end:
             continue
-        data = journal.read(start, end - start) or b""
         handle = disk.open(f"{quarantine}/{start:016x}.torn", write=True, create=True)
         try:
-            disk.write(handle, data, 0)
+            # What is zeros already takes no room: there may be far more of it than there are torn bytes.
+            torn = []
+            for position in range(start, end, _REWRITE_BYTES):
+                data = journal.read(position, min(_REWRITE_BYTES, end - position)) or b""
+                if data.count(0) < len(data):
+                    disk.write(handle, data, position - start)
+                    torn.append((position, len(data)))
             disk.flush(handle)
         finally:
             disk.close(handle)
-        journal.write(start, bytes(len(data)))
+        for position, length_bytes in torn:
+            journal.write(position, bytes(length_bytes))
     disk.flush_directory(quarantine)

@@ -10,21 +10,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fsstore.engines.file import format
+from fsstore.engines.file import format, layout
 from fsstore.engines.file.disk import Disk
 
 _WINDOW_BYTES = 1 << 20
+# Headers that are whole can claim the same broken bytes over and over: real ones do for as often as a file was used.
+_MOST_READS_OF_BROKEN = 4
 
 
 class Whole(NamedTuple):
-    """A record whose checksums agree and that stands where it says."""
+    """A record whose checksums agree, that makes sense, and that stands where it says."""
 
     header: format.RecordHeader
-    record: memoryview
-
-    @property
-    def body(self) -> memoryview:
-        return self.record[format.RECORD_HEADER_BYTES :]
+    body: memoryview
+    """The first megabyte of it, which is all of most records, and the names of the stream in any."""
 
 
 class Gap(NamedTuple):
@@ -55,13 +54,14 @@ class _Window:
 
     def find(self, wanted: bytes, at: int) -> int:
         """The next place of `wanted` from `at` on, or the end."""
-        while at < self._end:
-            if len(self.at(at, len(wanted))) < len(wanted):
-                break
-            found = self._data.find(wanted, at - self._start)
+        first = wanted[:1]  # looking for one byte is far quicker than for two, and most of a journal is zeros
+        while len(self.at(at, 1)):
+            found = self._data.find(first, at - self._start)
+            at = self._start + (found if found >= 0 else len(self._data))
             if found >= 0:
-                return self._start + found
-            at = self._start + len(self._data) - len(wanted) + 1
+                if self.at(at, len(wanted)) == wanted:
+                    return at
+                at += 1
         return self._end
 
 
@@ -71,28 +71,63 @@ def scan(
     """The whole records of a file from `start` to `end` and the gaps between them, by offset in the file.
 
     `address` gives the offset at which a record says it stands; one that stands elsewhere is part of a gap. Without
-    it, whole records are found wherever they are.
+    it, whole records are found wherever they are. Takes a megabyte of memory and reads the file a few times at most,
+    whatever lengths its headers claim.
     """
     end = min(end, disk.size(handle))
     window = _Window(disk, handle, end)
     at, gap = start, -1
+    left_bytes = _MOST_READS_OF_BROKEN * max(end - start, 0)
     broken: list[format.RecordHeader] = []
     while at < end:
         header = format.read_header(window.at(at, format.RECORD_HEADER_BYTES), 0, seed)
         if header is not None and (address is None or address(header) == at):
-            record = window.at(at, header.length_bytes)
-            if format.body_is_whole(record, 0, header, seed):
+            body = _whole_body(window, at, header, seed) if header.length_bytes <= end - at and left_bytes > 0 else None
+            if body is not None and _makes_sense(header, body):
                 if gap >= 0:
                     yield Gap(gap, at, tuple(broken))
                     gap, broken = -1, []
-                yield Whole(header, record)
+                yield Whole(header, body)
                 at += header.length_bytes
                 continue
+            left_bytes -= header.length_bytes
             broken.append(header)
         gap = at if gap < 0 else gap
         at = window.find(format.RECORD_MAGIC, at + 1)
     if gap >= 0:
         yield Gap(gap, end, tuple(broken))
+
+
+def _whole_body(window: _Window, at: int, header: format.RecordHeader, seed: int) -> memoryview | None:
+    """The body's first megabyte when all of it is as it was written."""
+    start, length = at + format.RECORD_HEADER_BYTES, header.body_bytes
+    body = window.at(start, min(length, _WINDOW_BYTES))
+    crc, checked = format.checksum(body, seed), len(body)
+    while checked < length:
+        more = window.at(start + checked, min(length - checked, _WINDOW_BYTES))
+        if not more:
+            return None
+        crc, checked = format.checksum(more, crc), checked + len(more)
+    return body if crc == header.body_crc else None
+
+
+def _makes_sense(header: format.RecordHeader, body: memoryview) -> bool:
+    try:
+        format.check_sense(header, body)
+    except ValueError:
+        return False
+    return True
+
+
+def headers(disk: Disk, handle: int, seed: int, start: int, end: int) -> Iterator[tuple[int, format.RecordHeader]]:
+    """The offsets from `start` to `end` at which a record header is whole, bodies aside, and these headers."""
+    window = _Window(disk, handle, min(end, disk.size(handle)))
+    at = window.find(format.RECORD_MAGIC, start)
+    while at < end:
+        header = format.read_header(window.at(at, format.RECORD_HEADER_BYTES), 0, seed)
+        if header is not None:
+            yield at, header
+        at = window.find(format.RECORD_MAGIC, at + 1)
 
 
 # ---- the journal ---------------------------------------------------------------------------------------
@@ -145,7 +180,7 @@ class Survey:
 
 def survey(disk: Disk, directory: str, seed: int) -> Survey:
     """Look at the whole journal. `StorageError` where a later version of fsstore wrote it."""
-    files = [_seen_file(disk, directory, base, seed) for base in _bases(disk, directory)]
+    files = [_seen_file(disk, directory, base, seed) for base in layout.journal_bases(disk, directory)]
     first = len(files)
     while first and (first == len(files) or files[first - 1].end == files[first].base):
         first -= 1
@@ -182,29 +217,15 @@ def _records(disk: Disk, file: SeenFile, seed: int) -> Iterator[Whole | Gap]:
         disk.close(handle)
 
 
-def _bases(disk: Disk, directory: str) -> list[int]:
-    bases = []
-    for name in disk.names(directory):
-        stem, _, ending = name.partition(".")
-        if ending == "journal" and len(stem) == 16:
-            try:
-                bases.append(int(stem, 16))
-            except ValueError:
-                continue
-    return sorted(bases)
-
-
 def _seen_file(disk: Disk, directory: str, base: int, seed: int) -> SeenFile:
-    path = f"{directory}/{base:016x}.journal"
+    path = f"{directory}/{layout.journal_name(base)}"
     handle = disk.open(path)
     try:
         size = stated = disk.size(handle)
         fault = None
         try:
-            numbers = format.read_numbers("journal", disk.read(handle, format.JOURNAL_HEADER_BYTES, 0), seed)
-            if len(numbers) != 2 or numbers[0] != base:
-                raise format.FormatError(f"a journal header for position {base}")
-            stated = numbers[1]
+            data = disk.read(handle, format.JOURNAL_HEADER_BYTES, 0)
+            stated = format.read_journal_size(data, base, seed)
             if size < stated:
                 fault = f"{stated} bytes, as its header says, not {size}"
         except format.NewerFormatError as error:
@@ -243,6 +264,6 @@ def _note(found: Survey, item: Whole, file: SeenFile) -> None:
     elif header.kind == format.ROLL:
         found.next_token = max(found.next_token, header.token)
     elif header.kind == format.PURGE:
-        found.purged.append((header.position, format.read_purge(bytes(item.body))))
+        found.purged.append((header.position, format.read_purge(item.body)))
     if header.key != format.NO_KEY and header.key not in found.names:
         found.names[header.key] = format.split_prefix(item.body)[:2]

@@ -50,11 +50,20 @@ class Stream:
 class Segments:
     """The streams' files of one store. Handles are kept for a while, at most `max_handles` of them."""
 
-    def __init__(self, disk: Disk, store: str, seed: int, *, max_handles: int) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        store: str,
+        seed: int,
+        *,
+        max_handles: int,
+        max_record_bytes: int = format.MAX_BODY_BYTES,
+    ) -> None:
         self._disk = disk
         self._store = store
         self.seed = seed
         self._max_handles = max_handles
+        self._max_record_bytes = max_record_bytes
         self._handles: OrderedDict[bytes, int] = OrderedDict()
         self._handles_lock = threading.Lock()
 
@@ -205,6 +214,7 @@ class Segments:
             chunk_bytes = _CHUNK_BYTES
             header = format.read_header(data, 0, self.seed)
             if header is not None and len(data) < header.length_bytes <= end - place:
+                self._check_size(path, place, header.length_bytes)
                 data = self._disk.read(handle, header.length_bytes, place)
 
     def _page(self, data: bytes, start: int, stream: Stream, place: int, end: int, sequence: int) -> list[Record]:
@@ -224,6 +234,12 @@ class Segments:
             place += format.RECORD_HEADER_BYTES + len(body)
         return page
 
+    def _check_size(self, path: str, place: int, length_bytes: int) -> None:
+        """Before a record is read that is too large to be read just to see whether it is one."""
+        most_bytes = format.RECORD_HEADER_BYTES + self._max_record_bytes
+        if length_bytes > most_bytes:
+            raise self._damage(path, place, f"a record of at most {most_bytes} bytes: see max_record_bytes")
+
     def _wrong(
         self, data: bytes, offset: int, path: str, stream: Stream, place: int, end: int, sequence: int
     ) -> CorruptionError:
@@ -238,6 +254,10 @@ class Segments:
         if not data.startswith(stream.prefix, offset + format.RECORD_HEADER_BYTES):
             return self._damage(path, place, f"the names of {stream}")
         return self._damage(path, place, f"commit {sequence + 1} of {stream}")
+
+    def damage(self, key: bytes, kind: str, place: int, expected: str) -> CorruptionError:
+        """What stands at a place of a stream's file is not what must be there."""
+        return self._damage(self.path(key, kind), place, expected)
 
     def _damage(self, path: str, offset: int, expected: str) -> CorruptionError:
         return CorruptionError(
@@ -300,6 +320,8 @@ class Segments:
 
     def read_at(self, key: bytes, place: int, length_bytes: int) -> bytes:
         """Bytes of a stream's segment; `FileNotFoundError` when there is none."""
+        if length_bytes > _CHUNK_BYTES:
+            self._check_size(self.path(key, SEGMENT), place, length_bytes - _CHUNK_BYTES)
         with self._handles_lock:
             handle = self._handles.get(key)
             if handle is None:

@@ -6,19 +6,25 @@ the rest of the list means is the caller's; so is the lock under which a file is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
 
 from fsstore.engines.file import format
 from fsstore.engines.file.disk import Disk
+from fsstore.serialization.untrusted import check_msgpack
 
 SLOT_BYTES = 1 << 20
 MAX_CONTENT_BYTES = SLOT_BYTES - 8
+_MAX_GENERATION = 1 << 62
 
 
-def read_slot(disk: Disk, handle: int, seed: int, slot: int) -> list[Any] | None:
-    """What the slot holds; `[]` when it was never written, `None` when it is damaged."""
+def read_slot(disk: Disk, handle: int, seed: int, slot: int, fits: Callable[..., bool]) -> list[Any] | None:
+    """What the slot holds; `[]` when it was never written, `None` when it is damaged.
+
+    `fits` says of the fields behind the generation whether they are what the caller puts there.
+    """
     size = int.from_bytes(disk.read(handle, 4, slot * SLOT_BYTES), "big")
     if not size:
         return []
@@ -27,13 +33,20 @@ def read_slot(disk: Disk, handle: int, seed: int, slot: int) -> list[Any] | None
     data = disk.read(handle, size + 4, slot * SLOT_BYTES + 4)
     if len(data) != size + 4 or format.checksum(data[:-4], seed) != int.from_bytes(data[-4:], "big"):
         return None
-    content: list[Any] = msgpack.unpackb(data[:-4])
-    return content
+    try:
+        check_msgpack(data[:-4])
+        generation, *fields = msgpack.unpackb(data[:-4])
+    except (ValueError, TypeError):
+        return None
+    if type(generation) is not int or not 0 < generation <= _MAX_GENERATION or not fits(*fields):
+        return None
+    return [generation, *fields]
 
 
-def read_newest(disk: Disk, handle: int, seed: int) -> tuple[int, list[Any]]:
+def read_newest(disk: Disk, handle: int, seed: int, fits: Callable[..., bool]) -> tuple[int, list[Any]]:
     """The highest generation among the whole slots and what follows it there; 0 when there is none."""
-    newest = max(read_slot(disk, handle, seed, 0) or [0], read_slot(disk, handle, seed, 1) or [0], key=lambda c: c[0])
+    contents = [read_slot(disk, handle, seed, slot, fits) or [0] for slot in (0, 1)]
+    newest = max(contents, key=lambda content: content[0])
     return newest[0], newest[1:]
 
 

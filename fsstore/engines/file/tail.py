@@ -2,7 +2,8 @@
 
 Every process builds its own by following the journal; nothing here reads a file. Applying the records in
 journal order is all it takes to know each touched stream's head, its commit ids, its snapshots, and what was
-deleted. It is bounded because folding is: what is folded is dropped.
+deleted. It is bounded because folding is: what is folded is dropped. A record that makes no sense after those before
+it is a `ValueError` that says what was expected; where it stands is known to whoever reads the file.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from fsstore.engines.file import format
-from fsstore.errors import CorruptionError
 
 
 class Entry(NamedTuple):
@@ -90,13 +90,14 @@ class Tail:
         self.newest_reset = 0
         self.streams: dict[bytes, StreamTail] = {}
         self.commits: list[Entry] = []
+        self._last_token = 0
         self._purged_all_at = 0
         self._purged_at: dict[str, int] = {}
 
     # ---- growing ----
 
     def apply(self, header: format.RecordHeader, body: bytes | memoryview) -> None:
-        """Take in the next record of the journal."""
+        """Take in the next record of the journal; `ValueError` where it does not follow from those before it."""
         kind = header.kind
         if kind == format.COMMIT:
             self._add_commit(self.streams.get(header.key) or self._new_stream(header, body), header)
@@ -108,9 +109,10 @@ class Tail:
             stream.reset(header.position)
             stream.last_position = self.newest_reset = header.position
         elif kind == format.PURGE:
-            self._purge(format.read_purge(bytes(body)), header)
+            self._purge(format.read_purge(body), header)
             self.newest_reset = header.position
         elif kind == format.ROLL:
+            format.check_numbers(header)
             self.next_token = max(self.next_token, header.token)
         self.end = header.end
 
@@ -118,7 +120,7 @@ class Tail:
         return self.streams.get(header.key) or self._new_stream(header, body)
 
     def _new_stream(self, header: format.RecordHeader, body: bytes | memoryview) -> StreamTail:
-        bucket_id, stream_id, _ = format.split_prefix(body)
+        bucket_id, stream_id, _ = format.stream_names(header.key, body)
         stream = StreamTail(header.key, bucket_id, stream_id, reset_at=self.purged_at(bucket_id))
         stream.first_position = header.position
         self.streams[header.key] = stream
@@ -126,11 +128,16 @@ class Tail:
 
     def _add_commit(self, stream: StreamTail, header: format.RecordHeader) -> None:
         _, _, _, _, position, _, place, _, token, revision, sequence, commit_id, stamp_us, _, body_bytes = header
-        if stream.entries and sequence != stream.sequence + 1:
-            raise CorruptionError(
-                f"commit {sequence} of stream {stream.stream_id!r} in bucket {stream.bucket_id!r} "
-                f"follows commit {stream.sequence} in the journal at position {position}"
+        if not stream.entries:
+            format.check_numbers(header)
+        elif sequence != stream.sequence + 1 or place != stream.segment_end or revision <= stream.revision:
+            raise ValueError(
+                f"commit {stream.sequence + 1} of stream {stream.stream_id!r} in bucket {stream.bucket_id!r}, "
+                f"not commit {sequence} with revision {revision} at byte {place}"
             )
+        if token != self._last_token + 1 and self._last_token:
+            raise ValueError(f"checkpoint {self._last_token + 1}, not {token}")
+        self._last_token = token
         length = format.RECORD_HEADER_BYTES + body_bytes
         entry = _entry_of(Entry, (position, length, token, revision, sequence, stamp_us, commit_id, place, stream))
         stream.entries.append(entry)
@@ -144,6 +151,7 @@ class Tail:
         self.end = position + length
 
     def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:
+        format.check_numbers(header)
         stream.snapshots.append(SnapshotEntry(header.revision, header.position, header.length_bytes, header.place))
         stream.snapshots_end = header.place + header.length_bytes
         stream.last_position = header.position

@@ -14,7 +14,6 @@ from fsstore.engines.file.control import FOLDED
 from fsstore.engines.file.looking import Looking, MovedError
 from fsstore.engines.file.segments import Record
 from fsstore.engines.file.tail import Entry, SnapshotEntry
-from fsstore.errors import CorruptionError
 
 _READ_BYTES = 1 << 20
 _GAP_BYTES = 4096
@@ -82,10 +81,4 @@ class Unfolded:
     def _damage(self, position: int) -> Exception:
         if position < self._looking.control().get(FOLDED):
             return MovedError()
-        return CorruptionError(
-            "an acknowledged commit in the journal is damaged",
-            path=self._journal.directory,
-            offset_bytes=position,
-            expected="a whole record at that journal position",
-            repair=f"fsstore repair {self._looking.store}",
-        )
+        return self._journal.damage(position, "a whole record")

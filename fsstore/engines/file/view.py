@@ -39,6 +39,16 @@ class FoldedHead:
 _NOTHING = FoldedHead()
 
 
+def follow(journal: Journal, tail: Tail, target: int) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+    """Apply the journal's records up to `target` to a tail, and give each when it is applied."""
+    for header, record in journal.walk(tail.end, target):
+        try:
+            tail.apply(header, record[format.RECORD_HEADER_BYTES :])
+        except ValueError as error:
+            raise journal.damage(header.position, str(error)) from None
+        yield header, record
+
+
 class View:
     """One process's view of one store."""
 
@@ -81,17 +91,12 @@ class View:
                 self.let_go(control.get(FOLDED))
                 self.follow(target)
             if self.tail.end < target:
-                raise CorruptionError(
-                    "the journal ends before its tail mark",
-                    path=self.journal.directory,
-                    expected=f"records up to position {target}, found them up to {self.tail.end}",
-                    repair=f"fsstore repair {self._store}",
-                )
+                raise self.journal.damage(self.tail.end, f"records up to position {target}")
 
     def follow(self, target: int) -> None:
         """Apply the journal's records up to `target`."""
-        for header, record in self.journal.walk(self.tail.end, target):
-            self.tail.apply(header, record[format.RECORD_HEADER_BYTES :])
+        for _ in follow(self.journal, self.tail, target):
+            pass
 
     def let_go(self, folded: int) -> None:
         """Forget what stands in the streams' files now."""
@@ -121,6 +126,14 @@ class View:
         if folded.segment_bytes and not folded.sequence:
             for _ in self._records(stream, folded.segment_bytes):
                 pass  # what is damaged raises; a head without a sequence says that something is
+        if folded.segment_bytes and not 0 < folded.sequence <= folded.revision:
+            raise CorruptionError(
+                f"the head of {stream} says commit {folded.sequence} and revision {folded.revision}",
+                path=self.heads.path,
+                offset_bytes=0,
+                expected="what its segment says",
+                repair=f"fsstore repair {self._store}",
+            )
         return folded.sequence, folded.revision, folded.segment_bytes
 
     def is_reset(self, stream: Stream) -> bool:
@@ -203,7 +216,9 @@ class View:
         if head.segment_bytes < self._options.index_from_bytes:
             return {header.commit_id for header, _ in self._records(stream, head.segment_bytes)}
         path = self.segments.path(stream.key, IDS)
-        runs = IdIndex(self._disk, path, self._seed).load(head.sequence)
+        runs = IdIndex(self._disk, path, self._seed).load(
+            head.sequence, head.segment_bytes // format.RECORD_HEADER_BYTES
+        )
         if runs is None:
             runs = runs_of(header.commit_id for header, _ in self._records(stream, head.segment_bytes))
         end = head.segment_bytes

@@ -13,6 +13,7 @@ import msgpack
 
 from fsstore.errors import SerializationError
 from fsstore.serialization.neventstore.names import clr_name
+from fsstore.serialization.untrusted import check_msgpack
 
 _TYPELESS, _LZ4_BLOCK, _LZ4_BLOCKS = 100, 99, 98
 _MAX_EXTENSIONS = 32
@@ -25,6 +26,7 @@ def parse(data: bytes) -> Any:
 
 def _parse(data: bytes, depth: int) -> Any:
     try:
+        check_msgpack(data)
         return msgpack.unpackb(
             data,
             ext_hook=lambda code, content: _extension(code, bytes(content), depth),

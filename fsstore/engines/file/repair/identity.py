@@ -28,6 +28,7 @@ def find_meta(disk: Disk, path: str) -> tuple[layout.Meta, bool]:
     raise CorruptionError(
         "the store's id is not known any more, without which nothing in it can be read",
         path=f"{path}/{layout.META}",
+        offset_bytes=0,
         expected="the id in the meta file or in the control page; put back store.meta from a backup",
     )
 

@@ -77,4 +77,6 @@ def _unused_position(look: Look) -> int:
     used += [index.folded for index in (look.heads, look.commits) if index is not None]
     if look.page is not None:
         used.append(look.page.lower_bound(TAIL))
+    # No store comes near the half; what claims more would leave no positions to go on with.
+    used = [position for position in used if position < format.MAX_POSITION // 2]
     return (max(used, default=0) // 4096 + 2) * 4096

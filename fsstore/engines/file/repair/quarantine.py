@@ -16,7 +16,7 @@ def set_aside(disk: Disk, store: str, path: str) -> None:
         return
     disk.make_directory(quarantine)
     taken = disk.names(quarantine)
-    number = 1 + max((int(name.partition(".")[0]) for name in taken if name.partition(".")[0].isdigit()), default=0)
+    number = 1 + max((int(name.partition(".")[0]) for name in taken if name.partition(".")[0].isdecimal()), default=0)
     copy = f"{quarantine}/{number}.{path.rpartition('/')[2]}"
     with opened(disk, path) as source, opened(disk, copy, write=True, create=True) as target:
         for offset in range(0, disk.size(source), _COPY_BYTES):

@@ -13,6 +13,7 @@ from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 
 _BATCH_TOKENS = 65_536
+_EMPTY = format.CommitsEntry(format.NO_KEY, 0, 0, 0, 0, 0, 0)
 
 
 class CommitsCheck:
@@ -22,7 +23,8 @@ class CommitsCheck:
         self._look = look
         self._path = f"{look.path}/{FILE_NAME}"
         self._limit = look.commits.next_token if look.commits is not None else 1
-        self._seen = bytearray(self._limit // 8 + 1)
+        # By blocks of tokens, made when the first of them is found: what an index claims may be far more than there is.
+        self._seen: dict[int, bytearray] = {}
         self._damaged: set[bytes] = set()
 
     def excuse(self, key: bytes) -> None:
@@ -32,8 +34,10 @@ class CommitsCheck:
     def compare(self, key: bytes, header: format.RecordHeader) -> Finding | None:
         """Note that the commit was found; what is wrong with its entry."""
         commits, seed = self._look.commits, self._look.seed
-        if header.token < self._limit:
-            self._seen[header.token >> 3] |= 1 << (header.token & 7)
+        block, number = divmod(header.token, _BATCH_TOKENS)
+        if block not in self._seen:
+            self._seen[block] = bytearray(_BATCH_TOKENS // 8)
+        self._seen[block][number >> 3] |= 1 << (number & 7)
         first = self._look.unfolded.first_token
         if commits is None or (first and header.token >= first):
             return None
@@ -63,21 +67,30 @@ class CommitsCheck:
         """Entries that are damaged, and those whose commit was not found; to be asked for last."""
         look = self._look
         first = 1
+        empty: list[
+            int
+        ] = []  # the first and the last of those that follow one another: a crafted index is full of them
         while look.commits is not None and first < self._limit:
             last = min(first + _BATCH_TOKENS, self._limit) - 1
             with look.folding_stopped():
                 data = look.commits.read(first, last)
                 unfolded = look.unfolded
-            found = []
-            for number, entry in enumerate(format.read_commits_entries(data)):
+            found: list[Finding] = []
+            entries = format.read_commits_entries(data)
+            if data.count(0) == len(data) and not unfolded.first_token:
+                empty, entries = [empty[0] if empty else first, last], iter(())
+            for number, entry in enumerate(entries):
                 token = first + number
                 if unfolded.first_token and token >= unfolded.first_token:
                     break
+                if entry == _EMPTY:
+                    empty = [empty[0] if empty else token, token]
+                    continue
+                if empty:
+                    found.append(self._damaged_entries(*empty))
+                    empty = []
                 if not format.commits_entry_is_whole(data, number * format.COMMITS_ENTRY_BYTES, token, look.seed):
-                    expected = f"the entry of checkpoint {token}"
-                    found.append(
-                        Finding(self._path, _offset(token), "an entry is damaged", expected, NOTHING_LOST, True)
-                    )
+                    found.append(self._damaged_entries(token, token))
                 elif not (entry.deleted or self._is_found(token, entry.key) or unfolded.deletes(entry.key, None)):
                     found.append(
                         Finding(
@@ -92,10 +105,20 @@ class CommitsCheck:
             yield from found
             advance(len(data))
             first = last + 1
+        if empty:
+            yield self._damaged_entries(*empty)
+
+    def _damaged_entries(self, first: int, last: int) -> Finding:
+        what, expected = "an entry is damaged", f"the entry of checkpoint {first}"
+        if last > first:
+            what, expected = f"{last - first + 1} entries are damaged", f"the entries of checkpoints {first} to {last}"
+        return Finding(self._path, _offset(first), what, expected, NOTHING_LOST, True)
 
     def _is_found(self, token: int, key: bytes) -> bool:
         """Whether the commit was found, or is missing from a stream of which damage was reported already."""
-        return bool(self._seen[token >> 3] & 1 << (token & 7)) or key in self._damaged
+        block, number = divmod(token, _BATCH_TOKENS)
+        seen = self._seen.get(block)
+        return (seen is not None and bool(seen[number >> 3] & 1 << (number & 7))) or key in self._damaged
 
 
 def _offset(token: int) -> int:

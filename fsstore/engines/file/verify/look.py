@@ -111,7 +111,8 @@ class Look:
 
     def next_token(self) -> int:
         """The next checkpoint token; 0 when only the control page would know."""
-        return self.page.lower_bound(NEXT_TOKEN) if self.page is not None and self.trusted else 0
+        token = self.page.lower_bound(NEXT_TOKEN) if self.page is not None and self.trusted else 0
+        return token if token <= format.MAX_TOKEN else 0
 
     def in_journal(self, position: int) -> bool:
         """Whether the log still has a whole record at that position, to be folded."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import layout, slots
+from fsstore.engines.file import layout, named_values, slots
+from fsstore.engines.file import marks as dispatched
 from fsstore.engines.file.handles import opened
-from fsstore.engines.file.named_values import VALUE
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.look import Look
 
@@ -21,7 +21,7 @@ class MarksCheck:
     def findings(self) -> Iterator[Finding]:
         directory = f"{self._look.path}/{layout.DISPATCH}"
         for name in self._look.disk.names(directory):
-            if name.endswith((".checkpoint", VALUE)):
+            if name.endswith((".checkpoint", named_values.VALUE)):
                 yield from self._file(f"{directory}/{name}", marks=name.endswith(".checkpoint"))
 
     def _file(self, path: str, *, marks: bool) -> Iterator[Finding]:
@@ -29,7 +29,8 @@ class MarksCheck:
         lost = "nothing; commits may be dispatched again"
         with opened(look.disk, path) as handle:
             look.disk.lock(handle, shared=True)
-            contents = [slots.read_slot(look.disk, handle, look.seed, slot) for slot in (0, 1)]
+            fits = dispatched.fits if marks else named_values.fits
+            contents = [slots.read_slot(look.disk, handle, look.seed, slot, fits) for slot in (0, 1)]
         newest = (0, 0)
         for slot, content in enumerate(contents):
             if content is None:

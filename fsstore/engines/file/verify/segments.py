@@ -86,7 +86,9 @@ class SegmentCheck:
                 yield Finding(self._path, 0, what, expected, self._lost(1, self._last_sequence))
                 return
         handle = self._disk.open(self._path)
-        indexes = StreamIndexes(self._disk, self._seed, self._key, beside)
+        indexes = StreamIndexes(
+            self._disk, self._seed, self._key, beside, self._disk.size(handle) // format.RECORD_HEADER_BYTES
+        )
         try:
             gap: Gap | None = None
             at = start

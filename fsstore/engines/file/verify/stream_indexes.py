@@ -15,9 +15,11 @@ from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 
 
 class StreamIndexes:
-    """The indexes at `paths`, by their kind, compared with the segment's commits as they go by."""
+    """The indexes at `paths`, by their kind, compared with the segment's commits as they go by.
 
-    def __init__(self, disk: Disk, seed: int, key: bytes, paths: dict[str, str]) -> None:
+    `most_commits`: no more can be in the segment."""
+
+    def __init__(self, disk: Disk, seed: int, key: bytes, paths: dict[str, str], most_commits: int) -> None:
         self._disk = disk
         self._paths = paths
         self._faults: dict[str, int | None] = {}
@@ -33,7 +35,7 @@ class StreamIndexes:
             except format.FormatError:
                 self._faults[INDEX] = 0
         if IDS in paths:
-            runs = IdIndex(disk, paths[IDS], seed).load(0)
+            runs = IdIndex(disk, paths[IDS], seed).load(0, most_commits)
             if runs is None:
                 self._faults[IDS] = 0
             else:
