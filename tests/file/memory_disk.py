@@ -90,8 +90,10 @@ class MemoryDisk:
         return bytes(file.data[offset : offset + length_bytes])
 
     def write(self, handle: int, data: bytes | bytearray | memoryview, offset: int) -> None:
-        if not 0 <= offset < _MOST_BYTES_AT_ONCE:
-            raise OverflowError("a write where no file goes")
+        if not 0 <= offset < 1 << 63:
+            raise OverflowError("no offset of a file")  # as os.pwrite says it
+        if offset > _MOST_BYTES_AT_ONCE:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         content = self._handles[handle].to_write()
         if offset > len(content):
             content.extend(bytes(offset - len(content)))

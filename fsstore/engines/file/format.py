@@ -27,6 +27,7 @@ SNAPSHOT: Final = 2
 DELETE_STREAM: Final = 3
 PURGE: Final = 4
 ROLL: Final = 5
+OF_STREAMS: Final = (COMMIT, SNAPSHOT, DELETE_STREAM)
 KINDS: Final = frozenset((COMMIT, SNAPSHOT, DELETE_STREAM, PURGE, ROLL))
 
 NO_KEY: Final = bytes(16)
@@ -36,10 +37,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 MAX_LAG: Final = 0xFFFFFFFF
 MAX_REVISION: Final = 0xFFFFFFFF
-# No journal, segment or index comes near these; what claims more was not written by a store, and could not be read
-# or written at such an offset. The last one is the index of checkpoints at the size where ext4 ends.
+# No store comes near these; what claims more was crafted, and could not be read or written at such an offset. A place
+# and a checkpoint's entry must be within the 16 TiB of a file on ext4.
 MAX_POSITION: Final = 1 << 60
-MAX_PLACE: Final = 1 << 46
+MAX_PLACE: Final = 1 << 43
 MAX_TOKEN: Final = 1 << 38
 MAX_BODY_BYTES: Final = 1 << 31
 _MAX_ID_CHARACTERS: Final = 1_000
@@ -266,7 +267,7 @@ def check_sense(header: RecordHeader, body: bytes | memoryview) -> None:
     check_numbers(header)
     if header.kind == PURGE:
         read_purge(body)
-    elif header.kind in (COMMIT, SNAPSHOT, DELETE_STREAM):
+    elif header.kind in OF_STREAMS:
         stream_names(header.key, body)
 
 

@@ -58,7 +58,7 @@ class Looking:
             return self.view.folded, self.view.tail.end
 
     def no_sense(self, fields: format.Fields, expected: str) -> CorruptionError:
-        """Where the record is, in the journal or its stream's file, that no store wrote although its checksums agree."""
+        """Where a record is, in the journal or its stream's file, that no store wrote although its checksums agree."""
         position, view = fields[format.POSITION], self.view
         with self.mutex:
             if position >= view.folded and view.journal.file_at(position) is not None:

@@ -265,5 +265,5 @@ def _note(found: Survey, item: Whole, file: SeenFile) -> None:
         found.next_token = max(found.next_token, header.token)
     elif header.kind == format.PURGE:
         found.purged.append((header.position, format.read_purge(item.body)))
-    if header.key != format.NO_KEY and header.key not in found.names:
+    if header.kind in format.OF_STREAMS and header.key not in found.names:
         found.names[header.key] = format.split_prefix(item.body)[:2]

@@ -19,7 +19,10 @@ def set_aside(disk: Disk, store: str, path: str) -> None:
     number = 1 + max((int(name.partition(".")[0]) for name in taken if name.partition(".")[0].isdecimal()), default=0)
     copy = f"{quarantine}/{number}.{path.rpartition('/')[2]}"
     with opened(disk, path) as source, opened(disk, copy, write=True, create=True) as target:
+        disk.truncate(target, disk.size(source))
         for offset in range(0, disk.size(source), _COPY_BYTES):
-            disk.write(target, disk.read(source, _COPY_BYTES, offset), offset)
+            data = disk.read(source, _COPY_BYTES, offset)
+            if data.count(0) < len(data):  # holes stay holes
+                disk.write(target, data, offset)
         disk.flush(target)
     disk.flush_directory(quarantine)
