@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from fsstore.errors import SerializationError
 from fsstore.interchange import (
     InterchangeError,
+    bounded_lines,
     differing_fields,
     read_line,
     read_lines,
@@ -238,3 +240,22 @@ def test_differing_fields_names_what_differs() -> None:
         first_attempt("s", events=[EventMessage(1)], commit_id=UUID(int=1)),
         first_attempt("s", events=[EventMessage(1.0)], commit_id=UUID(int=1)),
     ) == ["events"]
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
+    endless = gzip.compress(b"[" * (64 << 20))
+    tracemalloc.start()
+    with pytest.raises(InterchangeError, match=r"line 1: the line has more than 1000000 bytes"):
+        list(read_lines(bounded_lines(unzipped(io.BytesIO(endless), "a.gz"), 1_000_000)))
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+
+
+def test_what_is_nested_too_deeply_to_be_written_is_said() -> None:
+    value: list[Any] = []
+    for _ in range(5_000):
+        value = [value]
+    attempt = first_attempt("a", events=[EventMessage(value)])
+    for write in (lambda: write_line(attempt), lambda: write_value(value)):
+        with pytest.raises(SerializationError, match="nested too deeply"):
+            write()

@@ -16,7 +16,9 @@ from fsstore.dispatch.dispatchers import Dispatcher
 from fsstore.dispatch.parking import PARKED_BUCKET, Parking
 from fsstore.dispatch.policy import Attempts, DispatchHealth, Retry, Verdict, describe
 from fsstore.engine import DeliveryEngine, PersistenceEngine
+from fsstore.errors import CorruptionError
 from fsstore.model import Commit
+from fsstore.serialization.untrusted import check_msgpack
 from fsstore.steps import answered
 
 _log = logging.getLogger("fsstore.dispatch")
@@ -126,6 +128,13 @@ def published_health(engine: PersistenceEngine) -> DispatchHealth:
     value = engine.get_checkpoint(DISPATCHER) if isinstance(engine, DeliveryEngine) else None
     if value is None:
         return DispatchHealth()
-    fields = msgpack.unpackb(value)
-    del fields["ok"]
-    return DispatchHealth(**fields)
+    try:
+        check_msgpack(value)
+        fields = msgpack.unpackb(value)
+        del fields["ok"]
+        return DispatchHealth(**fields)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorruptionError(
+            f"what is stored as the health of dispatch is none ({error}): {value[:40]!r}",
+            repair="dispatch again; it is written anew",
+        ) from None

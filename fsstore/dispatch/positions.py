@@ -5,6 +5,7 @@ It reads and names; nothing here is moved, and nobody waits.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from fsstore.dispatch.cursors import unpack_position
@@ -14,6 +15,7 @@ from fsstore.model import checked_name
 
 MAX_NAME_CHARACTERS = 150
 _PREFIX = "subscription"
+_PART = re.compile(f"{_PREFIX}(?:#([0-9]+)of([0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,10 @@ def all_states(engine: DeliveryEngine) -> list[SubscriptionState]:
     found: dict[str, SubscriptionState] = {}
     for key in engine.get_checkpoint_names():
         kind, _, name = key.partition("/")
-        partition, partitions = 0, 1
-        if kind.startswith(f"{_PREFIX}#"):
-            numbers = kind.removeprefix(f"{_PREFIX}#").split("of")
-            partition, partitions = int(numbers[0]), int(numbers[1])
-        elif kind != _PREFIX:
+        part = _PART.fullmatch(kind)
+        if part is None:
             continue
+        partition, partitions = (int(part[1]), int(part[2])) if part[1] else (0, 1)
         position = unpack_position(engine.get_checkpoint(key))
         if position is not None:
             state = found.setdefault(name, SubscriptionState(name, {}, partitions))

@@ -17,7 +17,7 @@ from fsstore.dispatch.following import Follower, head_token
 from fsstore.dispatch.positions import checked_subscription, delivering
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
-from fsstore.errors import StoreClosedError
+from fsstore.errors import CorruptionError, StoreClosedError
 from fsstore.model import Commit
 from fsstore.serialization import MsgpackSerializer, Serializer
 
@@ -140,8 +140,14 @@ class StoreProjection(_Projection, Generic[S]):
     def load(self) -> S:
         """Take in what is stored, by whatever process, and give it."""
         value = self._delivery.get_checkpoint(self._key)
-        self.position, self._state = (0, self._initial()) if value is None else self._serializer.loads(value)
-        return self._state
+        stored: Any = [0, self._initial()] if value is None else self._serializer.loads(value)
+        match stored:
+            case [int(position), state]:
+                self.position, self._state = position, state
+                return self._state
+        raise CorruptionError(
+            f"what is stored as projection {self.name!r} is no position and state", repair="rebuild the projection"
+        )
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:

@@ -252,8 +252,8 @@ def journal_header(fields: object) -> bytes:
 
 
 def huge_bodies(path: Path, count: int, *, behind_bytes: int) -> None:
-    """Headers, so many bytes behind the end of the log, that claim the half a gigabyte of holes that follows them."""
-    size = 1 << 29
+    """Headers, so many bytes behind the end of the log, that claim the 300 megabytes of holes that follows them."""
+    size = 300 << 20
     journal(path, size=size)
     at = format.JOURNAL_HEADER_BYTES + format.RECORD_HEADER_BYTES + behind_bytes
     with open(next((path / layout.JOURNAL).iterdir()), "r+b") as handle:
@@ -278,10 +278,10 @@ def many_ids(path: Path, lengths: list[object]) -> None:
 
 
 def huge_segment(path: Path) -> None:
-    """A last record that is half a gigabyte of holes, which the head of the stream agrees with."""
-    change_record(file_of(path), 19, body_bytes=(1 << 29) - 65536)
-    change_head(path, segment_bytes=1 << 29)
-    os.truncate(file_of(path), 1 << 29)
+    """A last record that is 300 megabytes of holes, which the head of the stream agrees with."""
+    change_record(file_of(path), 19, body_bytes=(300 << 20) - 65536)
+    change_head(path, segment_bytes=300 << 20)
+    os.truncate(file_of(path), 300 << 20)
 
 
 def rename(path: Path, names: object) -> None:

@@ -18,6 +18,7 @@ from corruption import AGAIN, PARTLY, REBUILD, REFUSED, SAME, WRONG, Case, Conte
 from memory_disk import MemoryDisk
 
 from fsstore.engines.file import FileEngine
+from fsstore.errors import CorruptionError
 from fsstore.testing import fill, next_attempt
 
 
@@ -169,4 +170,16 @@ def test_damage_in_one_stream_does_not_keep_the_others_from_being_folded(store: 
     engine.fold()
     assert engine.stat()["unfolded_bytes"] == 0
     assert len(list(engine.get_from("default", "other"))) == 3
+    engine.close()
+
+
+def test_a_damaged_commit_is_not_taken_for_a_deleted_one_when_the_indexes_are_made_anew(closed: Store) -> None:
+    disk = closed.disk.copy()
+    segment = max(closed.files(".segment"), key=lambda file: len(disk.files[file].data))
+    disk.files[segment].to_write()[len(disk.files[segment].data) // 2] ^= 1
+    for index in closed.files("heads.index", "commits.index"):
+        del disk.files[index]
+    engine = open_engine(closed.path, disk)
+    with pytest.raises(CorruptionError):
+        list(engine.get_from_checkpoint())
     engine.close()

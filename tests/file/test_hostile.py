@@ -45,6 +45,8 @@ from stores import tree
 from typer.testing import CliRunner
 
 from fsstore.cli.app import app
+from fsstore.dispatch.delivery import published_health
+from fsstore.dispatch.projections import StoreProjection
 from fsstore.dispatch.subscriptions import Subscriptions
 from fsstore.engines.file import FileEngine, control, format, repair
 from fsstore.engines.file.disk import RealDisk
@@ -250,9 +252,9 @@ JOURNAL_FILES: dict[str, tuple[Craft, str | None]] = {
     ),
     "a batch that never ends": (lambda path: journal(path, commit(following=0xFFFFFFFF)), None),
     "a mark before the beginning": (lambda path: journal(path, commit(lag_bytes=0xFFFFFFF0)), None),
-    "a body of half a gigabyte in a file with holes": (lambda path: huge_bodies(path, 1, behind_bytes=0), ".journal"),
+    "a body of 300 megabytes in a file with holes": (lambda path: huge_bodies(path, 1, behind_bytes=0), ".journal"),
     "such a body behind the end of the log": (lambda path: huge_bodies(path, 1, behind_bytes=64), None),
-    "ten thousand of them over one another": (lambda path: huge_bodies(path, 10_000, behind_bytes=64), None),
+    "two thousand of them over one another": (lambda path: huge_bodies(path, 2_000, behind_bytes=64), None),
 }
 
 
@@ -309,7 +311,7 @@ FOLDED: dict[str, tuple[Craft, str | None]] = {
     # the index of checkpoints
     "2^59 checkpoints": (lambda path: change_header(path / "commits.index", "commits", [1 << 40, 1 << 59]), None),
     "an index of holes": (
-        lambda path: holes(path, "commits.index", "commits", [1 << 40, 1 << 24], 48 << 24),
+        lambda path: holes(path, "commits.index", "commits", [1 << 40, 1 << 22], 48 << 22),
         "commits.index",
     ),
     "no next checkpoint": (lambda path: change_header(path / "commits.index", "commits", [1 << 40, 0]), None),
@@ -339,7 +341,7 @@ FOLDED: dict[str, tuple[Craft, str | None]] = {
     "a stamp that is none": (lambda path: change_record(file_of(path), 3, stamp_us=-(1 << 62)), ".segment"),
     "a commit without an id": (lambda path: change_record(file_of(path), 3, commit_id=format.NO_ID), ".segment"),
     "a commit of revision 0": (lambda path: change_record(file_of(path), 0, revision=0), ".segment"),
-    "a segment of half a gigabyte": (huge_segment, ".segment"),
+    "a segment of 300 megabytes": (huge_segment, ".segment"),
     "a token no index holds": (
         lambda path: (change_record(file_of(path), 19, token=1 << 60), hostile.unindexed(path)),
         ".segment",
@@ -511,13 +513,29 @@ def test_a_crafted_slot_is_as_good_as_a_damaged_one(name: str, file: str, closed
     assert ["a slot is damaged" in one for one in found] == [True, True]
 
 
-@pytest.mark.parametrize("position", [b"", b"\xc0", b"\x80", msgpack.packb({"position": "1"}), b"\xdf\xff\xff\xff\xff"])
-def test_a_crafted_position_of_a_subscription_is_damage(position: bytes, closed: Path, tmp_path: Path) -> None:
+REMEMBERED = {
+    "subscription/mine": [b"", b"\xc0", b"\x80", msgpack.packb({"position": "1"}), b"\xdf\xff\xff\xff\xff"],
+    "dispatcher/default": [b"", b"\xc0", b"\x80", msgpack.packb({"ok": True, "who": 1}), nested(2000)],
+    "projection/mine": [b"\x90", msgpack.packb(["1", {}]), msgpack.packb({}), msgpack.packb(7)],
+}
+
+REMEMBERED_BY: dict[str, Callable[[FileEngine], object]] = {
+    "subscription/mine": lambda engine: Subscriptions(engine).all(),
+    "dispatcher/default": published_health,
+    "projection/mine": lambda engine: StoreProjection(engine, "mine", lambda state, commit: state, dict),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REMEMBERED.items() for value in values])
+def test_a_crafted_value_that_dispatch_remembers_is_damage(
+    name: str, value: bytes, closed: Path, tmp_path: Path
+) -> None:
     path = changed(closed, tmp_path, lambda path: None)("a.store")
     with opened(path) as engine:
-        engine.put_checkpoint("subscription/mine", position)
-        with pytest.raises(CorruptionError, match="subscription"):
-            Subscriptions(engine).all()
+        engine.put_checkpoint(name, value)
+        engine.put_checkpoint("subscription#xofy/mine", b"another's")
+        with pytest.raises(CorruptionError, match="what is stored as"):
+            REMEMBERED_BY[name](engine)
 
 
 def changed(closed: Path, tmp_path: Path, craft: Craft) -> Craft:

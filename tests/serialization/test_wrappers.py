@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 import zlib
 from traceback import walk_tb
 from typing import Any
@@ -189,3 +190,21 @@ def test_wrong_keys_are_refused(keys: Any, error: type[Exception]) -> None:
 
 def test_keys_do_not_show_in_their_repr() -> None:
     assert "\\x" not in repr(Keys("a", {"a": NEW}))
+
+
+@pytest.mark.parametrize("algorithm", ["zlib", "zstd"])
+def test_what_grows_beyond_reason_is_refused_before_it_fills_the_memory(algorithm: str) -> None:
+    bomb = CompressedSerializer(plain, algorithm=algorithm).dumps(bytes(64 << 20))
+    assert len(bomb) < 100_000
+    serializer = CompressedSerializer(plain, max_bytes=1 << 20)
+    tracemalloc.start()
+    with pytest.raises(SerializationError, match="1048576"):
+        serializer.loads(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_what_could_not_be_read_again_is_not_compressed() -> None:
+    serializer = CompressedSerializer(plain, max_bytes=1000)
+    with pytest.raises(SerializationError, match="at most 1000 are compressed"):
+        serializer.dumps("x" * 1001)
