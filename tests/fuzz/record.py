@@ -64,11 +64,9 @@ def _store() -> tuple[MemoryDisk, str, str, bytes, list[Record]]:
         )
         disk = MemoryDisk.of(path)
     (file,) = (name for name in disk.files if name.endswith(".journal"))
-    data, at = bytes(disk.files[file].data), format.JOURNAL_HEADER_BYTES
-    records = []
-    while (found := format.read_record(data, at, hostile.SEED)) is not None:
-        records.append(found)
-        at = found[0].end
+    data = bytes(disk.files[file].data)
+    found = format.read_records(data, format.JOURNAL_HEADER_BYTES, len(data), hostile.SEED)
+    records = [(format.RecordHeader._make(fields), body) for fields, body in found]
     return disk, str(path), file, data[: format.JOURNAL_HEADER_BYTES], records
 
 
