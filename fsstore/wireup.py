@@ -83,7 +83,8 @@ class Wireup:
         durability: str = "commit",
         **tuning: Any,
     ) -> Self:
-        """The file engine; `tuning` are the options of `fsstore.engines.file.options.Options`."""
+        """The file engine; `tuning` are the options of `fsstore.engines.file.options.Options`: sizes, limits, and the
+        modes of what is made, `file_mode=0o600` and `directory_mode=0o700`."""
         # A Path is never taken for a URL, whatever it looks like.
         return self.using(Path(path), create=create, read_only=read_only, durability=durability, **tuning)
 

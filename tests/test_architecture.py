@@ -97,6 +97,22 @@ def test_only_the_command_line_repairs() -> None:
             assert repairs or not name.startswith("fsstore.engines.file.repair"), f"{path}: {name}"
 
 
+def test_the_file_engine_asks_the_operating_system_in_its_seam_only() -> None:
+    """Whoever opened a file elsewhere would follow links, give it other modes, and escape the simulated disk."""
+    seam = {"disk.py", "directories.py", "mounts.py"}
+    harmless = {"path.abspath", "path.dirname", "fspath", "PathLike", "getpid", "register_at_fork"}
+    for path in sorted((PACKAGE / "engines" / "file").rglob("*.py")):
+        if path.name in seam:
+            continue
+        tree = ast.parse(path.read_text())
+        asked = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        outside = {name for name in asked if name.startswith("os.")} - {f"os.{name}" for name in harmless} - {"os.path"}
+        assert not outside, f"{path}: {outside}"
+        assert "open" not in calls, f"{path} opens a file"
+        assert not {name.partition(".")[0] for name in imports(path)} & {"shutil", "pathlib", "tempfile", "io"}, path
+
+
 def test_the_core_needs_three_packages() -> None:
     for path in modules():
         place = path.relative_to(PACKAGE)
