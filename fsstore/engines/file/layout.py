@@ -204,7 +204,12 @@ def _remove_tree(disk: Disk, path: str) -> None:
     for name in disk.names(path):
         try:
             disk.unlink(f"{path}/{name}")
-        except (IsADirectoryError, PermissionError):
+        except IsADirectoryError:
             _remove_tree(disk, f"{path}/{name}")
+        except PermissionError as denied:  # some systems say this of a directory
+            try:
+                _remove_tree(disk, f"{path}/{name}")
+            except CorruptionError:
+                raise denied from None
     if disk.exists(path):
         disk.remove_directory(path)
