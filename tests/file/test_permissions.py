@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -14,11 +15,11 @@ import pytest
 import stores
 
 import fsstore
-from fsstore import Wireup
+from fsstore import StorageUnavailableError, Wireup
 from fsstore.engines.file import FileEngine, open_engine
 from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.repair import apply
-from fsstore.testing import fill, first_attempt
+from fsstore.testing import SimulatedDisk, fill, first_attempt
 
 KINDS = {"segment", "snapshots", "index", "ids", "journal", "checkpoint", "value", "lease", "torn"}
 NAMES = {"store.meta", "lock", "write.lock", "fold.lock", "control", "spare", "heads.index", "commits.index"}
@@ -109,6 +110,15 @@ def test_a_directory_keeps_the_group_bit_that_it_inherits(tmp_path: Path) -> Non
     fill(engine, "a")
     engine.close()
     assert modes(tmp_path / "a.store")[True] == {0o2770}
+
+
+def test_a_file_that_may_not_be_removed_is_named_when_a_store_is_dropped() -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    disk.fail("unlink", errno.EACCES, path="*.journal")
+    with pytest.raises(StorageUnavailableError, match=r"[Pp]ermission denied: '/a.store/journal/0{16}.journal'"):
+        engine.drop()
 
 
 @pytest.mark.parametrize(

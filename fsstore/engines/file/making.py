@@ -39,6 +39,10 @@ def remove_store(disk: Disk, path: str) -> None:
             if not locks.presence.alone():
                 raise open_elsewhere(path)
             layout.remove(disk, path)
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"{path} could not be removed whole ({error}): see to that, then delete what is left of it"
+        ) from error
     finally:
         locks.close()
         disk.let_go()
