@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -12,7 +13,7 @@ from crashes import schedules
 from crashes.__main__ import main as soak
 from crashes.__main__ import workload
 from crashes.exploring import Tally, explore, prepared
-from crashes.processes import race_seed
+from crashes.processes import race, race_seed
 from crashes.schedules import Diary, live, run_seed
 from crashes.workloads import OPERATIONS, Run
 from hypothesis import HealthCheck, given, settings
@@ -90,6 +91,12 @@ def _loses_what_it_has(run: Run) -> None:
 def test_no_sequence_of_lives_loses_anything(data: st.DataObject) -> None:
     choose = drawn(data)
     live(choose, choose, BEGIN, Diary())
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_race_of_processes_loses_anything(source: random.Random) -> None:
+    race(source.randrange, source.randrange)
 
 
 @pytest.mark.parametrize("seed", range(150))

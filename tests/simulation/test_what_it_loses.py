@@ -198,3 +198,45 @@ def test_every_interleaving_of_two_processes_is_found() -> None:
         "b0 a0 b1 a1",
         "b0 b1 a0 a1",
     }
+
+
+class _Stop(BaseException):
+    """What a source of choices may raise, as hypothesis does when it has had enough."""
+
+
+def test_whatever_ends_a_process_the_others_go_on_and_it_is_given_back() -> None:
+    disk, _ = disk_with(b"")
+    order: list[str] = []
+
+    def stops(mine: SimulatedDisk) -> None:
+        mine.lock(mine.open("/file", write=True))
+        raise _Stop
+
+    def goes_on(mine: SimulatedDisk) -> None:
+        mine.lock(mine.open("/file", write=True))
+        order.append("went on")
+
+    stopped, went_on = interleave(disk, [stops, goes_on], keep_everything)
+    assert isinstance(stopped, _Stop)
+    assert went_on is None
+    assert order == ["went on"]
+
+
+@pytest.mark.parametrize("choices", range(2))
+def test_what_a_choice_raises_is_raised_once_every_process_has_ended(choices: int) -> None:
+    disk, _ = disk_with(b"")
+    left = [0] * choices
+    ended: list[str] = []
+
+    def choose(count: int) -> int:
+        if not left:
+            raise _Stop
+        return left.pop()
+
+    def program(mine: SimulatedDisk) -> None:
+        mine.lock(mine.open("/file", write=True))
+        ended.append("ended")
+
+    with pytest.raises(_Stop):
+        interleave(disk, [program, program], choose)
+    assert ended == ["ended", "ended"]

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from fsstore.testing.simulation.choices import Choose
 from fsstore.testing.simulation.disk import SimulatedDisk
-from fsstore.testing.simulation.machine import PowerCut, ProcessKilled
 
 Program = Callable[[SimulatedDisk], None]
 
@@ -30,10 +29,20 @@ def interleave(disk: SimulatedDisk, programs: list[Program], choose: Choose) -> 
     """Run each program with a process of its own; returns when all have ended, with what ended each.
 
     `None` is a program that returned; `PowerCut` and `ProcessKilled` are given back like every other error.
-    `choose` says at every boundary who goes on; 0 is whoever has the turn.
+    `choose` says at every boundary who goes on; 0 is whoever has the turn. What it raises is raised here once all
+    have ended; it is not asked again.
     """
     processes = [_Process(disk.process(), program) for program in programs]
     done = threading.Semaphore(0)
+    failures: list[BaseException] = []
+
+    def chosen(count: int) -> int:
+        if not failures:
+            try:
+                return choose(count)
+            except BaseException as failure:
+                failures.append(failure)
+        return 0
 
     def pass_on(current: _Process) -> None:
         order = [current, *(one for one in processes if one is not current)]
@@ -45,7 +54,7 @@ def interleave(disk: SimulatedDisk, programs: list[Program], choose: Choose) -> 
                 return
             if not ready[0].disk.is_off:
                 raise RuntimeError("every process waits for a lock that another holds")
-        following = ready[choose(len(ready))] if len(ready) > 1 else ready[0]
+        following = ready[chosen(len(ready))] if len(ready) > 1 else ready[0]
         if following is not current:
             following.turn.release()
             if not current.ended:
@@ -63,7 +72,7 @@ def interleave(disk: SimulatedDisk, programs: list[Program], choose: Choose) -> 
         process.turn.acquire()
         try:
             process.program(process.disk)
-        except (PowerCut, ProcessKilled, Exception) as error:
+        except BaseException as error:
             process.error = error
         process.ended = True
         process.disk.kill()
@@ -75,9 +84,11 @@ def interleave(disk: SimulatedDisk, programs: list[Program], choose: Choose) -> 
     disk.take_turns(turn)
     for thread in threads:
         thread.start()
-    processes[choose(len(processes))].turn.release()
+    processes[chosen(len(processes))].turn.release()
     done.acquire()
     for thread in threads:
         thread.join()
     disk.take_turns(None)
+    if failures:
+        raise failures[0]
     return [process.error for process in processes]
