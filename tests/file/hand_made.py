@@ -11,6 +11,7 @@ from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.errors import CorruptionError
 
 SEED = format.store_seed(bytes(range(16)))
 STORE = "/a.store"
@@ -74,6 +75,9 @@ class Log:
         for header, record in self.records:
             if header.position >= start and (end is None or header.position < end):
                 yield header, record
+
+    def damage(self, position: int, expected: str) -> CorruptionError:
+        return CorruptionError("the journal is damaged", expected=f"{expected}, from position {position} on")
 
     def of(self, stream: Stream, kind: int = format.COMMIT) -> bytes:
         """The bytes of the stream's records of that kind, as its file holds them behind the header."""

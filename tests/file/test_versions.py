@@ -113,6 +113,25 @@ def all_refuse(store: Path, place: Path, said: str, but: tuple[Callable[[Path], 
 
 @pytest.mark.parametrize("kind", HEADERS)
 def test_a_file_of_a_newer_version_is_refused(store: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = made_newer(store, kind, monkeypatch)
+    # Commit ids are asked for by whoever commits.
+    all_refuse(store, place, "not 2: a newer fsstore wrote this", but=(reading,) if kind == "ids" else ())
+
+
+@pytest.mark.parametrize(("kind", "gone"), [("heads", "commits.index"), ("commits", "heads.index")])
+def test_an_index_of_a_newer_version_is_not_replaced_because_the_other_is_missing(
+    store: Path, kind: str, gone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = made_newer(store, kind, monkeypatch)
+    (store / gone).unlink()
+    before = place.read_bytes()
+    with pytest.raises(StorageError, match="a newer fsstore wrote this"):
+        committing(store)
+    assert place.read_bytes() == before
+
+
+def made_newer(store: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of that kind, with a header as a later version would write it."""
     if kind in ("index", "ids"):  # verify leaves those alone that the journal goes on with
         committing(store)
     place = max(store.glob(HEADERS[kind]))
@@ -124,8 +143,7 @@ def test_a_file_of_a_newer_version_is_refused(store: Path, kind: str, monkeypatc
         header = format.pack_file_header(kind, seed, fields)
     assert len(header) == length
     place.write_bytes(header + data[length:])
-    # Commit ids are asked for by whoever commits.
-    all_refuse(store, place, "not 2: a newer fsstore wrote this", but=(reading,) if kind == "ids" else ())
+    return place
 
 
 @pytest.mark.parametrize("bit", [2, 4, 64])

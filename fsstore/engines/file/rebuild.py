@@ -13,7 +13,7 @@ from fsstore.engines.file import format
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import opened, size_of
-from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.heads import Heads, StaleIndexError
 from fsstore.engines.file.scan import Whole, scan
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments
 from fsstore.errors import CorruptionError
@@ -53,6 +53,10 @@ def rebuild_indexes(
     """
     begun = _first_unfolded(unfolded, seed)
     all_whole = True
+    for index in (heads, commits):
+        # One that a later version wrote is refused, not replaced because the other one is missing.
+        with contextlib.suppress(StaleIndexError):
+            index.open(at_least_folded=0)
     heads.create()
     commits.create()
     segments = Segments(disk, store, seed, max_handles=1)
