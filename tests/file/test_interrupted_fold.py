@@ -12,7 +12,7 @@ from fsstore.engines.file.ids import IdIndex
 from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import SimulatedDisk, fill, next_attempt
-from fsstore.testing.simulation import Call, ProcessKilled, lose_everything
+from fsstore.testing.simulation import Call, ProcessKilled, keep_everything, lose_everything
 
 OPTIONS = {"background": False, "journal_bytes": 4096, "index_from_bytes": 600}
 
@@ -221,3 +221,34 @@ def ids_on_the_device(disk: SimulatedDisk) -> list[int]:
     assert list(engine.verify()) == []
     paths = [path for path in disk.sizes_bytes() if path.endswith(".ids")]
     return [sum(map(len, IdIndex(disk, path, engine.opened().seed).load(0, 1_000) or [])) for path in paths]
+
+
+@pytest.mark.parametrize("forget", ["delete", "purge_bucket", "purge"])
+def test_a_stream_that_is_begun_anew_is_no_damage_where_a_lost_index_is_rebuilt(forget: str) -> None:
+    """The journal still has a commit of the stream before it was forgotten; the fold has removed its files already."""
+    disk = SimulatedDisk(keep_everything)
+    engine = opened(disk)
+    before = fill(engine, "a", commits=3)
+    kept = fill(engine, "b", bucket_id="other")
+    engine.fold()
+    engine.commit(next_attempt(before[-1]))
+    engine.add_snapshot(Snapshot("a", 2, "two"))
+    if forget == "delete":
+        engine.delete_stream("default", "a")
+    else:
+        engine.purge("default" if forget == "purge_bucket" else None)
+        kept = [] if forget == "purge" else kept
+    written = fill(engine, "a")
+    engine.add_snapshot(Snapshot("a", 1, "one"))
+    deaths: list[SimulatedDisk] = []
+    disk.watch(lambda call: deaths.append(disk.copy()))
+    engine.fold()
+    disk.watch(None)
+    for left in deaths:
+        left.unlink("/store/heads.index")
+        after = opened(left)
+        assert list(after.get_from_checkpoint()) == kept + written
+        assert after.get_snapshot("default", "a") == Snapshot("a", 1, "one")
+        assert not list(after.verify())
+        after.close()
+        assert not list(opened(left).verify())

@@ -120,19 +120,27 @@ def rebuild_indexes(
 def _first_unfolded(
     records: Iterable[tuple[format.RecordHeader, memoryview]], seed: int
 ) -> dict[tuple[bytes, int], int]:
-    """Where in each stream's file the journal goes on; 0 where it begins the file anew."""
+    """Where in each stream's file the journal goes on; 0 where it begins the file anew, then or later."""
     begun: dict[tuple[bytes, int], int] = {}
+    buckets: dict[bytes, str] = {}
     for header, record in records:
-        if header.kind == format.COMMIT:
-            begun.setdefault((header.key, format.COMMIT), header.place if header.sequence > 1 else 0)
-        elif header.kind == format.SNAPSHOT:
-            if (header.key, format.SNAPSHOT) not in begun:
-                bucket_id, stream_id, _ = format.split_prefix(record[format.RECORD_HEADER_BYTES :])
+        body = record[format.RECORD_HEADER_BYTES :]
+        if header.kind in (format.COMMIT, format.SNAPSHOT):
+            bucket_id, stream_id, _ = format.split_prefix(body)
+            buckets[header.key] = bucket_id
+            if header.kind == format.COMMIT:
+                place = header.place if header.sequence > 1 else 0
+            else:
                 first = len(format.segment_header(seed, bucket_id, stream_id, SNAPSHOTS))
-                begun[header.key, format.SNAPSHOT] = header.place if header.place > first else 0
+                place = header.place if header.place > first else 0
+            begun.setdefault((header.key, header.kind), place)
         elif header.kind == format.DELETE_STREAM:
-            begun.setdefault((header.key, format.COMMIT), 0)
-            begun.setdefault((header.key, format.SNAPSHOT), 0)
+            begun[header.key, format.COMMIT] = begun[header.key, format.SNAPSHOT] = 0
+        elif header.kind == format.PURGE:
+            purged = format.read_purge(body)
+            for key, bucket_id in buckets.items():
+                if purged in (None, bucket_id):
+                    begun[key, format.COMMIT] = begun[key, format.SNAPSHOT] = 0
     return begun
 
 
