@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import threading
+import tracemalloc
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -295,3 +296,14 @@ def test_one_name_means_one_class() -> None:
         types.register(object)
     with pytest.raises(TypeError, match="only classes"):
         types.register("Line")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("msgspec", [True, False])
+def test_arrays_that_each_claim_all_that_is_there_take_no_memory(msgspec: bool) -> None:
+    claimed = 60_000
+    data = (b"\xdd" + claimed.to_bytes(4, "big")) * 900 + bytes(claimed)
+    tracemalloc.start()
+    with pytest.raises(SerializationError):
+        MsgpackSerializer(msgspec=msgspec).loads(data)
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
