@@ -10,6 +10,8 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import le
 from typing import Any
 
 from fsstore.engines.file import format, slots
@@ -54,20 +56,9 @@ class Dispatched:
 def fits(*fields: Any) -> bool:
     """Whether these are the fields of `Dispatched` as a slot holds them."""
     match fields:
-        case [int(up_to), list(ranges)]:
-            last = up_to
-            for span in ranges:
-                if not _is_span(span) or span[0] <= last:
-                    return False
-                last = span[1]
-            return 0 <= up_to <= format.MAX_TOKEN
-    return False
-
-
-def _is_span(span: Any) -> bool:
-    match span:
-        case [int(first), int(last)]:
-            return first <= last <= format.MAX_TOKEN
+        case [int(up_to), list(ranges)] if all(type(span) is list and len(span) == 2 for span in ranges):
+            ascending = [0, up_to, *chain.from_iterable(ranges), format.MAX_TOKEN]
+            return all(type(number) is int for number in ascending) and all(map(le, ascending, ascending[1:]))
     return False
 
 
