@@ -10,8 +10,11 @@ import pytest
 from servers.process import Server
 from sqlalchemy import event
 
+from fsstore.engine import PersistenceEngine
 from fsstore.engines.sql.engine import SqlEngine
+from fsstore.engines.threaded import awaiting
 from fsstore.errors import DuplicateCommitError, StorageUnavailableError
+from fsstore.testing import AwaitedEngine
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
 
 
@@ -24,6 +27,19 @@ def server_and_url(request: pytest.FixtureRequest) -> Iterator[tuple[Server, str
 @pytest.fixture
 def engine(server_and_url: tuple[Server, str]) -> Iterator[SqlEngine]:
     engine = SqlEngine(server_and_url[1], timeout_seconds=10)
+    engine.initialize()
+    yield engine
+    engine.drop()
+
+
+@pytest.fixture(params=["threads", "tasks"])
+def either_engine(request: pytest.FixtureRequest, server_and_url: tuple[Server, str]) -> Iterator[PersistenceEngine]:
+    """The engine as it is, and its twin for tasks."""
+
+    def make() -> SqlEngine:
+        return SqlEngine(server_and_url[1], timeout_seconds=10)
+
+    engine = make() if request.param == "threads" else AwaitedEngine(lambda: awaiting(make()))
     engine.initialize()
     yield engine
     engine.drop()
@@ -50,7 +66,8 @@ def test_a_server_killed_at_commit_leaves_a_doubt_that_committing_again_settles(
         engine.commit(attempt)
 
 
-def test_a_server_that_is_gone_leaves_no_doubt(engine: SqlEngine, server: Server) -> None:
+def test_a_server_that_is_gone_leaves_no_doubt(either_engine: PersistenceEngine, server: Server) -> None:
+    engine = either_engine
     stored = fill(engine, "stream", commits=5)
     server.kill()
     with pytest.raises(StorageUnavailableError, match="nothing was stored") as raised:
@@ -74,7 +91,10 @@ def test_connections_that_died_are_replaced_without_an_error(engine: SqlEngine, 
     assert engine.commit(next_attempt(stored[-1])).checkpoint_token == 6
 
 
-def test_a_server_killed_while_many_write_loses_nothing_acknowledged(engine: SqlEngine, server: Server) -> None:
+def test_a_server_killed_while_many_write_loses_nothing_acknowledged(
+    either_engine: PersistenceEngine, server: Server
+) -> None:
+    engine = either_engine
     acknowledged, ended = [], []
 
     def write(number: int) -> None:
