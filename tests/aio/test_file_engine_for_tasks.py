@@ -9,7 +9,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from fsstore import Commit, CommitAttempt, ConcurrencyError, DuplicateCommitError, EventStoreError
+from fsstore import (
+    Commit,
+    CommitAttempt,
+    ConcurrencyError,
+    DuplicateCommitError,
+    EventStoreError,
+    StorageUnavailableError,
+)
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.awaiting import AsyncFileEngine
 from fsstore.engines.file.disk import RealDisk
@@ -79,6 +86,15 @@ async def test_commits_that_share_a_flush_fail_alone(engine: AsyncFileEngine) ->
     (stored,) = (each for each in three if isinstance(each, Commit))
     assert sum(isinstance(each, ConcurrencyError | DuplicateCommitError) for each in three) == 2
     assert isinstance(await engine.commit(next_attempt(stored)), Commit)
+
+
+async def test_a_store_that_is_not_dropped_as_it_is_open_elsewhere_goes_on(engine: AsyncFileEngine) -> None:
+    other = FileEngine(engine.blocking.path)  # type: ignore[attr-defined]
+    other.initialize()
+    with pytest.raises(StorageUnavailableError, match="open elsewhere"):
+        await engine.drop()
+    assert await engine.commit(first_attempt("order")) == next(other.get_from("default", "order"))
+    other.close()
 
 
 async def test_at_most_max_threads_calls_are_under_way() -> None:

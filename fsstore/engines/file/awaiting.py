@@ -18,7 +18,7 @@ from fsstore.engines.file.engine import FileEngine, stored
 from fsstore.engines.file.looping import event_loop
 from fsstore.engines.file.planning import CommitRequest, SeveralCommits
 from fsstore.engines.threaded import ThreadedEngine
-from fsstore.errors import StoreClosedError
+from fsstore.errors import StorageError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt
 
 # A larger batch is encoded in a thread, so that the event loop is not kept from its other tasks.
@@ -54,13 +54,24 @@ class AsyncFileEngine(ThreadedEngine):
         await super().initialize()
         if self._thread is None:
             self._loop = event_loop()
-            self._thread = threading.Thread(target=self._commit_for_all, name="fsstore commits", daemon=True)
-            self._thread.start()
+            self._begin_committing()
+
+    def _begin_committing(self) -> None:
+        self._closing = False
+        self._thread = threading.Thread(target=self._commit_for_all, name="fsstore commits", daemon=True)
+        self._thread.start()
 
     async def _finish(self, end: Callable[[], None]) -> None:
         self._closing = True
         self._alarm.put(False)
-        await super()._finish(end)
+        try:
+            await super()._finish(end)
+        except StorageError:
+            # Not dropped, as it is open elsewhere: then it is open here, too.
+            with contextlib.suppress(StoreClosedError):
+                self._file.opened()
+                self._begin_committing()
+            raise
 
     def _ended(self, end: Callable[[], None]) -> None:
         if self._thread is not None:
