@@ -29,14 +29,6 @@ _put_safe = UUID.__dict__["is_safe"].__set__
 _unknown = SafeUUID.unknown
 
 
-def _uuid(data: bytes) -> UUID:
-    """What `UUID(bytes=data)` gives, without its checks."""
-    value = _new(UUID)
-    _put_int(value, int.from_bytes(data, "big"))
-    _put_safe(value, _unknown)
-    return value
-
-
 class Decoding:
     """Makes one engine's commits. Remembers the names of at most `max_streams` streams."""
 
@@ -80,34 +72,29 @@ class Decoding:
                 raise failed
 
     def _make(self, records: Sequence[Record], names: Names | None, made: list[Commit]) -> None:
-        serializer = self._serializer
+        # Every call in this loop is one for every commit that anybody reads.
+        serializer, from_bytes = self._serializer, int.from_bytes
         for fields, body in records:
-            _, _, _, _, _, _, _, _, token, revision, sequence, commit_id, stamp_us, _, _ = fields
+            _, _, _, _, _, _, _, _, token, revision, sequence, id_bytes, stamp_us, _, _ = fields
             bucket_id, stream_id, start = names or self.names(fields, body)
+            # What `UUID(bytes=id_bytes)` makes, without its checks.
+            commit_id = _new(UUID)
+            _put_int(commit_id, from_bytes(id_bytes, "big"))
+            _put_safe(commit_id, _unknown)
             try:
                 headers, events = decode_payload(serializer, body[start:])
             except SerializationError as error:
                 raise SerializationError(
-                    f"commit {_uuid(commit_id)} (sequence {sequence}) of stream {stream_id!r} in bucket "
-                    f"{bucket_id!r} cannot be read: {error}",
+                    f"commit {commit_id} (sequence {sequence}) of stream {stream_id!r} in bucket {bucket_id!r} "
+                    f"cannot be read: {error}",
                     error.path,
                 ) from error
-            if not 0 < sequence <= revision - len(events) + 1 or commit_id == _NO_ID or token > _MAX_TOKEN:
+            if not 0 < sequence <= revision - len(events) + 1 or id_bytes == _NO_ID or token > _MAX_TOKEN:
                 raise self._no_sense(fields, "an id, a checkpoint, and a sequence and revision that its events lead to")
             try:
                 stamp = format.stamp_from_us(stamp_us)
             except OverflowError:
                 raise self._no_sense(fields, "a commit stamp in the years 1 to 9999") from None
             made.append(
-                stored_commit(
-                    stream_id,
-                    revision,
-                    _uuid(commit_id),
-                    sequence,
-                    stamp,
-                    headers,
-                    events,
-                    bucket_id,
-                    token,
-                )
+                stored_commit(stream_id, revision, commit_id, sequence, stamp, headers, events, bucket_id, token)
             )

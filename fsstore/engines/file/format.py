@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -392,6 +393,7 @@ _FILE_LEADS: Final = {
 }
 
 
+@lru_cache(maxsize=4096)
 def stream_file_header(seed: int, prefix: bytes, kind: str = "segment") -> bytes:
     """The same from the stream's prefix: the two ids are the header's two fields as they stand."""
     head = _FILE_LEADS[kind] + prefix

@@ -59,7 +59,6 @@ class Reader:
     def stream(self, stream: Stream, min_revision: int, max_revision: int | None) -> Iterator[Commit]:
         """The stream's commits that touch the revisions, oldest first."""
         looking = self._looking
-        looking.check_open()
         after = retries = 0
         while True:
             known = looking.known()
