@@ -27,11 +27,12 @@ def test_the_example_passes() -> None:
 
 def test_the_example_notices_a_disk_that_flushes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SimulatedDisk, "flush", lambda self, handle: None)
-    settings.register_profile("no shrinking", phases=[Phase.generate], database=None)
+    before = settings.get_current_profile_name()
+    settings.register_profile("no shrinking", settings.default, phases=[Phase.generate], database=None)
     settings.load_profile("no shrinking")
     try:
         test = example()["test_no_order_that_a_customer_knows_of_is_lost"]
     finally:
-        settings.load_profile("default")
+        settings.load_profile(before)
     with pytest.raises(Exception):  # noqa: B017, PT011 (lost commits or a store that is none any more)
         test()
