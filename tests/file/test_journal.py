@@ -47,3 +47,16 @@ def test_a_record_that_ends_at_or_near_the_end_of_its_file_is_followed_by_everyb
     one = opened(tmp_path / "a.store")
     assert list(one.get_from_checkpoint()) == expected
     one.close()
+
+
+def test_the_last_to_close_leaves_no_spare_file(tmp_path: Path) -> None:
+    one, other = opened(tmp_path / "a.store"), opened(tmp_path / "a.store")
+    for number in range(40):
+        one.commit(first_attempt(f"s{number}", events=[EventMessage(b"x" * 400)]))
+    one.fold()
+    journal = tmp_path / "a.store" / "journal"
+    assert (journal / "spare").exists()
+    one.close()
+    assert (journal / "spare").exists(), "another process goes on"
+    other.close()
+    assert len(list(journal.iterdir())) == 1

@@ -51,12 +51,14 @@ def make_everything(path: Path, **options: Any) -> None:
     journal = stores.journal_of(path)
     stores.flip(journal, journal.read_bytes().rindex(b"torn"))
     (path / "control").unlink()
+    spare = shutil.copy2(path / "journal" / "spare", path.with_name("spare"))  # which the last to close removes
     engine = FileEngine(path, **options)
     engine.initialize()
     engine.close()
     stores.flip(stores.file_of(path, "b", "segment"), -1)
     modes = {name: mode for name, mode in options.items() if name.endswith("_mode")}
     assert apply(RealDisk(str(path), **modes), str(path))
+    shutil.move(spare, path / "journal" / "spare")
 
 
 def modes(path: Path) -> tuple[set[int], set[int]]:

@@ -120,6 +120,7 @@ class WritableStore(OpenStore):
         try:
             self.folding.fold()
             view.journal.drop_above(control.get(TAIL))
+            view.journal.drop_spare()
             control.set(NEXT_TOKEN, view.tail.next_token)
             control.mend()
             control.set(CLEAN, 1)
