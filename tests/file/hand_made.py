@@ -15,7 +15,7 @@ from fsstore.errors import CorruptionError
 
 SEED = format.store_seed(bytes(range(16)))
 STORE = "/a.store"
-Walked = tuple[format.RecordHeader, memoryview]
+Walked = tuple[format.RecordHeader, bytes]
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Log:
         packed = format.pack_header(header, SEED)
         whole = format.read_header(packed, 0, SEED)
         assert whole is not None
-        self.records.append((whole, memoryview(packed + body)))
+        self.records.append((whole, packed + body))
         return whole
 
     def walk(self, start: int, end: int | None = None) -> Iterator[Walked]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -252,3 +253,24 @@ def test_a_stream_that_is_begun_anew_is_no_damage_where_a_lost_index_is_rebuilt(
         assert not list(after.verify())
         after.close()
         assert not list(opened(left).verify())
+
+
+def test_a_stream_that_was_begun_anew_keeps_its_place_when_its_fold_is_done_again() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fill(engine, "a", commits=2)
+    engine.fold()
+    engine.delete_stream("default", "a")
+    commits = fill(engine, "a", commits=3)
+
+    def fail(call: Call) -> None:
+        if call.name == "flush" and call.path.endswith(".segment"):
+            disk.watch(None)
+            raise OSError(errno.EIO, "the device gave up", call.path)
+
+    disk.watch(fail)  # after both indexes say that they reach as far as the fold
+    with pytest.raises(StorageUnavailableError):
+        engine.fold()
+    engine.fold()
+    assert list(engine.get_from_checkpoint()) == commits
+    engine.close()

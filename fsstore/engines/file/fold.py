@@ -26,6 +26,8 @@ _FEW_FILES = 16
 _SCAN_TOKENS = 65_536
 _FEW_KEYS = 8
 _MOST_HEADER_BYTES = 4096
+_PACED_RECORDS = 64
+_Record = tuple[format.RecordHeader, bytes]
 
 
 @dataclass(slots=True)
@@ -35,8 +37,8 @@ class _Group:
     bucket_id: str
     stream_id: str
     reset: bool = False
-    commits: list[tuple[format.RecordHeader, memoryview]] = field(default_factory=list)
-    snapshots: list[tuple[format.RecordHeader, memoryview]] = field(default_factory=list)
+    commits: list[_Record] = field(default_factory=list)
+    snapshots: list[_Record] = field(default_factory=list)
 
     def clear(self) -> None:
         self.reset = True
@@ -99,12 +101,12 @@ class Fold:
         gone = {key for key, group in groups.items() if group.reset}
         if gone:
             self._forget(gone)
-        entries: dict[int, bytes] = {}
-        for key in list(groups):
+        # In the order of the keys, which is that of the directories: each is looked up once for all its files.
+        for key in sorted(groups):
             self._pace()
             # Taken out one by one: freeing all of them at once would take a while in one stretch.
-            self._write_stream(key, groups.pop(key), entries)
-        self._write_entries(entries)
+            self._write_stream(key, groups.pop(key))
+        self._write_entries(self._commit_entries())
         if next_token is None:
             next_token = self._commits.next_token
         next_token = max(next_token, self._commits.next_token)
@@ -120,35 +122,42 @@ class Fold:
     ) -> tuple[dict[bytes, _Group], list[str | None], int, int | None]:
         groups: dict[bytes, _Group] = {}
         purges: list[str | None] = []
+        self._commit_headers: list[format.RecordHeader] = []
         self._deleted_tokens: dict[int, bytes] = {}
-        end, next_token, batch_open = start, None, False
-        for header, record in self._journal.walk(start, target):
-            self._pace()
-            body = record[format.RECORD_HEADER_BYTES :]
-            if header.kind == format.PURGE:
-                bucket_id = format.read_purge(body)
+        end, next_token = start, None
+        for number, found in enumerate(self._journal.walk(start, target)):
+            if not number % _PACED_RECORDS:
+                self._pace()
+            header, record = found
+            kind = header.kind
+            if kind == format.COMMIT:
+                group = groups.get(header.key) or self._new_group(header.key, record, groups, purges)
+                group.commits.append(found)
+                self._commit_headers.append(header)
+                next_token = header.token + 1
+            elif kind == format.SNAPSHOT:
+                group = groups.get(header.key) or self._new_group(header.key, record, groups, purges)
+                group.snapshots.append(found)
+            elif kind == format.DELETE_STREAM:
+                self._clear(groups.get(header.key) or self._new_group(header.key, record, groups, purges))
+            elif kind == format.PURGE:
+                bucket_id = format.read_purge(record[format.RECORD_HEADER_BYTES :])
                 purges.append(bucket_id)
                 for group in groups.values():
                     if bucket_id is None or group.bucket_id == bucket_id:
                         self._clear(group)
-            elif header.kind in (format.COMMIT, format.SNAPSHOT, format.DELETE_STREAM):
-                known = groups.get(header.key)
-                if known is None:
-                    bucket_id, stream_id, _ = format.split_prefix(body)
-                    known = groups[header.key] = _Group(bucket_id, stream_id)
-                    known.reset = None in purges or bucket_id in purges
-                if header.kind == format.COMMIT:
-                    known.commits.append((header, record))
-                    next_token = header.token + 1
-                elif header.kind == format.SNAPSHOT:
-                    known.snapshots.append((header, record))
-                else:
-                    self._clear(known)
-            end = header.end
-            batch_open = header.following > 0
-            if end - start >= most_bytes and not batch_open:
+            end = header.position + len(record)
+            if end - start >= most_bytes and not header.following:
                 break
+        if self._deleted_tokens:
+            self._commit_headers = [one for one in self._commit_headers if one.token not in self._deleted_tokens]
         return groups, purges, end, next_token
+
+    @staticmethod
+    def _new_group(key: bytes, record: bytes, groups: dict[bytes, _Group], purges: list[str | None]) -> _Group:
+        bucket_id, stream_id, _ = format.split_prefix(record[format.RECORD_HEADER_BYTES :])
+        group = groups[key] = _Group(bucket_id, stream_id, reset=None in purges or bucket_id in purges)
+        return group
 
     def _clear(self, group: _Group) -> None:
         for header, _ in group.commits:
@@ -186,7 +195,7 @@ class Fold:
 
     # ---- writing ----
 
-    def _write_stream(self, key: bytes, group: _Group, entries: dict[int, bytes]) -> None:
+    def _write_stream(self, key: bytes, group: _Group) -> None:
         known = self._heads.get(key)
         if group.reset or (known is not None and not known.segment_bytes):
             known = None
@@ -206,17 +215,6 @@ class Fold:
             head.segment_bytes = last.place + last.length_bytes
             head.token, head.revision, head.sequence = last.token, last.revision, last.sequence
             self._append(key, group, SEGMENT, group.commits)
-            for header, _ in group.commits:
-                entries[header.token] = format.pack_commits_entry(
-                    self._seed,
-                    header.token,
-                    key,
-                    header.place,
-                    header.length_bytes,
-                    header.revision,
-                    header.sequence,
-                    header.stamp_us,
-                )
             if head.segment_bytes >= self._index_from_bytes:
                 self._index(key, group, head)
         if group.snapshots:
@@ -231,7 +229,7 @@ class Fold:
         key: bytes,
         group: _Group,
         kind: str,
-        records: list[tuple[format.RecordHeader, memoryview]],
+        records: list[_Record],
     ) -> None:
         """One write for all records: their places follow one another without a gap."""
         path = self._files.path(key, kind)
@@ -239,7 +237,7 @@ class Fold:
         parts = [record for _, record in records]
         header = format.segment_header(self._seed, group.bucket_id, group.stream_id, kind)
         if place == len(header):
-            parts.insert(0, memoryview(header))
+            parts.insert(0, header)
             place = 0
         handle = self._open(path, self._files.directory(key), begins=place == 0)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -359,6 +357,14 @@ class Fold:
             return False
         last_place, length_bytes, _, _ = format.STREAM_INDEX_ENTRY.unpack(last)
         return bool(last_place + length_bytes == place)
+
+    def _commit_entries(self) -> dict[int, bytes]:
+        entries: dict[int, bytes] = {}
+        for number, header in enumerate(self._commit_headers):
+            if not number % _PACED_RECORDS:
+                self._pace()
+            entries[header.token] = format.commits_entry(header, self._seed)
+        return entries
 
     def _open_index(self, key: bytes, kind: str) -> int:
         self._directories.add(self._files.directory(key))

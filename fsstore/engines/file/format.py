@@ -86,7 +86,7 @@ class RecordHeader(NamedTuple):
 
 
 # Making a tuple of fields that are in order already: a third of what the named constructor costs.
-_header_of: Final = tuple.__new__
+header_of: Final = tuple.__new__
 
 Fields = tuple[int, int, int, int, int, int, int, bytes, int, int, int, bytes, int, int, int]
 """What `RecordHeader` names, in its order, without the names: for where a record is one of very many."""
@@ -140,7 +140,7 @@ def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeade
     fields = _UNPACK.unpack_from(data, offset)
     if crc32c(data[offset + _CRC_END : end], seed) != fields[0]:
         return None
-    return _header_of(RecordHeader, fields)
+    return header_of(RecordHeader, fields)
 
 
 def read_records(data: bytes, offset: int, end: int, seed: int) -> list[tuple[Fields, bytes]]:
@@ -450,6 +450,13 @@ def pack_commits_entry(
 ) -> bytes:
     """The entry for `token`, which its checksum covers too."""
     data = _ENTRY_CHECKED.pack(key, place, length, revision, sequence, stamp_us)
+    return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def commits_entry(header: RecordHeader, seed: int) -> bytes:
+    """The entry of the commit with that header."""
+    _, _, _, _, _, _, place, key, token, revision, sequence, _, stamp_us, _, body_bytes = header
+    data = _ENTRY_CHECKED.pack(key, place, RECORD_HEADER_BYTES + body_bytes, revision, sequence, stamp_us)
     return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
 
 

@@ -16,7 +16,7 @@ from fsstore.engines.file import format, layout, scan
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import CorruptionError, StorageError
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 _ZEROS = bytes(1 << 20)
 _SPARE = "spare"
 _NEW = "new"
@@ -130,41 +130,44 @@ class Journal:
             return None
         return self._disk.read(file.handle, length_bytes, position - file.base)
 
-    def walk(self, position: int, end: int | None = None) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+    def walk(self, position: int, end: int | None = None) -> Iterator[tuple[format.RecordHeader, bytes]]:
         """Header and whole bytes of the records from `position`, over file borders, up to `end`.
 
         Stops early at the first place where no whole record stands; the caller judges what that means.
         """
         file = self.file_at(position)
-        data, start = memoryview(b""), position
         while file is not None and (end is None or position < end):
-            offset = position - start
-            if offset + format.RECORD_HEADER_BYTES > len(data):
-                data, start, offset = self._chunk(file, position, end), position, 0
-            header = format.read_header(data, offset, self._seed)
-            following = position + header.length_bytes if header is not None else 0
-            if header is not None and header.position == position and following < file.end:
+            start, data = position, self._chunk(file, position, end)
+            for fields, body in format.read_records(data, 0, len(data), self._seed):
+                header = format.header_of(format.RecordHeader, fields)
+                length = format.RECORD_HEADER_BYTES + len(body)
+                if header.position != position or position + length >= file.end:
+                    break
                 if header.kind not in format.KINDS or header.flags:
-                    format.refuse_unknown(self.path(file.base), header)
-                if following - start > len(data):
-                    if header.body_bytes > self._max_record_bytes:
-                        most_bytes = format.RECORD_HEADER_BYTES + self._max_record_bytes
-                        raise self.damage(position, f"a record of at most {most_bytes} bytes: see max_record_bytes")
-                    data = self._chunk(file, position, end, header.length_bytes)
-                    start, offset = position, 0
-                if format.body_is_whole(data, offset, header, self._seed):
-                    yield header, data[offset : following - start]
-                    position = following
-                    continue
-            file = self._successor(file, position)
-            if file is not None:
-                position = file.first
-                data, start = memoryview(b""), position
+                    break  # refused as the next chunk's first
+                yield header, data[position - start : position - start + length]
+                position += length
+            if position == start:
+                file = self._successor(file, position)
+                if file is not None:
+                    position = file.first
 
-    def _chunk(self, file: JournalFile, position: int, end: int | None, at_least_bytes: int = 0) -> memoryview:
+    def _chunk(self, file: JournalFile, position: int, end: int | None) -> bytes:
+        """What the file holds from `position` on: as much as is read at a time, and a whole record at least.
+
+        `StorageError` where it begins with a record that a later version wrote.
+        """
         limit = file.end if end is None else min(file.end, end)
-        length = max(min(_CHUNK_BYTES, limit - position), at_least_bytes)
-        return memoryview(self._disk.read(file.handle, length, position - file.base))
+        data = self._disk.read(file.handle, min(_CHUNK_BYTES, limit - position), position - file.base)
+        header = format.read_header(data, 0, self._seed)
+        if header is not None and header.position == position and header.end < file.end:
+            format.refuse_unknown(self.path(file.base), header)
+            if len(data) < header.length_bytes:
+                if header.body_bytes > self._max_record_bytes:
+                    most_bytes = format.RECORD_HEADER_BYTES + self._max_record_bytes
+                    raise self.damage(position, f"a record of at most {most_bytes} bytes: see max_record_bytes")
+                data = self._disk.read(file.handle, header.length_bytes, position - file.base)
+        return data
 
     def _successor(self, file: JournalFile, position: int) -> JournalFile | None:
         """The next file, if it says that the log went on there after `position`."""
@@ -266,7 +269,7 @@ class Journal:
         self._disk.close(handle)
 
     def drop_spare(self) -> None:
-        """Remove the spare file: it holds bytes of old records."""
+        """Remove the spare file: it holds bytes of old records, and takes room."""
         spare = f"{self.directory}/{_SPARE}"
         if self._disk.exists(spare):
             self._disk.unlink(spare)

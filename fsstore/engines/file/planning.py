@@ -6,8 +6,6 @@ before them; each fails alone. Where in the journal a record goes, and when it i
 
 from __future__ import annotations
 
-from typing import Final
-
 from fsstore.engines.file import format
 from fsstore.engines.file.group import Waiting
 from fsstore.engines.file.pace import Pace
@@ -15,7 +13,6 @@ from fsstore.engines.file.segments import SNAPSHOTS, Stream
 from fsstore.engines.file.view import View
 from fsstore.errors import ConcurrencyError, DuplicateCommitError
 
-_header_of: Final = tuple.__new__  # half of what the named constructor costs, for every record
 Head = tuple[int, int, int]
 """A stream's last sequence, its revision, and where its next record goes (0: no file yet)."""
 
@@ -65,7 +62,7 @@ class Planned:
 
     def header(self, position: int, following: int, lag_bytes: int) -> format.RecordHeader:
         """The header of this record at `position` of the journal, with `following` more of its batch behind it."""
-        return _header_of(
+        return format.header_of(
             format.RecordHeader,
             (
                 0,

@@ -43,7 +43,7 @@ def rebuild_indexes(
     commits: CommitsIndex,
     folded: int,
     first_token: int,
-    unfolded: Iterable[tuple[format.RecordHeader, memoryview]],
+    unfolded: Iterable[tuple[format.RecordHeader, bytes]],
 ) -> None:
     """Make both indexes anew, for a journal that goes on at `folded` with `first_token`; durable on return.
 
@@ -65,17 +65,7 @@ def rebuild_indexes(
         head = format.Head(key, 0, 0, 0, 0, 0, 0, 0)
         end = 0
         for record in _whole_records(disk, segments.path(key, SEGMENT), seed, key, format.COMMIT):
-            entry = format.pack_commits_entry(
-                seed,
-                record.token,
-                key,
-                record.place,
-                record.length_bytes,
-                record.revision,
-                record.sequence,
-                record.stamp_us,
-            )
-            commits.write(record.token, entry)
+            commits.write(record.token, format.commits_entry(record, seed))
             found += 1
             all_whole = all_whole and record.sequence == head.sequence + 1
             end = record.place + record.length_bytes
@@ -117,9 +107,7 @@ def rebuild_indexes(
     disk.flush_directory(store)
 
 
-def _first_unfolded(
-    records: Iterable[tuple[format.RecordHeader, memoryview]], seed: int
-) -> dict[tuple[bytes, int], int]:
+def _first_unfolded(records: Iterable[tuple[format.RecordHeader, bytes]], seed: int) -> dict[tuple[bytes, int], int]:
     """Where in each stream's file the journal goes on; 0 where it begins the file anew, then or later."""
     begun: dict[tuple[bytes, int], int] = {}
     buckets: dict[bytes, str] = {}

@@ -39,7 +39,7 @@ class FoldedHead:
 _NOTHING = FoldedHead()
 
 
-def follow(journal: Journal, tail: Tail, target: int) -> Iterator[tuple[format.RecordHeader, memoryview]]:
+def follow(journal: Journal, tail: Tail, target: int) -> Iterator[tuple[format.RecordHeader, bytes]]:
     """Apply the journal's records up to `target` to a tail, and give each when it is applied."""
     for header, record in journal.walk(tail.end, target):
         try:

@@ -27,9 +27,8 @@ class _Kept:
     def __init__(self, records: list[Record]) -> None:
         self.records = records
 
-    def walk(self, start: int, end: int) -> Iterator[tuple[format.RecordHeader, memoryview]]:
-        for header, record in self.records:
-            yield header, memoryview(record)
+    def walk(self, start: int, end: int) -> Iterator[tuple[format.RecordHeader, bytes]]:
+        yield from self.records
 
 
 def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[str]) -> None:
@@ -41,9 +40,7 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
     heads = Heads(disk, path, seed, write=True)
     commits = CommitsIndex(disk, path, seed, write=True)
     try:
-        rebuild_indexes(
-            disk, path, seed, heads, commits, 0, 1, [(header, memoryview(record)) for header, record in kept]
-        )
+        rebuild_indexes(disk, path, seed, heads, commits, 0, 1, kept)
         if kept:
             fold = Fold(disk, path, seed, _Kept(kept), heads, commits, index_from_bytes=1 << 63)  # type: ignore[arg-type]
             fold.run(0, kept[-1][0].end, 1 << 63, again=False, begin=lambda _: None)

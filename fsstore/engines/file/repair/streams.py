@@ -99,10 +99,7 @@ class DamagedStreams:
             return False  # the journal's own records are taken from there
         if commits is None:
             return True
-        expected = format.pack_commits_entry(
-            seed, header.token, header.key, header.place, header.length_bytes, header.revision, header.sequence,
-            header.stamp_us,
-        )  # fmt: skip
+        expected = format.commits_entry(header, seed)
         data = commits.read(header.token, header.token)
         damaged = not format.commits_entry_is_whole(data.ljust(len(expected), b"\0"), 0, header.token, seed)
         return data == expected or damaged

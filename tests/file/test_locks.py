@@ -1,0 +1,55 @@
+"""Which locks a commit takes: one by the only process there ever was, one more as soon as another joined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk import RealDisk
+from fsstore.testing import first_attempt
+
+
+class CountingDisk(RealDisk):
+    """The real one, which counts the locks that are taken."""
+
+    locks = 0
+
+    def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
+        self.locks += 1
+        return super().lock(handle, shared=shared, blocking=blocking)
+
+
+def opened(store: Path) -> tuple[FileEngine, CountingDisk]:
+    disk = CountingDisk(str(store))
+    engine = FileEngine(store, disk=disk, background=False)
+    engine.initialize()
+    return engine, disk
+
+
+def locks_of_a_commit(engine: FileEngine, disk: CountingDisk, stream_id: str) -> int:
+    before = disk.locks
+    engine.commit(first_attempt(stream_id))
+    return disk.locks - before
+
+
+def test_the_only_process_takes_the_write_lock_and_no_other(tmp_path: Path) -> None:
+    engine, disk = opened(tmp_path / "a.store")
+    assert locks_of_a_commit(engine, disk, "a") == 1
+    engine.close()
+
+
+def test_marks_move_under_the_lock_of_their_page_as_soon_as_another_process_joined(tmp_path: Path) -> None:
+    engine, disk = opened(tmp_path / "a.store")
+    other, its_disk = opened(tmp_path / "a.store")
+    assert locks_of_a_commit(engine, disk, "a") == 2
+    assert locks_of_a_commit(other, its_disk, "b") == 2
+    engine.close()
+    assert locks_of_a_commit(other, its_disk, "c") == 2, "who joined later cannot know that it is alone"
+    other.close()
+
+
+def test_who_opens_a_store_that_all_have_closed_is_the_only_one_again(tmp_path: Path) -> None:
+    for number in range(3):
+        engine, disk = opened(tmp_path / "a.store")
+        assert locks_of_a_commit(engine, disk, f"s{number}") == 1
+        engine.close()
