@@ -60,6 +60,8 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
             "listen_addresses": HOST,
             "unix_socket_directories": directory,
             "fsync": "on" if fsync else "off",
+            # Files of its directory: what is elsewhere a killed server leaves behind.
+            "dynamic_shared_memory_type": "mmap",
         }
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [postgres, "-D", str(data), *flags]
