@@ -29,6 +29,6 @@ def test_it_pauses_after_each_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "time", clock)
     step = Pace()
     for _ in range(35):
-        clock.now += 0.0001
+        clock.now += pace._STRETCH_SECONDS / 10
         step()
     assert len(clock.pauses) == 3

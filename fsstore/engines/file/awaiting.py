@@ -155,8 +155,7 @@ class AsyncFileEngine(ThreadedEngine):
     def _commit_for_all(self) -> None:
         # Every request has raised the alarm once, so none is left when the last one says that it is over.
         while self._alarm.get():
-            requests = self._taken()
-            if requests:
+            if self._queue and (requests := self._taken()):
                 self._commit(requests)
 
     def _taken(self) -> list[CommitRequest]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-_STRETCH_SECONDS = 0.001
+_STRETCH_SECONDS = 0.0005
 # Any sleep hands over, where somebody waits. One of nothing may be over before the other has woken up.
 _PAUSE_SECONDS = 0.000_001
 
