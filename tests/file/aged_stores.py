@@ -23,7 +23,7 @@ from uuid import UUID
 
 import stores
 
-from fsstore.engines.file import FileEngine, format, layout
+from fsstore.engines.file import FileEngine, file_headers, format, layout
 from fsstore.engines.file.control import TAIL, Control
 from fsstore.interchange import write_line, write_value
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
@@ -207,7 +207,7 @@ def _make_wrapped(path: Path) -> None:
 MAKERS: dict[str, Callable[[Path], None]] = {"closed": _make_closed, "killed": _make_killed, "wrapped": _make_wrapped}
 
 
-def make(version: int = format.FORMAT_VERSION) -> Path:
+def make(version: int = file_headers.FORMAT_VERSION) -> Path:
     """The stores of the present version, which must not have any yet."""
     directory = DATA / f"format-{version}"
     directory.mkdir(parents=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads
@@ -34,14 +34,14 @@ class Log:
 
     def commit(self, stream: Stream, payload: bytes = b"payload", *, following: int = 0) -> format.RecordHeader:
         sequence, place = self._heads.get(stream.key, (0, 0))
-        place = place or format.stream_file_header_bytes(stream.prefix)
+        place = place or file_headers.stream_file_header_bytes(stream.prefix)
         self._token += 1
         header = self._add(format.COMMIT, stream, stream.prefix + payload, place, sequence + 1, following)
         self._heads[stream.key] = sequence + 1, place + header.length_bytes
         return header
 
     def snapshot(self, stream: Stream, revision: int) -> format.RecordHeader:
-        place = self._snapshots.get(stream.key) or format.stream_file_header_bytes(stream.prefix, SNAPSHOTS)
+        place = self._snapshots.get(stream.key) or file_headers.stream_file_header_bytes(stream.prefix, SNAPSHOTS)
         header = self._add(format.SNAPSHOT, stream, stream.prefix + b"state", place, revision, 0)
         self._snapshots[stream.key] = place + header.length_bytes
         return header
@@ -122,4 +122,4 @@ class Parts:
 
 
 def with_header(stream: Stream, records: bytes, kind: str = SEGMENT) -> bytes:
-    return format.stream_file_header(SEED, stream.prefix, kind) + records
+    return file_headers.stream_file_header(SEED, stream.prefix, kind) + records

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from fsstore.engines.file import FileEngine, control, format, layout, slots
+from fsstore.engines.file import FileEngine, control, file_headers, format, index_entries, layout, slots
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.heads import Heads
@@ -71,11 +71,11 @@ def empty(path: Path) -> None:
     meta(path, [STORE_ID, 0, {}])
 
 
-def meta(path: Path, fields: Any, version: Any = format.FORMAT_VERSION) -> None:
+def meta(path: Path, fields: Any, version: Any = file_headers.FORMAT_VERSION) -> None:
     (path / layout.META).write_bytes(header_of("store", fields, version))
 
 
-def header_of(kind: Any, fields: Any, version: Any = format.FORMAT_VERSION, size_bytes: int = 0) -> bytes:
+def header_of(kind: Any, fields: Any, version: Any = file_headers.FORMAT_VERSION, size_bytes: int = 0) -> bytes:
     """A file header with whatever fields, and the checksum that belongs to them."""
     raw = [one if isinstance(one, bytes) else msgpack.packb(one) for one in (version, fields)]
     head = msgpack.packb(f"fsstore {kind}") + b"".join(raw)
@@ -87,15 +87,15 @@ def journal(
 ) -> None:
     """A store whose journal begins with a ROLL record and then has these."""
     empty(path)
-    position = base + format.JOURNAL_HEADER_BYTES
-    data = bytearray(header or format.journal_header(SEED, base, size))
+    position = base + file_headers.JOURNAL_HEADER_BYTES
+    data = bytearray(header or file_headers.journal_header(SEED, base, size))
     places: dict[tuple[bytes, int], int] = {}
     token = 1
     for spec in (other(format.ROLL, token=roll), *specs):
         stream = spec.stream
         where = (stream.key if stream else b"", spec.kind)
         kind = SNAPSHOTS if spec.kind == format.SNAPSHOT else SEGMENT
-        begin = format.stream_file_header_bytes(stream.prefix, kind) if stream else 0
+        begin = file_headers.stream_file_header_bytes(stream.prefix, kind) if stream else 0
         counts = spec.kind == format.COMMIT
         made, record = packed(spec, position, places.get(where, begin), token if counts else 0)
         data += record
@@ -105,7 +105,7 @@ def journal(
     file = path / layout.JOURNAL / (name or layout.journal_name(base))
     file.write_bytes(data)
     os.truncate(file, max(size, len(data)))
-    indexes(path, base + format.JOURNAL_HEADER_BYTES, roll)
+    indexes(path, base + file_headers.JOURNAL_HEADER_BYTES, roll)
 
 
 def indexes(path: Path, folded: int, next_token: int) -> None:
@@ -114,15 +114,15 @@ def indexes(path: Path, folded: int, next_token: int) -> None:
         index.create()
         index.mark_folded(folded, next_token)
         index.close()
-    os.truncate(path / "commits.index", format.INDEX_HEADER_BYTES)
+    os.truncate(path / "commits.index", index_entries.INDEX_HEADER_BYTES)
 
 
 def folded(path: Path) -> None:
     """A store with a long and a short stream, a snapshot, marks, a named value and a lease, closed in good order."""
     empty(path)
     journal_file = path / layout.JOURNAL / layout.journal_name(0)
-    _, roll = packed(other(format.ROLL, token=1), format.JOURNAL_HEADER_BYTES, 0, 0)
-    journal_file.write_bytes((format.journal_header(SEED, 0, 8192) + roll).ljust(8192, b"\0"))
+    _, roll = packed(other(format.ROLL, token=1), file_headers.JOURNAL_HEADER_BYTES, 0, 0)
+    journal_file.write_bytes((file_headers.journal_header(SEED, 0, 8192) + roll).ljust(8192, b"\0"))
     engine = FileEngine(path, **OPTIONS)
     engine.initialize()
     fill(engine, "a", commits=20, events=1)
@@ -142,9 +142,9 @@ def _begin_journal_anew(path: Path, next_token: int) -> None:
     base = 1 << 20
     for file in (path / layout.JOURNAL).iterdir():
         file.unlink()
-    made, roll = packed(other(format.ROLL, token=next_token), base + format.JOURNAL_HEADER_BYTES, 0, 0)
+    made, roll = packed(other(format.ROLL, token=next_token), base + file_headers.JOURNAL_HEADER_BYTES, 0, 0)
     file = path / layout.JOURNAL / layout.journal_name(base)
-    file.write_bytes((format.journal_header(SEED, base, 8192) + roll).ljust(8192, b"\0"))
+    file.write_bytes((file_headers.journal_header(SEED, base, 8192) + roll).ljust(8192, b"\0"))
     change_header(path / "heads.index", "heads", [1024, 2, made.end, next_token])
     change_header(path / "commits.index", "commits", [made.end, next_token])
     marks = (control.TAIL, control.SYNCED, control.VISIBLE, control.FOLDED, control.BEGUN, control.FOLD_BEGUN)
@@ -185,13 +185,13 @@ def change_head(path: Path, stream: Stream = A, **fields: int) -> None:
     """Other fields in the stream's slot of the table of heads."""
     file = path / "heads.index"
     data = bytearray(file.read_bytes())
-    for at in range(format.INDEX_HEADER_BYTES, len(data), format.HEAD_BYTES):
+    for at in range(index_entries.INDEX_HEADER_BYTES, len(data), index_entries.HEAD_BYTES):
         if data[at : at + 16] == stream.key:
-            head = format.read_head(data, at, SEED)
+            head = index_entries.read_head(data, at, SEED)
             assert head is not None
             for name, value in fields.items():
                 setattr(head, name, value)
-            data[at : at + format.HEAD_BYTES] = head.pack(SEED)
+            data[at : at + index_entries.HEAD_BYTES] = head.pack(SEED)
     file.write_bytes(data)
 
 
@@ -199,13 +199,15 @@ def change_entry(path: Path, token: int, **fields: Any) -> None:
     """Other fields in the entry of a checkpoint."""
     file = path / "commits.index"
     data = bytearray(file.read_bytes())
-    at = format.INDEX_HEADER_BYTES + (token - 1) * format.COMMITS_ENTRY_BYTES
-    entry = next(format.read_commits_entries(data[at : at + format.COMMITS_ENTRY_BYTES]))._replace(**fields)
-    data[at : at + format.COMMITS_ENTRY_BYTES] = format.pack_commits_entry(SEED, token, *entry[:-1])
+    at = index_entries.INDEX_HEADER_BYTES + (token - 1) * index_entries.COMMITS_ENTRY_BYTES
+    entry = next(index_entries.read_commits_entries(data[at : at + index_entries.COMMITS_ENTRY_BYTES]))._replace(
+        **fields
+    )
+    data[at : at + index_entries.COMMITS_ENTRY_BYTES] = index_entries.pack_commits_entry(SEED, token, *entry[:-1])
     file.write_bytes(data)
 
 
-def change_header(file: Path, kind: str, fields: Any, size_bytes: int = format.INDEX_HEADER_BYTES) -> None:
+def change_header(file: Path, kind: str, fields: Any, size_bytes: int = index_entries.INDEX_HEADER_BYTES) -> None:
     """Another header in front of an index."""
     data = bytearray(file.read_bytes())
     data[:size_bytes] = header_of(kind, fields, size_bytes=size_bytes)
@@ -248,14 +250,14 @@ def claiming(count: int, levels: int = 1) -> bytes:
 
 
 def journal_header(fields: object) -> bytes:
-    return header_of("journal", fields, size_bytes=format.JOURNAL_HEADER_BYTES)
+    return header_of("journal", fields, size_bytes=file_headers.JOURNAL_HEADER_BYTES)
 
 
 def huge_bodies(path: Path, count: int, *, behind_bytes: int) -> None:
     """Headers, so many bytes behind the end of the log, that claim the 300 megabytes of holes that follows them."""
     size = 300 << 20
     journal(path, size=size)
-    at = format.JOURNAL_HEADER_BYTES + format.RECORD_HEADER_BYTES + behind_bytes
+    at = file_headers.JOURNAL_HEADER_BYTES + format.RECORD_HEADER_BYTES + behind_bytes
     with open(next((path / layout.JOURNAL).iterdir()), "r+b") as handle:
         for number in range(count):
             claim = {"body_bytes": size - (1 << 21), "body_crc": number, "lag_bytes": format.MAX_LAG}
@@ -267,7 +269,7 @@ def huge_bodies(path: Path, count: int, *, behind_bytes: int) -> None:
 
 def holes(path: Path, name: str, kind: str, fields: list[int], size: int) -> None:
     change_header(path / name, kind, fields)
-    os.truncate(path / name, format.INDEX_HEADER_BYTES + size)
+    os.truncate(path / name, index_entries.INDEX_HEADER_BYTES + size)
 
 
 def many_ids(path: Path, lengths: list[object]) -> None:

@@ -9,7 +9,7 @@ import aged_stores
 import pytest
 import stores
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import file_headers, format, layout
 from fsstore.engines.file.verify import verify
 from fsstore.interchange import read_line, write_line
 from fsstore.model import Snapshot
@@ -19,8 +19,8 @@ KEPT = list(aged_stores.kept())
 
 
 def test_stores_of_every_version_are_kept() -> None:
-    assert aged_stores.versions() == list(range(1, format.FORMAT_VERSION + 1))
-    assert {name for version, name in KEPT if version == format.FORMAT_VERSION} == set(aged_stores.MAKERS)
+    assert aged_stores.versions() == list(range(1, file_headers.FORMAT_VERSION + 1))
+    assert {name for version, name in KEPT if version == file_headers.FORMAT_VERSION} == set(aged_stores.MAKERS)
 
 
 @pytest.mark.parametrize(("version", "name"), KEPT)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hand_made import SEED, STORE, Log, Parts, with_header
 
-from fsstore.engines.file import format
+from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Stream
 from fsstore.errors import CorruptionError
@@ -53,11 +53,11 @@ def test_the_indexes_know_what_was_folded(parts: Parts) -> None:
     snapshot = log.snapshot(A, 1)
     fold(parts, log)
     head = parts.heads.get(A.key)
-    assert head == format.Head(
+    assert head == index_entries.Head(
         A.key, last.place + last.length_bytes, snapshot.place + snapshot.length_bytes, 2, 2, 2, 1,
         format.bucket_mark("default"),
     )  # fmt: skip
-    entries = list(format.read_commits_entries(parts.commits.read(1, 2)))
+    entries = list(index_entries.read_commits_entries(parts.commits.read(1, 2)))
     assert [(entry.key, entry.place) for entry in entries] == [(A.key, first.place), (A.key, last.place)]
     assert (parts.heads.folded, parts.commits.folded, parts.commits.next_token) == (log.end, log.end, 3)
 
@@ -117,7 +117,7 @@ def test_the_files_of_a_deleted_stream_go_and_its_tokens_say_so(parts: Parts) ->
     fold(parts, log, start=folded)
     assert files(parts, A) == set()
     assert files(parts, B) == {SEGMENT, INDEX, IDS}
-    assert [entry.deleted for entry in format.read_commits_entries(parts.commits.read(1, 2))] == [True, False]
+    assert [entry.deleted for entry in index_entries.read_commits_entries(parts.commits.read(1, 2))] == [True, False]
     head = parts.heads.get(A.key)
     assert head is not None
     assert not head.segment_bytes
@@ -130,7 +130,7 @@ def test_what_is_committed_and_deleted_within_one_fold_is_never_written(parts: P
     log.commit(A, b"begun anew")
     fold(parts, log)
     assert parts.file(A) == with_header(A, bytes(log.records[-1][1]))
-    assert [entry.deleted for entry in format.read_commits_entries(parts.commits.read(1, 2))] == [True, False]
+    assert [entry.deleted for entry in index_entries.read_commits_entries(parts.commits.read(1, 2))] == [True, False]
 
 
 def test_a_purge_takes_its_bucket_and_no_other(parts: Parts) -> None:
@@ -171,8 +171,8 @@ def test_a_stream_is_indexed_from_its_size_on(parts: Parts) -> None:
     assert files(parts, A) == {SEGMENT}
     fold(parts, log, start=log.records[0][0].end, index_from_bytes=size)
     assert files(parts, A) == {SEGMENT, INDEX, IDS}
-    entries = parts.file(A, INDEX)[format.INDEX_HEADER_BYTES :]
-    places = [place for place, _, _, _ in format.STREAM_INDEX_ENTRY.iter_unpack(entries)]
+    entries = parts.file(A, INDEX)[index_entries.INDEX_HEADER_BYTES :]
+    places = [place for place, _, _, _ in index_entries.STREAM_INDEX_ENTRY.iter_unpack(entries)]
     assert places == [header.place for header, _ in log.records]
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgpack
 import pytest
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.model import EventMessage
 from fsstore.serialization import MsgpackSerializer, encode_payload
 
@@ -31,7 +31,7 @@ def documented_record() -> bytes:
 
 
 def written_record(**changes: int) -> bytes:
-    segment_header = format.segment_header(SEED, "default", "order-1")
+    segment_header = file_headers.segment_header(SEED, "default", "order-1")
     header = format.RecordHeader(
         crc=0,
         kind=format.COMMIT,
@@ -71,12 +71,15 @@ def test_the_documented_seed_and_segment_header_are_those_that_are_written() -> 
     assert f"seed is `{SEED:08x}`" in DOCUMENT
     stated = re.search(r"segment begins with `([0-9a-f ]+)`", DOCUMENT)
     assert stated is not None
-    assert bytes.fromhex(stated[1]) == format.segment_header(SEED, "default", "order-1")
+    assert bytes.fromhex(stated[1]) == file_headers.segment_header(SEED, "default", "order-1")
 
 
 @pytest.mark.parametrize(
     ("heading", "kind", "width"),
-    [("heads.index", "heads", format.HEAD_BYTES), ("commits.index", "commits", format.COMMITS_ENTRY_BYTES)],
+    [
+        ("heads.index", "heads", index_entries.HEAD_BYTES),
+        ("commits.index", "commits", index_entries.COMMITS_ENTRY_BYTES),
+    ],
 )
 def test_the_documented_tables_end_where_the_entries_do(heading: str, kind: str, width: int) -> None:
     section = DOCUMENT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
@@ -128,12 +131,12 @@ def test_a_record_of_another_store_is_not_believed() -> None:
 
 
 def test_an_entry_at_another_tokens_place_is_not_believed() -> None:
-    entry = format.pack_commits_entry(SEED, 7, bytes(16), 40, 151, 1, 1, 0)
-    assert format.commits_entry_is_whole(entry, 0, 7, SEED)
-    assert not format.commits_entry_is_whole(entry, 0, 8, SEED)
+    entry = index_entries.pack_commits_entry(SEED, 7, bytes(16), 40, 151, 1, 1, 0)
+    assert index_entries.commits_entry_is_whole(entry, 0, 7, SEED)
+    assert not index_entries.commits_entry_is_whole(entry, 0, 8, SEED)
 
 
 def test_a_newer_version_is_refused_as_newer_whatever_stands_behind_it() -> None:
     newer = msgpack.packb(["fsstore segment", 2, {"laid": "out otherwise"}, b""])
-    with pytest.raises(format.NewerFormatError, match="not 2"):
-        format.read_file_header("segment", newer, SEED)
+    with pytest.raises(file_headers.NewerFormatError, match="not 2"):
+        file_headers.read_file_header("segment", newer, SEED)

@@ -48,7 +48,7 @@ from fsstore.cli.app import app
 from fsstore.dispatch.delivery import published_health
 from fsstore.dispatch.projections import StoreProjection
 from fsstore.dispatch.subscriptions import Subscriptions
-from fsstore.engines.file import FileEngine, control, format, repair
+from fsstore.engines.file import FileEngine, control, format, index_entries, repair
 from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.named_values import file_name
 from fsstore.engines.file.verify import verify
@@ -327,7 +327,7 @@ FOLDED: dict[str, tuple[Craft, str | None]] = {
     "an index that points nowhere": (
         lambda path: file_of(path, kind="index").write_bytes(
             file_of(path, kind="index").read_bytes()[:128]
-            + b"".join(format.STREAM_INDEX_ENTRY.pack(1 << 63, 5, number, bytes(16)) for number in range(20))
+            + b"".join(index_entries.STREAM_INDEX_ENTRY.pack(1 << 63, 5, number, bytes(16)) for number in range(20))
         ),
         None,
     ),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hand_made import Log, Parts, with_header
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.segments import INDEX, SEGMENT, SNAPSHOTS, Stream
 from fsstore.errors import CorruptionError
 from fsstore.testing import SimulatedDisk
@@ -56,8 +56,10 @@ def test_nothing_beyond_the_end_is_read(parts: Parts) -> None:
 def test_reading_from_a_revision_begins_with_the_commit_before_it_at_most(parts: Parts) -> None:
     headers, end = written(parts, *[b"x"] * 100)
     assert sequences(parts, end, min_revision=40) == list(range(1, 101))  # without an index, all of it
-    header = format.pack_file_header("index", parts.segments.seed, [A.key], format.INDEX_HEADER_BYTES)
-    entries = [format.STREAM_INDEX_ENTRY.pack(one.place, one.length_bytes, one.revision, bytes(16)) for one in headers]
+    header = file_headers.pack_file_header("index", parts.segments.seed, [A.key], index_entries.INDEX_HEADER_BYTES)
+    entries = [
+        index_entries.STREAM_INDEX_ENTRY.pack(one.place, one.length_bytes, one.revision, bytes(16)) for one in headers
+    ]
     parts.write_segment(A, header + b"".join(entries), INDEX)
     assert sequences(parts, end, min_revision=40) == list(range(40, 101))
     assert sequences(parts, end, min_revision=1) == list(range(1, 101))
@@ -68,9 +70,9 @@ def test_reading_from_a_revision_begins_with_the_commit_before_it_at_most(parts:
 def test_an_index_that_lies_costs_time_and_nothing_else(parts: Parts, place: int | None, behind: int) -> None:
     """About where commits stand, or about how far they go."""
     headers, end = written(parts, *[b"x"] * 100)
-    header = format.pack_file_header("index", parts.segments.seed, [A.key], format.INDEX_HEADER_BYTES)
+    header = file_headers.pack_file_header("index", parts.segments.seed, [A.key], index_entries.INDEX_HEADER_BYTES)
     entries = [
-        format.STREAM_INDEX_ENTRY.pack(
+        index_entries.STREAM_INDEX_ENTRY.pack(
             one.place if place is None else place, 1, max(one.revision - behind, 0), bytes(16)
         )
         for one in headers
@@ -140,10 +142,10 @@ def test_a_whole_stream_is_measured_from_its_files(parts: Parts) -> None:
     log = Log()
     snapshot = log.snapshot(A, 2)
     parts.write_segment(A, with_header(A, log.of(A, format.SNAPSHOT), SNAPSHOTS), SNAPSHOTS)
-    assert parts.segments.measured(A) == format.Head(
+    assert parts.segments.measured(A) == index_entries.Head(
         A.key, end, snapshot.place + snapshot.length_bytes, headers[1].token, 2, 2, 2, format.bucket_mark("default")
     )
-    assert parts.segments.measured(B) == format.Head(B.key, 0, 0, 0, 0, 0, 0, format.bucket_mark("default"))
+    assert parts.segments.measured(B) == index_entries.Head(B.key, 0, 0, 0, 0, 0, 0, format.bucket_mark("default"))
 
 
 def test_a_stream_with_anything_behind_its_last_whole_record_has_no_head(parts: Parts) -> None:

@@ -14,7 +14,7 @@ import pytest
 import stores
 
 from fsstore import CorruptionError, StorageError
-from fsstore.engines.file import FileEngine, format, layout
+from fsstore.engines.file import FileEngine, file_headers, format, layout
 from fsstore.engines.file.repair import apply
 from fsstore.engines.file.segments import Stream
 from fsstore.engines.file.verify import verify
@@ -137,10 +137,10 @@ def made_newer(store: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = max(store.glob(HEADERS[kind]))
     seed = layout.read_meta(stores.DISK, str(store)).seed
     data = place.read_bytes()
-    fields, length = format.read_file_header(kind, data, seed)
+    fields, length = file_headers.read_file_header(kind, data, seed)
     with monkeypatch.context() as later:
-        later.setattr(format, "FORMAT_VERSION", 2)
-        header = format.pack_file_header(kind, seed, fields)
+        later.setattr(file_headers, "FORMAT_VERSION", 2)
+        header = file_headers.pack_file_header(kind, seed, fields)
     assert len(header) == length
     place.write_bytes(header + data[length:])
     return place
@@ -176,7 +176,7 @@ def test_a_control_page_of_a_newer_version_is_refused(store: Path) -> None:
 def test_a_setting_of_a_newer_version_is_refused_by_its_name(store: Path) -> None:
     meta = layout.read_meta(stores.DISK, str(store))
     fields: list[object] = [meta.store_id, meta.created_us, {"shards": 4}]
-    (store / "store.meta").write_bytes(format.pack_file_header("store", meta.seed, fields))
+    (store / "store.meta").write_bytes(file_headers.pack_file_header("store", meta.seed, fields))
     all_refuse(store, store / "store.meta", r"no settings, not \{'shards': 4\}")
 
 

@@ -17,7 +17,7 @@ import hostile
 import msgpack
 from memory_disk import MemoryDisk
 
-from fsstore.engines.file import FileEngine, format
+from fsstore.engines.file import FileEngine, file_headers, format
 from fsstore.engines.file.verify import verify
 from fsstore.errors import CorruptionError, EventStoreError, SerializationError, StorageError
 from fsstore.interchange import write_line
@@ -65,9 +65,9 @@ def _store() -> tuple[MemoryDisk, str, str, bytes, list[Record]]:
         disk = MemoryDisk.of(path)
     (file,) = (name for name in disk.files if name.endswith(".journal"))
     data = bytes(disk.files[file].data)
-    found = format.read_records(data, format.JOURNAL_HEADER_BYTES, len(data), hostile.SEED)
+    found = format.read_records(data, file_headers.JOURNAL_HEADER_BYTES, len(data), hostile.SEED)
     records = [(format.RecordHeader._make(fields), body) for fields, body in found]
-    return disk, str(path), file, data[: format.JOURNAL_HEADER_BYTES], records
+    return disk, str(path), file, data[: file_headers.JOURNAL_HEADER_BYTES], records
 
 
 def _change(records: list[Record], chance: random.Random) -> None:
@@ -85,7 +85,7 @@ def _change(records: list[Record], chance: random.Random) -> None:
         case _:
             header, body = chance.choice(records)
     records[at] = header, body
-    position = format.JOURNAL_HEADER_BYTES
+    position = file_headers.JOURNAL_HEADER_BYTES
     for number, (header, body) in enumerate(records):
         moved = header.position if number == at and chance.random() < 0.1 else position
         records[number] = header._replace(position=moved), body

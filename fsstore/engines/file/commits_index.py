@@ -7,12 +7,12 @@ writes it.
 
 from __future__ import annotations
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, index_entries
 from fsstore.engines.file.disk import Disk, write_again
 from fsstore.engines.file.heads import StaleIndexError
 
 FILE_NAME = "commits.index"
-_ENTRY = format.COMMITS_ENTRY_BYTES
+_ENTRY = index_entries.COMMITS_ENTRY_BYTES
 
 
 class CommitsIndex:
@@ -41,10 +41,10 @@ class CommitsIndex:
                 raise StaleIndexError(self._path)
             if not self.next_token or self._disk.size(self._handle) < self._offset(self.next_token):
                 raise StaleIndexError(self._path)
-        except format.NewerFormatError as error:
+        except file_headers.NewerFormatError as error:
             self.close()
-            raise format.refused(self._path, error) from error
-        except (FileNotFoundError, format.FormatError) as error:
+            raise file_headers.refused(self._path, error) from error
+        except (FileNotFoundError, file_headers.FormatError) as error:
             self.close()
             raise StaleIndexError(self._path) from error
         except BaseException:
@@ -53,8 +53,8 @@ class CommitsIndex:
 
     def _read_header(self) -> None:
         assert self._handle is not None
-        data = self._disk.read(self._handle, format.INDEX_HEADER_BYTES, 0)
-        self.folded, self.next_token = format.read_numbers("commits", data, self._seed, 2)
+        data = self._disk.read(self._handle, index_entries.INDEX_HEADER_BYTES, 0)
+        self.folded, self.next_token = file_headers.read_numbers("commits", data, self._seed, 2)
 
     def create(self) -> None:
         """An empty index in place of any other."""
@@ -67,7 +67,7 @@ class CommitsIndex:
 
     @staticmethod
     def _offset(token: int) -> int:
-        return format.INDEX_HEADER_BYTES + (token - 1) * _ENTRY
+        return index_entries.INDEX_HEADER_BYTES + (token - 1) * _ENTRY
 
     def read(self, first_token: int, last_token: int) -> bytes:
         """The entries of those tokens, raw; fewer at the end of the index."""
@@ -85,7 +85,9 @@ class CommitsIndex:
         """Note that the index now covers everything folded below `position`."""
         assert self._handle is not None
         self.folded, self.next_token = position, next_token
-        data = format.pack_file_header("commits", self._seed, [position, next_token], format.INDEX_HEADER_BYTES)
+        data = file_headers.pack_file_header(
+            "commits", self._seed, [position, next_token], index_entries.INDEX_HEADER_BYTES
+        )
         self._disk.write(self._handle, data, 0)
 
     def write_again(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers
 from fsstore.engines.file.disk import Disk, Words
 from fsstore.errors import StorageUnavailableError
 
@@ -62,7 +62,7 @@ class Control:
         if name == known_name and version > known_version:
             self._words.release()
             said = f"page version {known_version} or older, not {version}: a newer fsstore wrote this"
-            raise format.refused(self._path, format.NewerFormatError(said))
+            raise file_headers.refused(self._path, file_headers.NewerFormatError(said))
 
     def belongs(self) -> bool:
         """Whether this is this store's page, made by a recovery that came to its end."""

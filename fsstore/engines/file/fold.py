@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fsstore.engines.file import format, segments
+from fsstore.engines.file import file_headers, format, index_entries, segments
 from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
@@ -161,7 +161,7 @@ class Fold:
 
     def _clear(self, group: _Group) -> None:
         for header, _ in group.commits:
-            self._deleted_tokens[header.token] = format.deleted_commits_entry(self._seed, header.token)
+            self._deleted_tokens[header.token] = index_entries.deleted_commits_entry(self._seed, header.token)
         group.clear()
 
     def _purge(self, bucket_id: str | None, groups: dict[bytes, _Group]) -> None:
@@ -174,12 +174,12 @@ class Fold:
     def _forget_tokens(self, keys: set[bytes]) -> None:
         """Entries of commits.index that point at streams which are about to go."""
         last = self._commits.next_token - 1
-        width = format.COMMITS_ENTRY_BYTES
+        width = index_entries.COMMITS_ENTRY_BYTES
         for first in range(1, last + 1, _SCAN_TOKENS):
             data = self._commits.read(first, min(last, first + _SCAN_TOKENS - 1))
             for number in self._entries_of(data, keys, width):
                 token = first + number
-                self._deleted_tokens[token] = format.deleted_commits_entry(self._seed, token)
+                self._deleted_tokens[token] = index_entries.deleted_commits_entry(self._seed, token)
 
     @staticmethod
     def _entries_of(data: bytes, keys: set[bytes], width: int) -> Iterable[int]:
@@ -201,13 +201,13 @@ class Fold:
             known = None
         if not group.commits and not group.snapshots:
             if group.reset:
-                self._heads.put(format.Head(key, 0, 0, 0, 0, 0, 0, 0))
+                self._heads.put(index_entries.Head(key, 0, 0, 0, 0, 0, 0, 0))
             return
         if known is not None:
             head = known
         elif group.commits and group.commits[0][0].sequence == 1:
             # Nothing of the stream was folded before; what an interrupted fold left is written again.
-            head = format.Head(key, 0, 0, 0, 0, 0, 0, format.bucket_mark(group.bucket_id))
+            head = index_entries.Head(key, 0, 0, 0, 0, 0, 0, format.bucket_mark(group.bucket_id))
         else:
             head = self._files.measured(segments.Stream.of(group.bucket_id, group.stream_id))
         if group.commits:
@@ -235,7 +235,7 @@ class Fold:
         path = self._files.path(key, kind)
         place = records[0][0].place
         parts = [record for _, record in records]
-        header = format.segment_header(self._seed, group.bucket_id, group.stream_id, kind)
+        header = file_headers.segment_header(self._seed, group.bucket_id, group.stream_id, kind)
         if place == len(header):
             parts.insert(0, header)
             place = 0
@@ -243,7 +243,7 @@ class Fold:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         try:
             if place and (begun := self._disk.read(handle, len(header), 0)) != header:
-                format.refuse_newer(path, kind, begun, self._seed)
+                file_headers.refuse_newer(path, kind, begun, self._seed)
             self._disk.write(handle, data, place)
         finally:
             self._keep(handle, path)
@@ -294,7 +294,7 @@ class Fold:
         for directory in sorted(directories):
             self._disk.flush_directory(directory)
 
-    def _index(self, key: bytes, group: _Group, head: format.Head) -> None:
+    def _index(self, key: bytes, group: _Group, head: index_entries.Head) -> None:
         """Extend the stream's indexes by the new commits; made anew where they do not reach up to them.
 
         A damaged segment gets none: reading it says so, and the other streams are folded all the same.
@@ -314,7 +314,7 @@ class Fold:
         try:
             for handle, kind in ((index, INDEX), (ids, IDS)):
                 begun = self._disk.read(handle, _MOST_HEADER_BYTES, 0)
-                format.refuse_newer(self._files.path(key, kind), kind, begun, self._seed)
+                file_headers.refuse_newer(self._files.path(key, kind), kind, begun, self._seed)
             if self._again:
                 self._disk.truncate(index, 0)
                 self._disk.truncate(ids, 0)
@@ -335,12 +335,12 @@ class Fold:
     def _extend_index(
         self, index: int, key: bytes, headers: list[format.RecordHeader], whole: Callable[[], list[format.RecordHeader]]
     ) -> None:
-        offset = format.INDEX_HEADER_BYTES + (headers[0].sequence - 1) * format.STREAM_INDEX_ENTRY_BYTES
+        offset = index_entries.INDEX_HEADER_BYTES + (headers[0].sequence - 1) * index_entries.STREAM_INDEX_ENTRY_BYTES
         if not self._is_indexed(index, key, offset, headers[0].place):
-            header = format.pack_file_header("index", self._seed, [key], format.INDEX_HEADER_BYTES)
+            header = file_headers.pack_file_header("index", self._seed, [key], index_entries.INDEX_HEADER_BYTES)
             self._disk.write(index, header, 0)
-            headers, offset = whole(), format.INDEX_HEADER_BYTES
-        pack = format.STREAM_INDEX_ENTRY.pack
+            headers, offset = whole(), index_entries.INDEX_HEADER_BYTES
+        pack = index_entries.STREAM_INDEX_ENTRY.pack
         entries = [pack(one.place, one.length_bytes, one.revision, one.commit_id) for one in headers]
         self._disk.write(index, b"".join(entries), offset)
 
@@ -351,11 +351,13 @@ class Fold:
         """
         if place < self._index_from_bytes:
             return False
-        header = format.pack_file_header("index", self._seed, [key], format.INDEX_HEADER_BYTES)
-        last = self._disk.read(index, format.STREAM_INDEX_ENTRY_BYTES, end - format.STREAM_INDEX_ENTRY_BYTES)
-        if self._disk.read(index, len(header), 0) != header or len(last) < format.STREAM_INDEX_ENTRY_BYTES:
+        header = file_headers.pack_file_header("index", self._seed, [key], index_entries.INDEX_HEADER_BYTES)
+        last = self._disk.read(
+            index, index_entries.STREAM_INDEX_ENTRY_BYTES, end - index_entries.STREAM_INDEX_ENTRY_BYTES
+        )
+        if self._disk.read(index, len(header), 0) != header or len(last) < index_entries.STREAM_INDEX_ENTRY_BYTES:
             return False
-        last_place, length_bytes, _, _ = format.STREAM_INDEX_ENTRY.unpack(last)
+        last_place, length_bytes, _, _ = index_entries.STREAM_INDEX_ENTRY.unpack(last)
         return bool(last_place + length_bytes == place)
 
     def _commit_entries(self) -> dict[int, bytes]:
@@ -363,7 +365,7 @@ class Fold:
         for number, header in enumerate(self._commit_headers):
             if not number % _PACED_RECORDS:
                 self._pace()
-            entries[header.token] = format.commits_entry(header, self._seed)
+            entries[header.token] = index_entries.commits_entry(header, self._seed)
         return entries
 
     def _open_index(self, key: bytes, kind: str) -> int:

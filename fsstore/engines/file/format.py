@@ -1,18 +1,15 @@
-"""What the file engine's bytes look like: records, file headers, index entries. No input or output here.
+"""What the file engine's records look like. No input or output here.
 
-Every byte layout of `docs/file-format.md` is written and judged in this module and nowhere else. A record is
-one msgpack array of fixed-width fields, so that a journal or segment is a plain msgpack stream to any reader
-and a single `struct` to this one. All checksums are CRC-32C, seeded with the store's id, so that bytes of
-another store are never believed.
+Every layout of a record in `docs/file-format.md` is written and judged in this module; `file_headers` and
+`index_entries` have the other bytes. A record is one msgpack array of fixed-width fields, so that a journal or segment
+is a plain msgpack stream to any reader and a single `struct` to this one. All checksums are CRC-32C, seeded with the
+store's id, so that bytes of another store are never believed.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -20,8 +17,6 @@ import msgpack
 from crc32c import crc32c
 
 from fsstore.errors import StorageError
-
-FORMAT_VERSION: Final = 1
 
 COMMIT: Final = 1
 SNAPSHOT: Final = 2
@@ -282,30 +277,7 @@ def stamp_from_us(stamp_us: int) -> datetime:
     return _EPOCH + timedelta(0, 0, stamp_us)
 
 
-# ---- headers of files ----------------------------------------------------------------------------------
-
-
-class FormatError(ValueError):
-    """A file's header is not what it must be; says what was expected."""
-
-
-class NewerFormatError(FormatError):
-    """The file was written by a later version of this format."""
-
-
-def refused(path: str, error: NewerFormatError) -> StorageError:
-    """What is said of a file that a later version wrote: nothing in it is damaged."""
-    return StorageError(f"{path} cannot be used: expected {error}; upgrade fsstore")
-
-
-def refuse_newer(path: str, kind: str, data: bytes, seed: int) -> None:
-    """`StorageError` where the file that begins with `data` is such a file, and a later version wrote it."""
-    try:
-        read_file_header(kind, data, seed)
-    except NewerFormatError as error:
-        raise refused(path, error) from error
-    except FormatError:
-        return  # whatever else is wrong is for others to say
+# ---- what a later version wrote ----------------------------------------------------------------------------
 
 
 def refuse_unknown(path: str, header: RecordHeader) -> None:
@@ -315,217 +287,3 @@ def refuse_unknown(path: str, header: RecordHeader) -> None:
             f"{path} has a record of kind {header.kind} with flags {header.flags:#x} (journal position "
             f"{header.position}), which this version of fsstore does not know: a newer one wrote it; upgrade fsstore"
         )
-
-
-def pack_file_header(kind: str, seed: int, fields: list[object], size_bytes: int | None = None) -> bytes:
-    """`["fsstore <kind>", version, fields, crc]` as one msgpack array, padded with nil to `size_bytes`."""
-    head = bytes(msgpack.packb(f"fsstore {kind}")) + bytes(msgpack.packb(FORMAT_VERSION))
-    head += bytes(msgpack.packb(fields))
-    data = b"\x94" + head + b"\xce" + checksum(head, seed).to_bytes(4, "big")
-    if size_bytes is None:
-        return data
-    if len(data) > size_bytes:
-        raise ValueError(f"a {kind} header of {len(data)} bytes does not fit into {size_bytes}")
-    return data + b"\xc0" * (size_bytes - len(data))
-
-
-def read_file_header(kind: str, data: bytes, seed: int | None) -> tuple[list[object], int]:
-    """The fields of a file header and its length; `seed` is `None` where the fields bring the store id."""
-    unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1), strict_map_key=False)
-    unpacker.feed(data)
-    try:
-        if unpacker.read_array_header() != 4:
-            raise FormatError(f"a {kind} header")
-        name, at, version = unpacker.unpack(), unpacker.tell(), unpacker.unpack()
-        if name != f"fsstore {kind}" or not isinstance(version, int) or isinstance(version, bool):
-            raise FormatError(f"a {kind} header, not {name!r}")
-        # A newer version may lay out everything behind this point otherwise, its checksum included.
-        if version < 1:
-            raise FormatError("format version 1 or newer")
-        if version > FORMAT_VERSION:
-            if _is_ours(kind, data, at, seed):
-                raise FormatError("the version that its checksum covers")
-            raise NewerFormatError(
-                f"format version {FORMAT_VERSION} or older, not {version}: a newer fsstore wrote this"
-            )
-        fields = unpacker.unpack()
-        end = unpacker.tell()
-        crc = unpacker.unpack()
-    except FormatError:
-        raise
-    except Exception as error:  # whatever msgpack finds wrong, this is no header
-        raise FormatError(f"a whole {kind} header") from error
-    if not isinstance(fields, list):
-        raise FormatError(f"the fields of a {kind} header")
-    if seed is None:
-        seed = store_seed(fields[0]) if fields and isinstance(fields[0], bytes) else 0
-    if crc != checksum(data[1:end], seed):
-        raise FormatError(f"a {kind} header with the right checksum")
-    return fields, unpacker.tell()
-
-
-def _is_ours(kind: str, data: bytes, at: int, seed: int | None) -> bool:
-    """Whether the header is whole once the version in it is ours: then that number is all that is damaged."""
-    try:
-        read_file_header(kind, data[:at] + bytes([FORMAT_VERSION]) + data[at + 1 :], seed)
-    except FormatError:
-        return False
-    return True
-
-
-def read_numbers(kind: str, data: bytes, seed: int, count: int) -> list[int]:
-    """The fields of a file header that holds so many numbers and nothing else."""
-    fields, _ = read_file_header(kind, data, seed)
-    numbers = [field for field in fields if type(field) is int and 0 <= field <= MAX_POSITION]
-    if len(numbers) != len(fields) or len(numbers) != count:
-        raise FormatError(f"{count} numbers up to {MAX_POSITION} in a {kind} header")
-    return numbers
-
-
-def segment_header(seed: int, bucket_id: str, stream_id: str, kind: str = "segment") -> bytes:
-    """The first bytes of a stream's segment or snapshot file."""
-    return stream_file_header(seed, stream_prefix(bucket_id, stream_id), kind)
-
-
-_FILE_LEADS: Final = {
-    kind: bytes(msgpack.packb(f"fsstore {kind}")) + bytes(msgpack.packb(FORMAT_VERSION)) + b"\x92"
-    for kind in ("segment", "snapshots")
-}
-
-
-@lru_cache(maxsize=4096)
-def stream_file_header(seed: int, prefix: bytes, kind: str = "segment") -> bytes:
-    """The same from the stream's prefix: the two ids are the header's two fields as they stand."""
-    head = _FILE_LEADS[kind] + prefix
-    return b"\x94" + head + b"\xce" + checksum(head, seed).to_bytes(4, "big")
-
-
-def stream_file_header_bytes(prefix: bytes, kind: str = "segment") -> int:
-    """How long that is."""
-    return len(_FILE_LEADS[kind]) + len(prefix) + 6
-
-
-JOURNAL_HEADER_BYTES: Final = 128
-
-
-def journal_header(seed: int, base: int, size_bytes: int) -> bytes:
-    """The first 128 bytes of a journal file that holds the positions from `base`."""
-    return pack_file_header("journal", seed, [base, size_bytes], JOURNAL_HEADER_BYTES)
-
-
-def read_journal_size(data: bytes, base: int, seed: int) -> int:
-    """The size that the header of the journal file for the positions from `base` states."""
-    stored_base, size_bytes = read_numbers("journal", data, seed, 2)
-    if stored_base != base or size_bytes < JOURNAL_HEADER_BYTES or base + size_bytes > MAX_POSITION:
-        raise FormatError(f"a journal header for position {base}")
-    return size_bytes
-
-
-# ---- index entries -------------------------------------------------------------------------------------
-
-INDEX_HEADER_BYTES: Final = 128
-_ENTRY: Final = struct.Struct(">16sQIIIqI")
-_ENTRY_CHECKED: Final = struct.Struct(">16sQIIIq")
-COMMITS_ENTRY_BYTES: Final = _ENTRY.size
-
-
-class CommitsEntry(NamedTuple):
-    """One entry of commits.index: where the commit of that token is. All zero but the checksum: deleted."""
-
-    key: bytes
-    place: int
-    length_bytes: int
-    revision: int
-    sequence: int
-    stamp_us: int
-    crc: int
-
-    @property
-    def deleted(self) -> bool:
-        return not self.length_bytes
-
-
-def pack_commits_entry(
-    seed: int, token: int, key: bytes, place: int, length: int, revision: int, sequence: int, stamp_us: int
-) -> bytes:
-    """The entry for `token`, which its checksum covers too."""
-    data = _ENTRY_CHECKED.pack(key, place, length, revision, sequence, stamp_us)
-    return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
-
-
-def commits_entry(header: RecordHeader, seed: int) -> bytes:
-    """The entry of the commit with that header."""
-    _, _, _, _, _, _, place, key, token, revision, sequence, _, stamp_us, _, body_bytes = header
-    data = _ENTRY_CHECKED.pack(key, place, RECORD_HEADER_BYTES + body_bytes, revision, sequence, stamp_us)
-    return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
-
-
-def deleted_commits_entry(seed: int, token: int) -> bytes:
-    """The entry of a token whose commit was deleted."""
-    return pack_commits_entry(seed, token, NO_KEY, 0, 0, 0, 0, 0)
-
-
-CommitsFields = tuple[bytes, int, int, int, int, int, int]
-"""What `CommitsEntry` names, in its order, without the names."""
-
-
-def read_commits_entries(data: bytes) -> Iterator[CommitsEntry]:
-    """The entries in `data`; their checksums are `commits_entry_is_whole`'s to judge."""
-    return map(CommitsEntry._make, _ENTRY.iter_unpack(data))
-
-
-def read_commits_fields(data: bytes) -> Iterator[CommitsFields]:
-    """The same for very many: a quarter of the time."""
-    return _ENTRY.iter_unpack(data)
-
-
-def commits_entry_is_whole(data: bytes | memoryview, offset: int, token: int, seed: int) -> bool:
-    """Whether the entry at `offset` is the one written for `token`."""
-    end = offset + COMMITS_ENTRY_BYTES
-    stored = int.from_bytes(data[end - 4 : end], "big")
-    return crc32c(data[offset : end - 4], (seed + token) & 0xFFFFFFFF) == stored
-
-
-_HEAD: Final = struct.Struct(">16sQQQIIIQI")
-HEAD_BYTES: Final = _HEAD.size
-
-
-@dataclass(slots=True)
-class Head:
-    """One slot of heads.index: how far a stream's files go. No segment bytes: the stream was deleted."""
-
-    key: bytes
-    segment_bytes: int
-    snapshots_bytes: int
-    token: int
-    revision: int
-    sequence: int
-    snapshot_revision: int
-    bucket: int
-
-    def pack(self, seed: int) -> bytes:
-        data = _HEAD.pack(
-            self.key,
-            self.segment_bytes,
-            self.snapshots_bytes,
-            self.token,
-            self.revision,
-            self.sequence,
-            self.snapshot_revision,
-            self.bucket,
-            0,
-        )[:-4]
-        return data + crc32c(data, seed).to_bytes(4, "big")
-
-
-def read_head(data: bytes | memoryview, offset: int, seed: int) -> Head | None:
-    """The slot at `offset`, or `None` where its checksum does not vouch for it."""
-    end = offset + HEAD_BYTES
-    fields = _HEAD.unpack_from(data, offset)
-    if crc32c(data[offset : end - 4], seed) != fields[-1]:
-        return None
-    return Head(*fields[:-1])
-
-
-STREAM_INDEX_ENTRY: Final = struct.Struct(">QII16s")
-STREAM_INDEX_ENTRY_BYTES: Final = STREAM_INDEX_ENTRY.size

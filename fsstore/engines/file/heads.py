@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, index_entries
 from fsstore.engines.file.disk import Disk, write_again
 from fsstore.errors import CorruptionError
 
 _FIRST_CAPACITY = 1024
 _PROBE_SLOTS = 4
 _SCAN_SLOTS = 16_384
-_EMPTY = bytes(format.HEAD_BYTES)
+_EMPTY = bytes(index_entries.HEAD_BYTES)
 _EMPTY_STRETCH = _EMPTY * 16
 FILE_NAME = "heads.index"
 
@@ -40,8 +40,8 @@ def used(data: bytes) -> Iterator[int]:
     for stretch in range(0, len(data), len(_EMPTY_STRETCH)):
         slots = data[stretch : stretch + len(_EMPTY_STRETCH)]
         if slots != _EMPTY_STRETCH:
-            for offset in range(0, len(slots), format.HEAD_BYTES):
-                if slots[offset : offset + format.HEAD_BYTES].strip(b"\0"):
+            for offset in range(0, len(slots), index_entries.HEAD_BYTES):
+                if slots[offset : offset + index_entries.HEAD_BYTES].strip(b"\0"):
                     yield stretch + offset
 
 
@@ -70,18 +70,18 @@ class Heads:
         self.close()
         try:
             self._handle = self._disk.open(self._path, write=self._write)
-            data = self._disk.read(self._handle, format.INDEX_HEADER_BYTES, 0)
-            numbers = format.read_numbers("heads", data, self._seed, 4)
+            data = self._disk.read(self._handle, index_entries.INDEX_HEADER_BYTES, 0)
+            numbers = file_headers.read_numbers("heads", data, self._seed, 4)
             self.capacity, self.count, self.folded, self.next_token = numbers
-            size = format.INDEX_HEADER_BYTES + self.capacity * format.HEAD_BYTES
+            size = index_entries.INDEX_HEADER_BYTES + self.capacity * index_entries.HEAD_BYTES
             # No table is ever more than eight times as large as it is full, but for the first.
             sane = 1 <= self.capacity <= max(_FIRST_CAPACITY, self.count * 8)
             if self.folded < at_least_folded or self._disk.size(self._handle) < size or not sane:
                 raise StaleIndexError(self._path)
-        except format.NewerFormatError as error:
+        except file_headers.NewerFormatError as error:
             self.close()
-            raise format.refused(self._path, error) from error
-        except (FileNotFoundError, format.FormatError) as error:
+            raise file_headers.refused(self._path, error) from error
+        except (FileNotFoundError, file_headers.FormatError) as error:
             self.close()
             raise StaleIndexError(self._path) from error
         except BaseException:
@@ -99,19 +99,19 @@ class Heads:
         handle = self._disk.open(path, write=True, create=True)
         try:
             self._disk.truncate(handle, 0)
-            self._disk.truncate(handle, format.INDEX_HEADER_BYTES + capacity * format.HEAD_BYTES)
+            self._disk.truncate(handle, index_entries.INDEX_HEADER_BYTES + capacity * index_entries.HEAD_BYTES)
         except BaseException:
             self._disk.close(handle)
             raise
         return handle
 
-    def get(self, key: bytes) -> format.Head | None:
+    def get(self, key: bytes) -> index_entries.Head | None:
         """The stream's slot, also one that says the stream was deleted; `None` when there is none."""
         slot, head = self._find(key)
         self._found = (key, self.capacity, slot, head is None)
         return head
 
-    def _find(self, key: bytes) -> tuple[int, format.Head | None]:
+    def _find(self, key: bytes) -> tuple[int, index_entries.Head | None]:
         """The slot number where the key is, or where it would go."""
         first = int.from_bytes(key[:8], "big") % self.capacity
         free, probed = -1, 0
@@ -119,13 +119,13 @@ class Heads:
             slots = min(_PROBE_SLOTS, self.capacity - first)
             data = self._read(first, slots)
             for slot in range(slots):
-                offset = slot * format.HEAD_BYTES
+                offset = slot * index_entries.HEAD_BYTES
                 if data[offset : offset + 16] == key:
-                    head = format.read_head(data, offset, self._seed)
+                    head = index_entries.read_head(data, offset, self._seed)
                     if head is not None:
                         return first + slot, head
                     free = first + slot if free < 0 else free
-                elif data[offset : offset + format.HEAD_BYTES] == _EMPTY:
+                elif data[offset : offset + index_entries.HEAD_BYTES] == _EMPTY:
                     return (first + slot if free < 0 else free), None
             probed += slots
             first = (first + slots) % self.capacity
@@ -134,10 +134,12 @@ class Heads:
     def _read(self, slot: int, slots: int) -> bytes:
         assert self._handle is not None
         return self._disk.read(
-            self._handle, slots * format.HEAD_BYTES, format.INDEX_HEADER_BYTES + slot * format.HEAD_BYTES
+            self._handle,
+            slots * index_entries.HEAD_BYTES,
+            index_entries.INDEX_HEADER_BYTES + slot * index_entries.HEAD_BYTES,
         )
 
-    def put(self, head: format.Head) -> None:
+    def put(self, head: index_entries.Head) -> None:
         """Write the stream's slot; grows the table when it is half full."""
         if (self.count + 1) * 2 > self.capacity:
             self._grow()
@@ -150,7 +152,7 @@ class Heads:
         if is_new:
             self.count += 1
         self._found = (head.key, self.capacity, slot, False)
-        offset = format.INDEX_HEADER_BYTES + slot * format.HEAD_BYTES
+        offset = index_entries.INDEX_HEADER_BYTES + slot * index_entries.HEAD_BYTES
         self._disk.write(self._handle, head.pack(self._seed), offset)
 
     def _grow(self) -> None:
@@ -160,16 +162,16 @@ class Heads:
         capacity = _FIRST_CAPACITY
         while capacity < len(kept) * 4:
             capacity *= 2
-        table = bytearray(capacity * format.HEAD_BYTES)
+        table = bytearray(capacity * index_entries.HEAD_BYTES)
         for head in kept:
             slot = int.from_bytes(head.key[:8], "big") % capacity
-            while table[slot * format.HEAD_BYTES : (slot + 1) * format.HEAD_BYTES] != _EMPTY:
+            while table[slot * index_entries.HEAD_BYTES : (slot + 1) * index_entries.HEAD_BYTES] != _EMPTY:
                 slot = (slot + 1) % capacity
-            table[slot * format.HEAD_BYTES : (slot + 1) * format.HEAD_BYTES] = head.pack(self._seed)
+            table[slot * index_entries.HEAD_BYTES : (slot + 1) * index_entries.HEAD_BYTES] = head.pack(self._seed)
         handle = self._new_file(f"{self._path}.new", capacity)
         old, old_capacity, old_count = self._handle, self.capacity, self.count
         try:
-            self._disk.write(handle, table, format.INDEX_HEADER_BYTES)
+            self._disk.write(handle, table, index_entries.INDEX_HEADER_BYTES)
             self._handle, self.capacity, self.count = handle, capacity, len(kept)
             self._write_header()
             self._disk.flush(handle)
@@ -180,26 +182,26 @@ class Heads:
             raise
         self._disk.close(old)
 
-    def all(self) -> Iterator[format.Head]:
+    def all(self) -> Iterator[index_entries.Head]:
         """Every slot that holds a stream, in no order that means anything; `CorruptionError` at a damaged one."""
         for number, head in self.slots():
             if head is None:
                 raise CorruptionError(
                     "a slot of the table of heads is damaged",
                     path=self._path,
-                    offset_bytes=format.INDEX_HEADER_BYTES + number * format.HEAD_BYTES,
+                    offset_bytes=index_entries.INDEX_HEADER_BYTES + number * index_entries.HEAD_BYTES,
                     expected="a stream's head",
                     repair=f"fsstore repair {self._store}",
                 )
             yield head
 
-    def slots(self) -> Iterator[tuple[int, format.Head | None]]:
+    def slots(self) -> Iterator[tuple[int, index_entries.Head | None]]:
         """The number of every used slot and what it holds: `None` where that is damaged."""
         for first in range(0, self.capacity, _SCAN_SLOTS):
             slots = min(_SCAN_SLOTS, self.capacity - first)
             data = self._read(first, slots)
-            for offset in used(data[: len(data) - len(data) % format.HEAD_BYTES]):
-                yield first + offset // format.HEAD_BYTES, format.read_head(data, offset, self._seed)
+            for offset in used(data[: len(data) - len(data) % index_entries.HEAD_BYTES]):
+                yield first + offset // index_entries.HEAD_BYTES, index_entries.read_head(data, offset, self._seed)
 
     def mark_folded(self, position: int, next_token: int) -> None:
         """Note that the table now covers everything folded below `position`."""
@@ -209,7 +211,7 @@ class Heads:
     def _write_header(self) -> None:
         assert self._handle is not None
         fields: list[object] = [self.capacity, self.count, self.folded, self.next_token]
-        data = format.pack_file_header("heads", self._seed, fields, format.INDEX_HEADER_BYTES)
+        data = file_headers.pack_file_header("heads", self._seed, fields, index_entries.INDEX_HEADER_BYTES)
         self._disk.write(self._handle, data, 0)
 
     def write_again(self) -> None:

@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.disk import Disk
 
 _HEADER_BYTES = 4096
@@ -84,7 +84,7 @@ class IdIndex:
         most_bytes = min(self._disk.size(handle), _HEADER_BYTES + _WORD_BYTES * (at_most + _MOST_AHEAD))
         try:
             data = self._disk.read(handle, _HEADER_BYTES, 0)
-            fields, _ = format.read_file_header("ids", data, self._seed)
+            fields, _ = file_headers.read_file_header("ids", data, self._seed)
             order, lengths, checksums = fields
             if order != sys.byteorder or not isinstance(lengths, list) or not isinstance(checksums, list):
                 return None
@@ -99,8 +99,8 @@ class IdIndex:
                 run.frombytes(data)
                 runs.append(run)
                 offset += len(data)
-        except format.NewerFormatError as error:
-            raise format.refused(self._path, error) from error
+        except file_headers.NewerFormatError as error:
+            raise file_headers.refused(self._path, error) from error
         except ValueError:
             return None
         return runs
@@ -126,4 +126,4 @@ class IdIndex:
     def _write_header(self, handle: int, runs: list[array[int]]) -> None:
         checksums = [format.checksum(run.tobytes(), self._seed) for run in runs]
         fields: list[object] = [sys.byteorder, [len(run) for run in runs], checksums]
-        self._disk.write(handle, format.pack_file_header("ids", self._seed, fields, _HEADER_BYTES), 0)
+        self._disk.write(handle, file_headers.pack_file_header("ids", self._seed, fields, _HEADER_BYTES), 0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from fsstore.engines.file import format
+from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.decoding import Decoding
 from fsstore.engines.file.looking import CHANGED, Looking, MovedError
 from fsstore.engines.file.options import Options
@@ -24,7 +24,7 @@ _FIRST_PAGE_COMMITS = 256
 _PAGE_GROWTH = 4
 _MADE_AT_ONCE = 64
 _READ_BYTES = 1 << 20
-_ENTRY_BYTES = format.COMMITS_ENTRY_BYTES
+_ENTRY_BYTES = index_entries.COMMITS_ENTRY_BYTES
 _HEADER = format.RECORD_HEADER_BYTES
 _Place = tuple[int, int, int]
 """Of a commit: its token, where its record stands in its segment, and how long that is."""
@@ -115,10 +115,10 @@ class InOrder:
         if len(data) < (last - first + 1) * _ENTRY_BYTES:
             raise MovedError
         by_stream: dict[bytes, list[_Place]] = {}
-        for token, (key, place, length, _, _, stamp_us, _) in enumerate(format.read_commits_fields(data), first):
+        for token, (key, place, length, _, _, stamp_us, _) in enumerate(index_entries.read_commits_fields(data), first):
             # What says nothing that a record could prove, or too much to be read just to see, is proved first.
             if not length or dates is not None or length > _READ_BYTES or place >> 48:
-                if not format.commits_entry_is_whole(data, (token - first) * _ENTRY_BYTES, token, self._seed):
+                if not index_entries.commits_entry_is_whole(data, (token - first) * _ENTRY_BYTES, token, self._seed):
                     raise self._index_damage(token)
                 if place > format.MAX_PLACE:
                     raise self._index_damage(token)
@@ -195,9 +195,9 @@ class InOrder:
         """Why the commits of these tokens cannot be found: a bad entry, a missing segment, or an index cut short."""
         last = min(last, first + self._options.page_commits - 1)
         data = self._view.commits.read(first, last)
-        for number, (key, _, length, _, sequence, _, _) in enumerate(format.read_commits_fields(data)):
+        for number, (key, _, length, _, sequence, _, _) in enumerate(index_entries.read_commits_fields(data)):
             token = first + number
-            if not format.commits_entry_is_whole(data, number * _ENTRY_BYTES, token, self._seed):
+            if not index_entries.commits_entry_is_whole(data, number * _ENTRY_BYTES, token, self._seed):
                 return self._index_damage(token)
             if length and not self._view.segments.has(key):
                 return CorruptionError(
@@ -211,7 +211,7 @@ class InOrder:
         return CorruptionError(
             "commits.index is damaged",
             path=self._view.commits.path,
-            offset_bytes=format.INDEX_HEADER_BYTES + (token - 1) * _ENTRY_BYTES,
+            offset_bytes=index_entries.INDEX_HEADER_BYTES + (token - 1) * _ENTRY_BYTES,
             expected=f"the entry of checkpoint {token}",
             repair=f"fsstore repair {self._looking.store}",
         )

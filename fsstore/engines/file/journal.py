@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from fsstore.engines.file import format, layout, scan
+from fsstore.engines.file import file_headers, format, layout, scan
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import CorruptionError, StorageError
 
@@ -34,7 +34,7 @@ class JournalFile:
 
     @classmethod
     def of(cls, base: int, size_bytes: int, handle: int) -> JournalFile:
-        return cls(base, size_bytes, handle, base + format.JOURNAL_HEADER_BYTES, base + size_bytes)
+        return cls(base, size_bytes, handle, base + file_headers.JOURNAL_HEADER_BYTES, base + size_bytes)
 
 
 class Journal:
@@ -71,14 +71,14 @@ class Journal:
         except FileNotFoundError:
             return None
         try:
-            data = self._disk.read(handle, format.JOURNAL_HEADER_BYTES, 0)
-            size_bytes = format.read_journal_size(data, base, self._seed)
+            data = self._disk.read(handle, file_headers.JOURNAL_HEADER_BYTES, 0)
+            size_bytes = file_headers.read_journal_size(data, base, self._seed)
             if self._disk.size(handle) < size_bytes:
-                raise format.FormatError(f"{size_bytes} bytes, as its header says")
-        except format.NewerFormatError as error:
+                raise file_headers.FormatError(f"{size_bytes} bytes, as its header says")
+        except file_headers.NewerFormatError as error:
             self._disk.close(handle)
-            raise format.refused(path, error) from error
-        except format.FormatError as error:
+            raise file_headers.refused(path, error) from error
+        except file_headers.FormatError as error:
             self._disk.close(handle)
             if not self._disk.exists(path):
                 return None  # recycled between opening and reading: it is another file now
@@ -174,7 +174,7 @@ class Journal:
         following = self.file(file.end)
         if following is None:
             return None
-        data = self._disk.read(following.handle, format.RECORD_HEADER_BYTES, format.JOURNAL_HEADER_BYTES)
+        data = self._disk.read(following.handle, format.RECORD_HEADER_BYTES, file_headers.JOURNAL_HEADER_BYTES)
         header = format.read_header(data, 0, self._seed)
         if header is None or header.kind != format.ROLL or header.position != following.first:
             return None
@@ -222,7 +222,7 @@ class Journal:
             source = f"{self.directory}/{_NEW}"
             handle = self._preallocate(source, size_bytes)
         try:
-            self._disk.write(handle, format.journal_header(self._seed, base, size_bytes), 0)
+            self._disk.write(handle, file_headers.journal_header(self._seed, base, size_bytes), 0)
             self._disk.flush(handle)
             self._disk.rename(source, self.path(base))
             self._disk.flush_directory(self.directory)

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import opened, read_from
 from fsstore.errors import CorruptionError, StorageError
@@ -88,16 +88,16 @@ def read_meta(disk: Disk, path: str) -> Meta:
     except PermissionError as error:
         raise StorageError(f"{meta_path} cannot be read: permission denied") from error
     try:
-        fields, length = format.read_file_header("store", data, None)
+        fields, length = file_headers.read_file_header("store", data, None)
         store_id, created_us, settings = fields
         if not isinstance(store_id, bytes) or len(store_id) != 16 or not isinstance(created_us, int):
-            raise format.FormatError("a store id of 16 bytes and a time")
+            raise file_headers.FormatError("a store id of 16 bytes and a time")
         if settings:
-            raise format.NewerFormatError(f"no settings, not {reprlib.repr(settings)}")
+            raise file_headers.NewerFormatError(f"no settings, not {reprlib.repr(settings)}")
         if length != len(data):
-            raise format.FormatError(f"{length} bytes")
-    except format.NewerFormatError as error:
-        raise format.refused(meta_path, error) from error
+            raise file_headers.FormatError(f"{length} bytes")
+    except file_headers.NewerFormatError as error:
+        raise file_headers.refused(meta_path, error) from error
     except ValueError as error:
         raise CorruptionError(
             "the store's meta file is damaged", path=meta_path, offset_bytes=0, expected=str(error)
@@ -108,7 +108,7 @@ def read_meta(disk: Disk, path: str) -> Meta:
 def write_meta(disk: Disk, path: str, meta: Meta) -> None:
     """Write the meta file; the store exists from here on, also after a power cut."""
     settings: dict[str, object] = {}
-    data = format.pack_file_header("store", meta.seed, [meta.store_id, meta.created_us, settings])
+    data = file_headers.pack_file_header("store", meta.seed, [meta.store_id, meta.created_us, settings])
     new = f"{path}/{META}.new"
     with opened(disk, new, write=True, create=True) as handle:
         disk.truncate(handle, 0)

@@ -6,7 +6,7 @@ before them; each fails alone. Where in the journal a record goes, and when it i
 
 from __future__ import annotations
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.group import Waiting
 from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import SNAPSHOTS, Stream
@@ -150,7 +150,7 @@ class CommitRequest(Request):
                 )
             if record.sequence != sequence + 1 or record.revision != revision + record.events:
                 raise ConcurrencyError(_conflict(record, sequence, revision))
-            record.place = place = end or format.stream_file_header_bytes(stream.prefix)
+            record.place = place = end or file_headers.stream_file_header_bytes(stream.prefix)
             heads[key] = (record.sequence, record.revision, place + record.length_bytes)
             ids.add(identity)
         plan.add(self, heads, ids)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import opened, size_of
@@ -62,10 +62,10 @@ def rebuild_indexes(
     segments = Segments(disk, store, seed, max_handles=1)
     last_token = found = 0
     for key in stream_keys(disk, store):
-        head = format.Head(key, 0, 0, 0, 0, 0, 0, 0)
+        head = index_entries.Head(key, 0, 0, 0, 0, 0, 0, 0)
         end = 0
         for record in _whole_records(disk, segments.path(key, SEGMENT), seed, key, format.COMMIT):
-            commits.write(record.token, format.commits_entry(record, seed))
+            commits.write(record.token, index_entries.commits_entry(record, seed))
             found += 1
             all_whole = all_whole and record.sequence == head.sequence + 1
             end = record.place + record.length_bytes
@@ -119,7 +119,7 @@ def _first_unfolded(records: Iterable[tuple[format.RecordHeader, bytes]], seed: 
             if header.kind == format.COMMIT:
                 place = header.place if header.sequence > 1 else 0
             else:
-                first = len(format.segment_header(seed, bucket_id, stream_id, SNAPSHOTS))
+                first = len(file_headers.segment_header(seed, bucket_id, stream_id, SNAPSHOTS))
                 place = header.place if header.place > first else 0
             begun.setdefault((header.key, header.kind), place)
         elif header.kind == format.DELETE_STREAM:
@@ -161,14 +161,14 @@ def _fill_holes(commits: CommitsIndex, seed: int, last_token: int, *, deleted: b
     """
     if not deleted:
         if last_token and not commits.read(last_token, last_token):
-            commits.write(last_token, bytes(format.COMMITS_ENTRY_BYTES))
+            commits.write(last_token, bytes(index_entries.COMMITS_ENTRY_BYTES))
         return
-    width = format.COMMITS_ENTRY_BYTES
+    width = index_entries.COMMITS_ENTRY_BYTES
     empty = bytes(width)
     for first in range(1, last_token + 1, _FILL_TOKENS):
         last = min(last_token, first + _FILL_TOKENS - 1)
         data = bytearray(commits.read(first, last).ljust((last - first + 1) * width, b"\0"))
         for token, at in zip(range(first, last + 1), range(0, len(data), width), strict=True):
             if data[at : at + width] == empty:
-                data[at : at + width] = format.deleted_commits_entry(seed, token)
+                data[at : at + width] = index_entries.deleted_commits_entry(seed, token)
         commits.write(first, data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.control import BEGUN, CLEAN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import Journal
@@ -167,7 +167,7 @@ def _files_between(journal: Journal, start: int, end: int) -> list[tuple[int, in
 
 def _set_aside(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) -> None:
     for base, file_end in _files_between(journal, verdict.tail, verdict.torn_end):
-        start, end = max(verdict.tail, base + format.JOURNAL_HEADER_BYTES), min(verdict.torn_end, file_end)
+        start, end = max(verdict.tail, base + file_headers.JOURNAL_HEADER_BYTES), min(verdict.torn_end, file_end)
         if start >= end:
             continue
         handle = disk.open(f"{quarantine}/{start:016x}.torn", write=True, create=True)

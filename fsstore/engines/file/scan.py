@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import file_headers, format, layout
 from fsstore.engines.file.disk import Disk
 
 _WINDOW_BYTES = 1 << 20
@@ -162,7 +162,7 @@ class Survey:
 
     @property
     def start(self) -> int:
-        return self.files[0].base + format.JOURNAL_HEADER_BYTES if self.files else 0
+        return self.files[0].base + file_headers.JOURNAL_HEADER_BYTES if self.files else 0
 
     def file_at(self, position: int) -> SeenFile | None:
         return next((file for file in self.files if file.base <= position < file.end), None)
@@ -211,7 +211,12 @@ def _records(disk: Disk, file: SeenFile, seed: int) -> Iterator[Whole | Gap]:
     handle = disk.open(file.path)
     try:
         yield from scan(
-            disk, handle, seed, format.JOURNAL_HEADER_BYTES, file.size_bytes, lambda header: header.position - file.base
+            disk,
+            handle,
+            seed,
+            file_headers.JOURNAL_HEADER_BYTES,
+            file.size_bytes,
+            lambda header: header.position - file.base,
         )
     finally:
         disk.close(handle)
@@ -224,13 +229,13 @@ def _seen_file(disk: Disk, directory: str, base: int, seed: int) -> SeenFile:
         size = stated = disk.size(handle)
         fault = None
         try:
-            data = disk.read(handle, format.JOURNAL_HEADER_BYTES, 0)
-            stated = format.read_journal_size(data, base, seed)
+            data = disk.read(handle, file_headers.JOURNAL_HEADER_BYTES, 0)
+            stated = file_headers.read_journal_size(data, base, seed)
             if size < stated:
                 fault = f"{stated} bytes, as its header says, not {size}"
-        except format.NewerFormatError as error:
-            raise format.refused(path, error) from error
-        except format.FormatError as error:
+        except file_headers.NewerFormatError as error:
+            raise file_headers.refused(path, error) from error
+        except file_headers.FormatError as error:
             fault = str(error)
         return SeenFile(base, stated, path, fault)
     finally:
@@ -243,7 +248,7 @@ def _mark(header: format.RecordHeader) -> int:
 
 def _note_gap(found: Survey, pending: Gap | None, header: format.RecordHeader, file: SeenFile) -> None:
     """A ROLL record says where the file before it ended, so what is behind that is no gap."""
-    at_start = header.position == file.base + format.JOURNAL_HEADER_BYTES
+    at_start = header.position == file.base + file_headers.JOURNAL_HEADER_BYTES
     end = header.place if header.kind == format.ROLL and at_start and file is not found.files[0] else header.position
     start = pending.start if pending is not None else found.end
     if found.items and start < end:

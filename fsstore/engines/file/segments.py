@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import CorruptionError
 
@@ -24,7 +24,7 @@ IDS = "ids"
 _NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
-_ENTRY_BYTES = format.STREAM_INDEX_ENTRY_BYTES
+_ENTRY_BYTES = index_entries.STREAM_INDEX_ENTRY_BYTES
 Record = tuple[format.Fields, bytes]
 """The fields of a record's header, and its body."""
 
@@ -76,7 +76,7 @@ class Segments:
 
     def header_bytes(self, stream: Stream, kind: str = SEGMENT) -> int:
         """Where the first record of the stream's file of that kind stands."""
-        return format.stream_file_header_bytes(stream.prefix, kind)
+        return file_headers.stream_file_header_bytes(stream.prefix, kind)
 
     def has(self, key: bytes) -> bool:
         """Whether the stream has a segment."""
@@ -129,12 +129,12 @@ class Segments:
         finally:
             self._disk.close(handle)
 
-    def measured(self, stream: Stream) -> format.Head:
+    def measured(self, stream: Stream) -> index_entries.Head:
         """How far the stream's files go, from the files themselves: for where heads.index does not know.
 
         Bytes behind the last whole record belong to the file, and its head has no sequence then: they may be damage.
         """
-        head = format.Head(stream.key, 0, 0, 0, 0, 0, 0, format.bucket_mark(stream.bucket_id))
+        head = index_entries.Head(stream.key, 0, 0, 0, 0, 0, 0, format.bucket_mark(stream.bucket_id))
         for header in self.whole_headers(stream):
             head.segment_bytes = header.place + header.length_bytes
             head.token, head.revision, head.sequence = header.token, header.revision, header.sequence
@@ -161,7 +161,7 @@ class Segments:
 
     def _check_header(self, data: bytes, path: str, stream: Stream, kind: str) -> int:
         """Where the first record stands in a file that begins with `data`."""
-        expected = format.stream_file_header(self.seed, stream.prefix, kind)
+        expected = file_headers.stream_file_header(self.seed, stream.prefix, kind)
         if not data.startswith(expected):
             self.read_names(data[: len(expected)], path, kind)
             raise self._damage(path, 0, f"the header of {stream}")
@@ -180,10 +180,10 @@ class Segments:
     def read_names(self, data: bytes, path: str, kind: str) -> tuple[str, str, int]:
         """Bucket id, stream id and length of the header in `data`; errors as for any damaged file."""
         try:
-            fields, length = format.read_file_header(kind, data, self.seed)
+            fields, length = file_headers.read_file_header(kind, data, self.seed)
             bucket_id, stream_id = fields
-        except format.NewerFormatError as error:
-            raise format.refused(path, error) from error
+        except file_headers.NewerFormatError as error:
+            raise file_headers.refused(path, error) from error
         except ValueError as error:
             raise self._damage(path, 0, str(error)) from None
         if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
@@ -281,8 +281,10 @@ class Segments:
         except FileNotFoundError:
             return first
         try:
-            format.refuse_newer(path, INDEX, self._disk.read(handle, format.INDEX_HEADER_BYTES, 0), self.seed)
-            low, high = 0, max(0, (self._disk.size(handle) - format.INDEX_HEADER_BYTES) // _ENTRY_BYTES)
+            file_headers.refuse_newer(
+                path, INDEX, self._disk.read(handle, index_entries.INDEX_HEADER_BYTES, 0), self.seed
+            )
+            low, high = 0, max(0, (self._disk.size(handle) - index_entries.INDEX_HEADER_BYTES) // _ENTRY_BYTES)
             while low < high:
                 middle = (low + high) // 2
                 if self._index_entry(handle, middle)[2] < min_revision:
@@ -309,11 +311,11 @@ class Segments:
         return place + header.length_bytes if agrees and header is not None else first
 
     def _index_entry(self, handle: int, number: int) -> tuple[int, int, int]:
-        offset = format.INDEX_HEADER_BYTES + number * _ENTRY_BYTES
+        offset = index_entries.INDEX_HEADER_BYTES + number * _ENTRY_BYTES
         data = self._disk.read(handle, _ENTRY_BYTES, offset)
         if len(data) < _ENTRY_BYTES:
             return 0, 0, 0
-        place, length, revision, _ = format.STREAM_INDEX_ENTRY.unpack(data)
+        place, length, revision, _ = index_entries.STREAM_INDEX_ENTRY.unpack(data)
         return place, length, revision
 
     # ---- single records, for reading in checkpoint order ----

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.control import BEGUN, ERASE, FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.locks import FileLock
@@ -190,7 +190,7 @@ class Writer:
         if file is None:
             raise StorageError(f"position {previous_end} is in no journal file of {self._store}")
         # One byte more, because no record ends where its file does: see docs/file-format.md.
-        needed = format.JOURNAL_HEADER_BYTES + format.RECORD_HEADER_BYTES + needed_bytes + 1
+        needed = file_headers.JOURNAL_HEADER_BYTES + format.RECORD_HEADER_BYTES + needed_bytes + 1
         size = min(file.size_bytes * 2, self._journal_bytes)
         size = max(size, -(-needed // 4096) * 4096)
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import file_headers, format, layout
 from fsstore.engines.file.control import CONTROL_BYTES
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import read_from
@@ -48,9 +48,9 @@ def _proves(disk: Disk, path: str, store_id: bytes) -> bool:
     seed = format.store_seed(store_id)
     directory = f"{path}/{layout.JOURNAL}"
     for name in disk.names(directory):
-        header = _beginning(disk, f"{directory}/{name}", format.JOURNAL_HEADER_BYTES)
-        with contextlib.suppress(format.FormatError):
-            format.read_file_header("journal", header, seed)
+        header = _beginning(disk, f"{directory}/{name}", file_headers.JOURNAL_HEADER_BYTES)
+        with contextlib.suppress(file_headers.FormatError):
+            file_headers.read_file_header("journal", header, seed)
             return True
     return False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import opened, read_from
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, Stream
@@ -47,7 +47,7 @@ class Rewrite:
         """The new file, flushed, beside the old one."""
         if self.stream is None or not self.pieces:
             return
-        header = format.segment_header(self.seed, self.stream.bucket_id, self.stream.stream_id, self.kind)
+        header = file_headers.segment_header(self.seed, self.stream.bucket_id, self.stream.stream_id, self.kind)
         with opened(disk, f"{self.path}.new", write=True, create=True) as target:
             disk.truncate(target, 0)
             disk.write(target, header, 0)

@@ -7,7 +7,7 @@ module reads; it writes nothing.
 
 from __future__ import annotations
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import format, index_entries, layout
 from fsstore.engines.file.repair.remains import Extent, commits_text, measure, whole_records
 from fsstore.engines.file.repair.rewrite import Piece, Rewrite
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
@@ -99,9 +99,9 @@ class DamagedStreams:
             return False  # the journal's own records are taken from there
         if commits is None:
             return True
-        expected = format.commits_entry(header, seed)
+        expected = index_entries.commits_entry(header, seed)
         data = commits.read(header.token, header.token)
-        damaged = not format.commits_entry_is_whole(data.ljust(len(expected), b"\0"), 0, header.token, seed)
+        damaged = not index_entries.commits_entry_is_whole(data.ljust(len(expected), b"\0"), 0, header.token, seed)
         return data == expected or damaged
 
     def _segment(self, key: bytes, chain: list[Piece], extent: Extent) -> Rewrite:

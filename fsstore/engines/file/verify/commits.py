@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import format
+from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.commits_index import FILE_NAME
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 
 _BATCH_TOKENS = 65_536
-_EMPTY = format.CommitsEntry(format.NO_KEY, 0, 0, 0, 0, 0, 0)
+_EMPTY = index_entries.CommitsEntry(format.NO_KEY, 0, 0, 0, 0, 0, 0)
 
 
 class CommitsCheck:
@@ -42,7 +42,7 @@ class CommitsCheck:
         if commits is None or (first and header.token >= first):
             return None
         data = commits.read(header.token, header.token)
-        expected = format.pack_commits_entry(
+        expected = index_entries.pack_commits_entry(
             seed,
             header.token,
             key,
@@ -52,7 +52,7 @@ class CommitsCheck:
             header.sequence,
             header.stamp_us,
         )
-        if data == expected or not format.commits_entry_is_whole(data.ljust(48, b"\0"), 0, header.token, seed):
+        if data == expected or not index_entries.commits_entry_is_whole(data.ljust(48, b"\0"), 0, header.token, seed):
             return None
         return Finding(
             self._path,
@@ -76,7 +76,7 @@ class CommitsCheck:
                 data = look.commits.read(first, last)
                 unfolded = look.unfolded
             found: list[Finding] = []
-            entries = format.read_commits_entries(data)
+            entries = index_entries.read_commits_entries(data)
             if data.count(0) == len(data) and not unfolded.first_token:
                 empty, entries = [empty[0] if empty else first, last], iter(())
             for number, entry in enumerate(entries):
@@ -89,7 +89,9 @@ class CommitsCheck:
                 if empty:
                     found.append(self._damaged_entries(*empty))
                     empty = []
-                if not format.commits_entry_is_whole(data, number * format.COMMITS_ENTRY_BYTES, token, look.seed):
+                if not index_entries.commits_entry_is_whole(
+                    data, number * index_entries.COMMITS_ENTRY_BYTES, token, look.seed
+                ):
                     found.append(self._damaged_entries(token, token))
                 elif not (entry.deleted or self._is_found(token, entry.key) or unfolded.deletes(entry.key, None)):
                     found.append(
@@ -122,4 +124,4 @@ class CommitsCheck:
 
 
 def _offset(token: int) -> int:
-    return format.INDEX_HEADER_BYTES + (token - 1) * format.COMMITS_ENTRY_BYTES
+    return index_entries.INDEX_HEADER_BYTES + (token - 1) * index_entries.COMMITS_ENTRY_BYTES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import format
+from fsstore.engines.file import index_entries
 from fsstore.engines.file.handles import read_from
 from fsstore.engines.file.heads import FILE_NAME, Heads, used
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
@@ -23,7 +23,7 @@ def slots(look: Look, streams: StreamsCheck, advance: Callable[[int], None]) -> 
                 first, capacity = 0, look.heads.capacity
             found = list(_batch(look, look.heads, streams, first, min(_BATCH_SLOTS, capacity - first)))
         yield from found
-        advance(_BATCH_SLOTS * format.HEAD_BYTES)
+        advance(_BATCH_SLOTS * index_entries.HEAD_BYTES)
         first += _BATCH_SLOTS
         if first >= capacity:
             return
@@ -31,10 +31,10 @@ def slots(look: Look, streams: StreamsCheck, advance: Callable[[int], None]) -> 
 
 def _batch(look: Look, heads: Heads, streams: StreamsCheck, first: int, count: int) -> Iterator[Finding]:
     path = f"{look.path}/{FILE_NAME}"
-    start = format.INDEX_HEADER_BYTES + first * format.HEAD_BYTES
-    data = read_from(look.disk, path, start, count * format.HEAD_BYTES)
+    start = index_entries.INDEX_HEADER_BYTES + first * index_entries.HEAD_BYTES
+    data = read_from(look.disk, path, start, count * index_entries.HEAD_BYTES)
     for offset in used(data):
-        head = format.read_head(data, offset, look.seed)
+        head = index_entries.read_head(data, offset, look.seed)
         if head is None:
             yield Finding(path, start + offset, "a slot is damaged", "a stream's head", NOTHING_LOST, True)
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import read_from
 from fsstore.engines.file.scan import Gap, scan
@@ -28,10 +28,10 @@ def read_names(disk: Disk, path: str, kind: str, seed: int) -> Names | None:
     """The header of the file; `None` where it is damaged. `StorageError` where a later version wrote it."""
     data = read_from(disk, path, 0, _NAMES_BYTES)
     try:
-        fields, header_bytes = format.read_file_header(kind, data, seed)
+        fields, header_bytes = file_headers.read_file_header(kind, data, seed)
         bucket_id, stream_id = fields
-    except format.NewerFormatError as error:
-        raise format.refused(path, error) from error
+    except file_headers.NewerFormatError as error:
+        raise file_headers.refused(path, error) from error
     except ValueError:
         return None
     if not isinstance(bucket_id, str) or not isinstance(stream_id, str):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.ids import IdIndex, LongIds
 from fsstore.engines.file.segments import IDS, INDEX
@@ -28,11 +28,11 @@ class StreamIndexes:
         if INDEX in paths:
             self._index = disk.open(paths[INDEX])
             try:
-                data = disk.read(self._index, format.INDEX_HEADER_BYTES, 0)
-                format.refuse_newer(paths[INDEX], INDEX, data, seed)
-                if format.read_file_header("index", data, seed)[0] != [key]:
+                data = disk.read(self._index, index_entries.INDEX_HEADER_BYTES, 0)
+                file_headers.refuse_newer(paths[INDEX], INDEX, data, seed)
+                if file_headers.read_file_header("index", data, seed)[0] != [key]:
                     self._faults[INDEX] = 0
-            except format.FormatError:
+            except file_headers.FormatError:
                 self._faults[INDEX] = 0
         if IDS in paths:
             runs = IdIndex(disk, paths[IDS], seed).load(0, most_commits)
@@ -43,10 +43,13 @@ class StreamIndexes:
 
     def compare(self, header: format.RecordHeader) -> None:
         if self._index is not None and INDEX not in self._faults:
-            offset = format.INDEX_HEADER_BYTES + (header.sequence - 1) * format.STREAM_INDEX_ENTRY_BYTES
-            data = self._disk.read(self._index, format.STREAM_INDEX_ENTRY_BYTES, offset)
+            offset = index_entries.INDEX_HEADER_BYTES + (header.sequence - 1) * index_entries.STREAM_INDEX_ENTRY_BYTES
+            data = self._disk.read(self._index, index_entries.STREAM_INDEX_ENTRY_BYTES, offset)
             wanted = (header.place, header.length_bytes, header.revision, header.commit_id)
-            if len(data) == format.STREAM_INDEX_ENTRY_BYTES and format.STREAM_INDEX_ENTRY.unpack(data) != wanted:
+            if (
+                len(data) == index_entries.STREAM_INDEX_ENTRY_BYTES
+                and index_entries.STREAM_INDEX_ENTRY.unpack(data) != wanted
+            ):
                 self._faults[INDEX] = offset
         if self._ids is not None and header.sequence <= len(self._ids) and header.commit_id not in self._ids:
             self._faults[IDS] = None

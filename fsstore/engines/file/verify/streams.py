@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import index_entries, layout
 from fsstore.engines.file.handles import size_of
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments
@@ -53,7 +53,7 @@ class StreamsCheck:
                 if kind in found:
                     yield from self._file(key, kind, head, found)
 
-    def missing(self, head: format.Head) -> Iterator[Finding]:
+    def missing(self, head: index_entries.Head) -> Iterator[Finding]:
         """What a slot of heads.index says should be there and is not."""
         unfolded = self._look.unfolded
         if unfolded.deletes(head.key, None) or unfolded.deletes_bucket(head.bucket):
@@ -81,7 +81,7 @@ class StreamsCheck:
                     return str(names.stream)
         return f"the stream with key {key.hex()}"
 
-    def _file(self, key: bytes, kind: str, head: format.Head | None, found: set[str]) -> Iterator[Finding]:
+    def _file(self, key: bytes, kind: str, head: index_entries.Head | None, found: set[str]) -> Iterator[Finding]:
         look, path = self._look, self._files.path(key, kind)
         names = read_names(self._disk, path, kind, look.seed)
         if look.unfolded.deletes(key, names.stream.bucket_id if names is not None else None):
@@ -114,7 +114,7 @@ class StreamsCheck:
                     disposable=True,
                 )
 
-    def _end(self, path: str, kind: str, head: format.Head | None, first: First | None) -> int:
+    def _end(self, path: str, kind: str, head: index_entries.Head | None, first: First | None) -> int:
         """Up to where the file is the folded part's."""
         if head is not None:
             end = head.segment_bytes if kind == SEGMENT else head.snapshots_bytes
@@ -123,7 +123,7 @@ class StreamsCheck:
         return min(end, first.place) if first is not None else end
 
 
-def _last_sequence(kind: str, head: format.Head | None, first: First | None) -> int:
+def _last_sequence(kind: str, head: index_entries.Head | None, first: First | None) -> int:
     """The sequence of the last folded commit, 0 where nothing tells."""
     if kind != SEGMENT:
         return 0

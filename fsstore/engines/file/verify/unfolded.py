@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fsstore.engines.file import format
+from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.scan import Gap, Survey
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS
 
@@ -39,7 +39,7 @@ class Unfolded:
                 self._reset.add(item.key)
             elif item.kind in (format.COMMIT, format.SNAPSHOT):
                 kind = SEGMENT if item.kind == format.COMMIT else SNAPSHOTS
-                begins = item.place == len(format.segment_header(0, *journal.names[item.key], kind))
+                begins = item.place == len(file_headers.segment_header(0, *journal.names[item.key], kind))
                 self._first.setdefault((item.key, item.kind), First(item.place, item.sequence, begins))
                 if item.kind == format.COMMIT:
                     self.first_token = self.first_token or item.token

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import index_entries, layout
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
@@ -94,10 +94,10 @@ class Verification:
         heads, commits = self._look.heads, self._look.commits
         total = 0
         if heads is not None:
-            total += heads.capacity * format.HEAD_BYTES
+            total += heads.capacity * index_entries.HEAD_BYTES
             total += sum(head.segment_bytes + head.snapshots_bytes for _, head in heads.slots() if head is not None)
         if commits is not None:
-            total += commits.next_token * format.COMMITS_ENTRY_BYTES
+            total += commits.next_token * index_entries.COMMITS_ENTRY_BYTES
         return total
 
     def _control(self) -> Iterator[Finding]:

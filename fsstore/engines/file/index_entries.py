@@ -1,0 +1,123 @@
+"""What the entries of the file engine's indexes look like: commits, heads, commits of a stream. No input or output.
+
+Every index of `docs/file-format.md` is made of these. They are disposable: where a checksum does not vouch for one,
+it is made anew from the records.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
+
+from fsstore.engines.file import format
+
+INDEX_HEADER_BYTES: Final = 128
+_ENTRY: Final = struct.Struct(">16sQIIIqI")
+_ENTRY_CHECKED: Final = struct.Struct(">16sQIIIq")
+COMMITS_ENTRY_BYTES: Final = _ENTRY.size
+
+
+class CommitsEntry(NamedTuple):
+    """One entry of commits.index: where the commit of that token is. All zero but the checksum: deleted."""
+
+    key: bytes
+    place: int
+    length_bytes: int
+    revision: int
+    sequence: int
+    stamp_us: int
+    crc: int
+
+    @property
+    def deleted(self) -> bool:
+        return not self.length_bytes
+
+
+def pack_commits_entry(
+    seed: int, token: int, key: bytes, place: int, length: int, revision: int, sequence: int, stamp_us: int
+) -> bytes:
+    """The entry for `token`, which its checksum covers too."""
+    data = _ENTRY_CHECKED.pack(key, place, length, revision, sequence, stamp_us)
+    return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def commits_entry(header: format.RecordHeader, seed: int) -> bytes:
+    """The entry of the commit with that header."""
+    _, _, _, _, _, _, place, key, token, revision, sequence, _, stamp_us, _, body_bytes = header
+    data = _ENTRY_CHECKED.pack(key, place, format.RECORD_HEADER_BYTES + body_bytes, revision, sequence, stamp_us)
+    return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def deleted_commits_entry(seed: int, token: int) -> bytes:
+    """The entry of a token whose commit was deleted."""
+    return pack_commits_entry(seed, token, format.NO_KEY, 0, 0, 0, 0, 0)
+
+
+CommitsFields = tuple[bytes, int, int, int, int, int, int]
+"""What `CommitsEntry` names, in its order, without the names."""
+
+
+def read_commits_entries(data: bytes) -> Iterator[CommitsEntry]:
+    """The entries in `data`; their checksums are `commits_entry_is_whole`'s to judge."""
+    return map(CommitsEntry._make, _ENTRY.iter_unpack(data))
+
+
+def read_commits_fields(data: bytes) -> Iterator[CommitsFields]:
+    """The same for very many: a quarter of the time."""
+    return _ENTRY.iter_unpack(data)
+
+
+def commits_entry_is_whole(data: bytes | memoryview, offset: int, token: int, seed: int) -> bool:
+    """Whether the entry at `offset` is the one written for `token`."""
+    end = offset + COMMITS_ENTRY_BYTES
+    stored = int.from_bytes(data[end - 4 : end], "big")
+    return crc32c(data[offset : end - 4], (seed + token) & 0xFFFFFFFF) == stored
+
+
+_HEAD: Final = struct.Struct(">16sQQQIIIQI")
+HEAD_BYTES: Final = _HEAD.size
+
+
+@dataclass(slots=True)
+class Head:
+    """One slot of heads.index: how far a stream's files go. No segment bytes: the stream was deleted."""
+
+    key: bytes
+    segment_bytes: int
+    snapshots_bytes: int
+    token: int
+    revision: int
+    sequence: int
+    snapshot_revision: int
+    bucket: int
+
+    def pack(self, seed: int) -> bytes:
+        data = _HEAD.pack(
+            self.key,
+            self.segment_bytes,
+            self.snapshots_bytes,
+            self.token,
+            self.revision,
+            self.sequence,
+            self.snapshot_revision,
+            self.bucket,
+            0,
+        )[:-4]
+        return data + crc32c(data, seed).to_bytes(4, "big")
+
+
+def read_head(data: bytes | memoryview, offset: int, seed: int) -> Head | None:
+    """The slot at `offset`, or `None` where its checksum does not vouch for it."""
+    end = offset + HEAD_BYTES
+    fields = _HEAD.unpack_from(data, offset)
+    if crc32c(data[offset : end - 4], seed) != fields[-1]:
+        return None
+    return Head(*fields[:-1])
+
+
+STREAM_INDEX_ENTRY: Final = struct.Struct(">QII16s")
+STREAM_INDEX_ENTRY_BYTES: Final = STREAM_INDEX_ENTRY.size
