@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fsstore.engines.file import FileEngine
+from fsstore.engines.file import FileEngine, file_headers
 from fsstore.engines.file.ids import IdIndex
 from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit, Snapshot
@@ -253,6 +253,36 @@ def test_a_stream_that_is_begun_anew_is_no_damage_where_a_lost_index_is_rebuilt(
         assert not list(after.verify())
         after.close()
         assert not list(opened(left).verify())
+
+
+def test_what_a_fold_wrote_in_part_is_no_damage_where_a_lost_index_is_rebuilt() -> None:
+    """A power cut kept the second record of a segment and not the first; the journal has both."""
+    disk = SimulatedDisk(keep_everything)
+    engine = opened(disk)
+    fill(engine, "gone", commits=2)
+    engine.delete_stream("default", "gone")
+    engine.fold()
+    kept = fill(engine, "a", commits=3)
+    cut: list[SimulatedDisk] = []
+
+    def torn(call: Call) -> None:
+        if call.name == "flush" and call.path.endswith(".segment"):
+            left = disk.copy()
+            handle = left.open(call.path, write=True)
+            left.write(handle, bytes(100), len(file_headers.segment_header(0, "default", "a")))
+            left.close(handle)
+            cut.append(left)
+
+    disk.watch(torn)
+    engine.fold()
+    disk.watch(None)
+    assert cut
+    for left in cut:
+        left.unlink("/store/heads.index")
+        after = opened(left)
+        assert list(after.get_from_checkpoint()) == kept
+        assert not list(after.verify())
+        after.close()
 
 
 def test_a_stream_that_was_begun_anew_keeps_its_place_when_its_fold_is_done_again() -> None:

@@ -63,15 +63,20 @@ def rebuild_indexes(
     last_token = found = 0
     for key in stream_keys(disk, store):
         head = index_entries.Head(key, 0, 0, 0, 0, 0, 0, 0)
-        end = 0
+        goes_on = begun.get((key, format.COMMIT))
+        end = folded_end = 0
         for record in _whole_records(disk, segments.path(key, SEGMENT), seed, key, format.COMMIT):
             commits.write(record.token, index_entries.commits_entry(record, seed))
             found += 1
-            all_whole = all_whole and record.sequence == head.sequence + 1
             end = record.place + record.length_bytes
+            # What the journal writes again may be there in part, as a fold that was interrupted left it.
+            if goes_on is None or record.place < goes_on:
+                all_whole = all_whole and record.sequence == head.sequence + 1
+                folded_end = end
             head.token, head.revision, head.sequence = record.token, record.revision, record.sequence
             last_token = max(last_token, record.token)
-        head.segment_bytes = _end(disk, segments.path(key, SEGMENT), end, begun.get((key, format.COMMIT)))
+        all_whole = all_whole and (not goes_on or folded_end == goes_on)
+        head.segment_bytes = _end(disk, segments.path(key, SEGMENT), end, goes_on)
         if not head.segment_bytes:
             continue
         if head.segment_bytes > end:
