@@ -13,7 +13,12 @@ def named(attempt: CommitAttempt) -> str:
 
 def duplicate(attempt: CommitAttempt) -> DuplicateCommitError:
     """Its id is in the stream."""
-    return DuplicateCommitError(f"{named(attempt)} is stored already: there is nothing left to do")
+    return stored_already(named(attempt))
+
+
+def stored_already(commit: str) -> DuplicateCommitError:
+    """The same for who has only a commit's name, as `named` makes it."""
+    return DuplicateCommitError(f"{commit} is stored already: there is nothing left to do")
 
 
 def follows(attempt: CommitAttempt, sequence: int, revision: int) -> bool:
@@ -23,9 +28,16 @@ def follows(attempt: CommitAttempt, sequence: int, revision: int) -> bool:
 
 def conflict(attempt: CommitAttempt, sequence: int, revision: int) -> ConcurrencyError:
     """It does not go on where the stream ends."""
+    return does_not_follow(named(attempt), attempt.commit_sequence, attempt.stream_revision, sequence, revision)
+
+
+def does_not_follow(
+    commit: str, asked_sequence: int, asked_revision: int, sequence: int, revision: int
+) -> ConcurrencyError:
+    """The same for who has only a commit's name and where it was to go."""
     return ConcurrencyError(
-        f"{named(attempt)} says commit {attempt.commit_sequence} up to revision {attempt.stream_revision}, but the "
-        f"stream is at commit {sequence}, revision {revision}: read what is new, decide again, commit again"
+        f"{commit} says commit {asked_sequence} up to revision {asked_revision}, but the stream is at commit "
+        f"{sequence}, revision {revision}: read what is new, decide again, commit again"
     )
 
 

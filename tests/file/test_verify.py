@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,30 +113,6 @@ FOLDED = [
         ".journal", "damaged", "nothing: all of it is folded",
     ),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def folded_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("folded") / "a.store"
-    stores.build(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def unfolded_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("unfolded") / "a.store"
-    stores.build_unfolded(path, path.with_name("aside"))
-    return path
-
-
-@pytest.fixture
-def folded(folded_store: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folded_store, tmp_path / "a.store"))
-
-
-@pytest.fixture
-def unfolded(unfolded_store: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(unfolded_store, tmp_path / "a.store"))
 
 
 def findings(path: Path) -> list[Finding]:

@@ -5,7 +5,6 @@ A later version changes a version number, or sets a flag, in one place of a stor
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,17 +38,9 @@ RECORDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some of it folded and some not, as a killed process leaves it."""
-    path = tmp_path_factory.mktemp("versions") / "a.store"
-    stores.build_unfolded(path, path.with_name("aside"))
-    return path
-
-
 @pytest.fixture
-def store(built: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(built, tmp_path / "a.store"))
+def store(unfolded: Path) -> Path:
+    return unfolded
 
 
 # ---- everything that can be done with a store ----

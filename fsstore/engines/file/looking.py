@@ -34,7 +34,7 @@ class Looking:
         self,
         store: str,
         view: View,
-        control: Callable[[], Control],
+        control: Control,
         mutex: threading.RLock,
         check_open: Callable[[], object],
     ) -> None:
@@ -47,9 +47,8 @@ class Looking:
     def refresh(self) -> int:
         """Bring the view up to what is visible now, and say up to which position that is."""
         self.check_open()
-        control = self.control()
-        visible = control.get(VISIBLE)
-        self.view.refresh(control, to_tail=False)
+        visible = self.control.get(VISIBLE)
+        self.view.refresh(self.control, to_tail=False)
         return visible
 
     def known(self) -> Known:

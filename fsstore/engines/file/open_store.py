@@ -17,6 +17,7 @@ from fsstore.engines.file.folding import Folding
 from fsstore.engines.file.group import Group
 from fsstore.engines.file.leases import Leases
 from fsstore.engines.file.locks import StoreLocks
+from fsstore.engines.file.looking import Looking
 from fsstore.engines.file.marks import DispatchCheckpoint
 from fsstore.engines.file.named_values import NamedValues
 from fsstore.engines.file.options import Options
@@ -51,7 +52,7 @@ class OpenStore:
         self.control = control
         self.view = view
         self.mutex = threading.RLock()
-        self.reader = Reader(path, view, lambda: control, self.mutex, serializer, seed, options, check_open)
+        self.reader = Reader(Looking(path, view, control, self.mutex, check_open), serializer, seed, options)
         self.marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH}/default.checkpoint", seed, write=write)
         self.values = NamedValues(disk, path, seed)
         self.leases = Leases(disk, path)

@@ -6,12 +6,14 @@ before them; each fails alone. Where in the journal a record goes, and when it i
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.group import Waiting
 from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import SNAPSHOTS, Stream
 from fsstore.engines.file.view import View
-from fsstore.errors import ConcurrencyError, DuplicateCommitError
+from fsstore.engines.refusals import does_not_follow, stored_already
 
 Head = tuple[int, int, int]
 """A stream's last sequence, its revision, and where its next record goes (0: no file yet)."""
@@ -144,12 +146,9 @@ class CommitRequest(Request):
             sequence, revision, end = heads.get(key) or head_of(stream)
             identity = key + commit_id
             if identity in ids or identity in planned_ids or has_commit(stream, commit_id):
-                raise DuplicateCommitError(
-                    f"commit {_uuid(commit_id)} is in {stream} already: it was stored earlier, "
-                    "there is nothing left to do"
-                )
+                raise stored_already(_named(record))
             if record.sequence != sequence + 1 or record.revision != revision + record.events:
-                raise ConcurrencyError(_conflict(record, sequence, revision))
+                raise does_not_follow(_named(record), record.sequence, record.revision, sequence, revision)
             record.place = place = end or file_headers.stream_file_header_bytes(stream.prefix)
             heads[key] = (record.sequence, record.revision, place + record.length_bytes)
             ids.add(identity)
@@ -174,17 +173,8 @@ class SeveralCommits(Request):
                 request.error = error
 
 
-def _conflict(record: Planned, sequence: int, revision: int) -> str:
-    return (
-        f"commit {_uuid(record.commit_id)} of {record.stream} says commit {record.sequence} with {record.events} "
-        f"events up to revision {record.revision}, but the stream is at commit {sequence}, revision {revision}: "
-        "read what is new, decide again, commit again"
-    )
-
-
-def _uuid(commit_id: bytes) -> str:
-    text = commit_id.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _named(record: Planned) -> str:
+    return f"commit {UUID(bytes=record.commit_id)} of {record.stream}"
 
 
 class SnapshotRequest(Request):

@@ -7,14 +7,12 @@ Everything shown is at or below the visible mark as of the call, so nobody sees 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 from fsstore.engines.file import format
-from fsstore.engines.file.control import Control
 from fsstore.engines.file.decoding import Decoding
 from fsstore.engines.file.in_order import InOrder
 from fsstore.engines.file.looking import CHANGED, Looking
@@ -22,7 +20,6 @@ from fsstore.engines.file.options import Options
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Record, Stream
 from fsstore.engines.file.tail import Entry
 from fsstore.engines.file.unfolded import Unfolded
-from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError, SerializationError
 from fsstore.model import Commit, Snapshot, StreamHead
 from fsstore.serialization import Serializer
@@ -35,20 +32,10 @@ T = TypeVar("T")
 class Reader:
     """Answers one engine's reads. Takes the engine's mutex for looking, not while the caller walks."""
 
-    def __init__(
-        self,
-        store: str,
-        view: View,
-        control: Callable[[], Control],
-        mutex: threading.RLock,
-        serializer: Serializer,
-        seed: int,
-        options: Options,
-        check_open: Callable[[], object],
-    ) -> None:
-        self._looking = Looking(store, view, control, mutex, check_open)
-        self._view = view
-        self._mutex = mutex
+    def __init__(self, looking: Looking, serializer: Serializer, seed: int, options: Options) -> None:
+        self._looking = looking
+        self._view = looking.view
+        self._mutex = looking.mutex
         self._serializer = serializer
         self._unfolded = Unfolded(self._looking, seed)
         self._decoding = Decoding(serializer, options.max_cached_streams, self._looking.no_sense)

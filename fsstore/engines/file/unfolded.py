@@ -79,6 +79,6 @@ class Unfolded:
         return data
 
     def _damage(self, position: int) -> Exception:
-        if position < self._looking.control().get(FOLDED):
+        if position < self._looking.control.get(FOLDED):
             return MovedError()
         return self._journal.damage(position, "a whole record")
