@@ -22,7 +22,7 @@ from fsstore.testing.attempts import EPOCH
 STORE = "/data/orders.store"
 OPTIONS: dict[str, Any] = {
     "background": False,
-    "journal_bytes": 4096,
+    "journal_bytes": 8192,  # after a first file of 4096, to which the last to close returns
     "index_from_bytes": 700,
     "serializer": MsgpackSerializer(),  # one for all: making it costs more than a commit
 }

@@ -72,7 +72,8 @@ def kept() -> Iterator[tuple[int, str]]:
 
 def unpacked(version: int, name: str, path: Path) -> Path:
     with tarfile.open(DATA / f"format-{version}" / f"{name}.tar.gz") as archive:
-        archive.extractall(path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 brought it
+        archive.extractall(path)
     return path / f"{name}.store"
 
 

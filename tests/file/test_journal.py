@@ -11,7 +11,7 @@ from fsstore.engines.file.control import TAIL
 from fsstore.model import EventMessage
 from fsstore.testing import first_attempt, next_attempt
 
-JOURNAL_BYTES = 8192
+JOURNAL_BYTES = 4096
 
 
 def opened(path: Path) -> FileEngine:
@@ -60,3 +60,30 @@ def test_the_last_to_close_leaves_no_spare_file(tmp_path: Path) -> None:
     assert (journal / "spare").exists(), "another process goes on"
     other.close()
     assert len(list(journal.iterdir())) == 1
+
+
+def test_the_last_to_close_goes_on_in_a_small_journal_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.store"
+
+    def engine() -> FileEngine:
+        made = FileEngine(path, background=False)
+        made.initialize()
+        return made
+
+    def journal_bytes() -> int:
+        return sum(file.stat().st_size for file in (path / "journal").iterdir())
+
+    one, other = engine(), engine()
+    begun_with = journal_bytes()
+    committed = [one.commit(first_attempt(f"s{n}", events=[EventMessage(b"x" * 100_000)])) for n in range(20)]
+    grown_to = journal_bytes()
+    one.close()
+    assert journal_bytes() == grown_to, "another process goes on"
+    other.close()
+    assert journal_bytes() == begun_with
+    for number in range(20, 23):
+        one = engine()
+        assert list(one.get_from_checkpoint()) == committed
+        committed.append(one.commit(first_attempt(f"s{number}", events=[EventMessage(b"x" * 300_000)])))
+        one.close()
+        assert journal_bytes() == begun_with

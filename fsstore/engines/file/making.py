@@ -11,8 +11,6 @@ from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.planning import Planned
 from fsstore.errors import StorageUnavailableError
 
-_FIRST_JOURNAL_BYTES = 256 << 10
-
 
 def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
     """A new store in directories that are there: its first journal file, then, last of all, its meta file."""
@@ -21,7 +19,7 @@ def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
     try:
         for base in journal.bases():
             disk.unlink(journal.path(base))
-        file = journal.create(0, min(_FIRST_JOURNAL_BYTES, journal_bytes))
+        file = journal.create(0, journal_bytes)
         roll = Planned(format.ROLL, b"", meta.seed)
         roll.token = 1
         journal.write(file.first, format.pack_header(roll.header(file.first, 0, 0), meta.seed))

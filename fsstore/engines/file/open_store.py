@@ -89,7 +89,8 @@ class WritableStore(OpenStore):
     ) -> None:
         super().__init__(disk, path, seed, control, view, options, serializer, check_open, write=True)
         self.locks = locks
-        writer = Writer(
+        self._first_journal_bytes = options.first_journal_bytes
+        self._writer = Writer(
             disk,
             path,
             view,
@@ -101,8 +102,8 @@ class WritableStore(OpenStore):
             journal_bytes=options.journal_bytes,
             make_room=lambda: self.folding.make_room(),  # noqa: PLW0108 - it needs the writer, so it is made after it
         )
-        self.group: Group[Request] = Group(writer.lead, max_pass_bytes=options.max_batch_bytes)
-        self.folding = Folding(disk, path, seed, control, view, writer, locks, self.mutex, options)
+        self.group: Group[Request] = Group(self._writer.lead, max_pass_bytes=options.max_batch_bytes)
+        self.folding = Folding(disk, path, seed, control, view, self._writer, locks, self.mutex, options)
 
     def close(self) -> None:
         """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
@@ -119,6 +120,7 @@ class WritableStore(OpenStore):
     def _leave_clean(self) -> None:
         control, view = self.control, self.view
         try:
+            self._writer.shrink(self._first_journal_bytes)
             self.folding.fold()
             view.journal.drop_above(control.get(TAIL))
             view.journal.drop_spare()

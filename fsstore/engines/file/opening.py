@@ -35,7 +35,7 @@ def open_to_write(
         opened.callback(locks.close)
         with locks.write:
             if not layout.look(disk, path):
-                make_store(disk, path, journal_bytes=options.journal_bytes)
+                make_store(disk, path, journal_bytes=options.first_journal_bytes)
             store = _attach(disk, path, options, serializer, check_open, locks, flush=flush)
             locks.presence.share()
         opened.pop_all()
@@ -85,6 +85,8 @@ def _recover(
 ) -> None:
     """Judge and settle the journal, and begin a new epoch on the control page; both indexes are open then."""
     verdict = recovery.judge(journal, control, path)
+    if not verdict.clean:
+        recovery.check_beginning(journal, verdict, _reached(control, heads, commits), path)
     recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
     if not verdict.clean:
         disk.flush_directory(path)  # whoever made the store may have been interrupted before that
@@ -109,3 +111,13 @@ def _recover(
     )
     # A file behind the tail may be replaced by whoever goes on there.
     journal.forget()
+
+
+def _reached(control: Control, heads: Heads, commits: CommitsIndex) -> int:
+    """How far folding came, as far as anything says; every index says so before a journal file goes."""
+    reached = control.lower_bound(FOLDED)
+    for index in (heads, commits):
+        with contextlib.suppress(StaleIndexError):
+            index.open(at_least_folded=0)
+            reached = max(reached, index.folded)
+    return reached

@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields
 from fsstore.engines.file.disk import DIRECTORY_MODE, FILE_MODE
 
 MIB = 1 << 20
+_FIRST_JOURNAL_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Tuning of one opened store. None of it changes what is in the files for others.
 
-    `journal_bytes`: size of a journal file once the store has grown to it.
+    `journal_bytes`: size of a journal file once the store has grown to it; a store that is closed has a small one.
     `fold_bytes`: unfolded journal at which folding starts; at four times as much a commit waits for it.
     `max_record_bytes`: the largest commit or snapshot; to write a larger one is a `ValueError`, to read one, where it
     takes memory to see whether it is one, a `CorruptionError`.
@@ -57,3 +58,8 @@ class Options:
             mode = getattr(self, name)
             if mode & owner != owner or mode > 0o777:
                 raise ValueError(f"{name} must let the owner in ({owner:#o}) and be at most 0o777, not {mode:#o}")
+
+    @property
+    def first_journal_bytes(self) -> int:
+        """Size of the journal file that a new store begins with, and one that is closed ends with."""
+        return min(_FIRST_JOURNAL_BYTES, max(self.journal_bytes // 2, 4096))

@@ -21,8 +21,12 @@ _REWRITE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where the log starts to matter (`folded`), where it ends (`tail`), and what follows that is torn."""
+    """Where the log starts to matter (`folded`), where it ends (`tail`), and what follows that is torn.
 
+    The oldest journal file goes on from `begins`: everything before it has to be folded.
+    """
+
+    begins: int
     folded: int
     tail: int
     first_token: int
@@ -49,8 +53,10 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
         settled = settled and 0 < control.get(NEXT_TOKEN) <= format.MAX_TOKEN
         if file is not None and settled and next(journal.walk(tail), None) is None:
             token = control.get(NEXT_TOKEN)
-            return Verdict(tail, tail, token, token, tail, clean=True)
+            return Verdict(tail, tail, tail, token, token, tail, clean=True)
     start = journal_start(journal, bases)
+    first, _ = next(journal.walk(start), (None, b""))
+    begins = first.place if first is not None and first.kind == format.ROLL else 0
     if trusted and control is not None:
         mark = control.get(FOLDED)
         if mark >= start and journal.file_at(mark) is not None:
@@ -72,7 +78,19 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
             expected=f"whole records up to position {bound}, found them up to {tail}",
             repair=f"fsstore repair {store}",
         )
-    return Verdict(start, tail, first_token or next_token, next_token, max(torn_end, tail), clean=False)
+    return Verdict(begins, start, tail, first_token or next_token, next_token, max(torn_end, tail), clean=False)
+
+
+def check_beginning(journal: Journal, verdict: Verdict, reached: int, store: str) -> None:
+    """`CorruptionError` where folding only came to `reached`, as the control page or an index says, and the journal
+    that is left goes on behind that; with 0 nothing says so."""
+    if 0 < reached < verdict.begins:
+        raise CorruptionError(
+            "journal files are missing",
+            path=journal.directory,
+            expected=f"the log from position {reached} on, found it from {verdict.begins} on",
+            repair=f"fsstore repair {store}",
+        )
 
 
 def journal_start(journal: Journal, bases: list[int]) -> int:

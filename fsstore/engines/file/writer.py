@@ -183,15 +183,15 @@ class Writer:
             ) from error
         control.set(BEGUN, tail)
 
-    def _roll(self, previous_end: int, needed_bytes: int) -> int:
-        """Go on in the next journal file; gives the position after its ROLL record."""
+    def _roll(self, previous_end: int, needed_bytes: int, *, times: int = 2, most_bytes: int | None = None) -> int:
+        """Go on in the next journal file, `times` as large as the last; gives the position after its ROLL record."""
         journal, control = self._view.journal, self._control
         file = journal.file_at(previous_end - 1)
         if file is None:
             raise StorageError(f"position {previous_end} is in no journal file of {self._store}")
         # One byte more, because no record ends where its file does: see docs/file-format.md.
         needed = file_headers.JOURNAL_HEADER_BYTES + format.RECORD_HEADER_BYTES + needed_bytes + 1
-        size = min(file.size_bytes * 2, self._journal_bytes)
+        size = min(file.size_bytes * times, most_bytes or self._journal_bytes)
         size = max(size, -(-needed // 4096) * 4096)
         try:
             following = journal.create(file.end, size)
@@ -218,14 +218,20 @@ class Writer:
         control.set(TAIL, tail)
         return tail
 
-    def roll_now(self) -> None:
+    def shrink(self, size_bytes: int) -> None:
+        """Go on in a journal file of `size_bytes` where the present one is larger; the old ones go once folded."""
+        file = self._view.journal.file_at(self._control.get(TAIL) - 1)
+        if file is not None and file.size_bytes > size_bytes:
+            self.roll_now(most_bytes=size_bytes)
+
+    def roll_now(self, *, most_bytes: int | None = None) -> None:
         """Go on in a new journal file, so that the old ones can be erased whole."""
         with self._write_lock, self._mutex:
             self.check_failed(in_doubt=False)
             self._clear_begun()
             self._view.refresh(self._control, to_tail=True)
             self._view.journal.drop_spare()
-            end = self._roll(self._control.get(TAIL), 0)
+            end = self._roll(self._control.get(TAIL), 0, times=1, most_bytes=most_bytes)
             self.flush_to(end)
             file = self._view.journal.file_at(end - 1)
             assert file is not None

@@ -32,7 +32,7 @@ def damaged_records(look: Look) -> Iterator[Finding]:
             None,
             "journal files are missing",
             f"positions {look.fold_mark} to {seen.files[0].base}",
-            f"what stood in {seen.files[0].base - look.fold_mark} bytes of the journal",
+            _lost_before(look),
             False,
         )
     for gap in seen.gaps(look.acknowledged()):
@@ -46,6 +46,21 @@ def damaged_records(look: Look) -> Iterator[Finding]:
             gap.end <= look.folded,
         )
     yield from _token_order(look)
+
+
+def _lost_before(look: Look) -> str:
+    """What the journal files held that are missing before the oldest one."""
+    first = next((item for item in look.journal.items if not isinstance(item, Gap)), None)
+    before = look.token_at(look.fold_mark)
+    if first is None or first.kind not in (format.COMMIT, format.ROLL) or not before:
+        return "unknown commits, snapshots and deletions"
+    if before == first.token:
+        return "snapshots or deletions, no commit"
+    return f"{_checkpoints(before, first.token - 1)}, and any snapshots or deletions between them"
+
+
+def _checkpoints(first: int, last: int) -> str:
+    return f"checkpoint {first}" if first == last else f"checkpoints {first} to {last}"
 
 
 def _lost_in(gap: Gap, look: Look) -> str:
@@ -67,8 +82,7 @@ def _lost_in(gap: Gap, look: Look) -> str:
         after = look.next_token()
     unnamed = not gap.headers or (before and after - before > len(gap.headers))
     if before and after > before:
-        last = after - 1
-        parts.append(f"checkpoint {before}" if before == last else f"checkpoints {before} to {last}")
+        parts.append(_checkpoints(before, after - 1))
     elif not parts:
         parts.append("no commit that is known of" if before else "unknown commits")
     # Where headers are damaged too, nothing tells how many records there were.

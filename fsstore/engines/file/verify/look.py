@@ -102,6 +102,18 @@ class Look:
 
     # ---- what follows from it ----
 
+    def token_at(self, position: int) -> int:
+        """The next checkpoint token as of that position; 0 unless an index was written when folding had come there."""
+        for index in (
+            Heads(self.disk, self.path, self.seed, write=False),
+            CommitsIndex(self.disk, self.path, self.seed, write=False),
+        ):
+            with contextlib.suppress(StaleIndexError), contextlib.closing(index):
+                index.open(at_least_folded=position)
+                if index.folded == position:
+                    return index.next_token
+        return 0
+
     def acknowledged(self) -> int:
         """Up to where the journal was surely acknowledged."""
         if self._live:
