@@ -41,38 +41,40 @@ def main() -> int:
         parser.error(f"no case is called {unknown[0]!r}; there are: {', '.join(cases)}")
 
     if options.read:
-        report = Report.load(options.read)
-    else:
-        report = _measure([cases[name] for name in options.names or cases], options)
-    print(verdicts(report.outcomes))
+        _give(Report.load(options.read), options)
+        return 0
+    began = time.monotonic()
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir=options.directory))
+    try:
+        _give(_measure([cases[name] for name in options.names or cases], directory, options), options)
+        print(f"{time.monotonic() - began:.0f} seconds; every contender gave back what was stored")
+    finally:
+        shutil.rmtree(directory)  # takes minutes: it may hold millions of files
+    return 0
+
+
+def _give(report: Report, options: argparse.Namespace) -> None:
+    print(f"{verdicts(report.outcomes)}\n")
     if options.json:
         report.save(options.json)
     if options.docs:
         report.write_docs(options.docs)
-    return 0
 
 
-def _measure(cases: list[Case], options: argparse.Namespace) -> Report:
-    began = time.monotonic()
-    directory = Path(tempfile.mkdtemp(prefix="bench-", dir=options.directory))
-    try:
-        outcomes = []
-        for case in cases:
-            outcome = run(
-                case,
-                directory,
-                scale=_QUICK_SCALE if options.quick else 1,
-                rounds=1 if options.quick else options.rounds,
-                against=options.against,
-                say=_say if sys.stderr.isatty() else _nothing,
-            )
-            print(f"{table(outcome)}\n", flush=True)
-            outcomes.append(outcome)
-        report = Report.of(outcomes, directory, quick=options.quick)
-    finally:
-        shutil.rmtree(directory)
-    print(f"{time.monotonic() - began:.0f} seconds; every contender gave back what was stored\n")
-    return report
+def _measure(cases: list[Case], directory: Path, options: argparse.Namespace) -> Report:
+    outcomes = []
+    for case in cases:
+        outcome = run(
+            case,
+            directory,
+            scale=_QUICK_SCALE if options.quick else 1,
+            rounds=1 if options.quick else options.rounds,
+            against=options.against,
+            say=_say if sys.stderr.isatty() else _nothing,
+        )
+        print(f"{table(outcome)}\n", flush=True)
+        outcomes.append(outcome)
+    return Report.of(outcomes, directory, quick=options.quick)
 
 
 def _say(what: str) -> None:
