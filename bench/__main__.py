@@ -47,14 +47,14 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=options.directory))
     try:
         _give(_measure([cases[name] for name in options.names or cases], directory, options), options)
-        print(f"{time.monotonic() - began:.0f} seconds; every contender gave back what was stored")
+        print(f"\n{time.monotonic() - began:.0f} seconds; every contender gave back what was stored")
     finally:
         shutil.rmtree(directory)  # takes minutes: it may hold millions of files
     return 0
 
 
 def _give(report: Report, options: argparse.Namespace) -> None:
-    print(f"{verdicts(report.outcomes)}\n")
+    print(verdicts(report.outcomes))
     if options.json:
         report.save(options.json)
     if options.docs:
