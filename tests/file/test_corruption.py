@@ -18,6 +18,7 @@ from corruption import AGAIN, PARTLY, REBUILD, REFUSED, SAME, WRONG, Case, Conte
 from memory_disk import MemoryDisk
 
 from fsstore.engines.file import FileEngine
+from fsstore.engines.file.verify import verify
 from fsstore.errors import CorruptionError
 from fsstore.testing import fill, next_attempt
 
@@ -159,6 +160,16 @@ def test_a_missing_file_is_named(store: Store) -> None:
             continue
         assert judge.judge(disk, f"without {file}", deep=True) in {PARTLY, REFUSED}, judge.details
     assert judge.details == []
+
+
+@pytest.mark.parametrize("also", ["control", "heads.index commits.index", "control heads.index"])
+def test_a_missing_journal_file_is_named_while_anything_says_how_far_folding_came(store: Store, also: str) -> None:
+    disk = store.disk.copy()
+    for file in (store.files(".journal")[0], *store.files(*also.split())):
+        del disk.files[file]
+    assert store.judge.judge(disk, f"without {also}", deep=False) == REFUSED, store.judge.details
+    [finding] = [one for one in verify(disk, str(store.path)) if one.path.endswith("/journal")]
+    assert (finding.what, finding.disposable) == ("journal files are missing", False)
 
 
 def test_damage_in_one_stream_does_not_keep_the_others_from_being_folded(store: Store) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from fsstore.engines.file import FileEngine
-from fsstore.engines.file.control import TAIL
+from fsstore.engines.file import FileEngine, layout
+from fsstore.engines.file.control import CLEAN, TAIL, Control
 from fsstore.model import EventMessage
-from fsstore.testing import first_attempt, next_attempt
+from fsstore.testing import SimulatedDisk, first_attempt, next_attempt
+from fsstore.testing.simulation import keep_everything
 
 JOURNAL_BYTES = 4096
 
@@ -87,3 +89,27 @@ def test_the_last_to_close_goes_on_in_a_small_journal_file(tmp_path: Path) -> No
         committed.append(one.commit(first_attempt(f"s{number}", events=[EventMessage(b"x" * 300_000)])))
         one.close()
         assert journal_bytes() == begun_with
+
+
+def test_a_store_without_room_for_a_small_journal_file_is_closed_with_its_large_one() -> None:
+    disk = SimulatedDisk(keep_everything)
+    path = "/data/a.store"
+
+    def engine() -> FileEngine:
+        made = FileEngine(path, disk=disk, background=False, journal_bytes=8192)
+        made.initialize()
+        return made
+
+    one = engine()
+    committed = [one.commit(first_attempt(f"s{n}", events=[EventMessage(b"x" * 400)])) for n in range(20)]
+    one.fold()
+    disk.fail("write", errno.ENOSPC, path="*/journal/new", times=100)
+    one.close()
+    disk.heal()
+    page = Control(disk, f"{path}/control", layout.read_meta(disk, path).store_id, write=False)
+    assert page.get(CLEAN) == 1
+    page.close()
+    one = engine()
+    assert list(one.get_from_checkpoint()) == committed
+    one.close()
+    assert [size for name, size in disk.sizes_bytes().items() if "/journal/0" in name] == [4096]

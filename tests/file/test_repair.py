@@ -128,6 +128,17 @@ def test_every_truncation_can_be_repaired(built: tuple[str, MemoryDisk, Content]
                 repaired(path, damaged(disk, case), content)
 
 
+@pytest.mark.parametrize("also", ["control", "heads.index", ".index"])
+def test_a_missing_journal_file_is_repaired_when_more_is_missing(
+    built: tuple[str, MemoryDisk, Content], also: str
+) -> None:
+    path, disk, expected = built
+    copy = disk.copy()
+    for file in (files(disk, ".journal")[0], *files(disk, also)):
+        del copy.files[file]
+    repaired(path, copy, expected)
+
+
 def test_every_missing_file_can_be_repaired(built: tuple[str, MemoryDisk, Content]) -> None:
     path, disk, content = built
     for file in files(disk, ""):

@@ -86,7 +86,7 @@ def _recover(
     """Judge and settle the journal, and begin a new epoch on the control page; both indexes are open then."""
     verdict = recovery.judge(journal, control, path)
     if not verdict.clean:
-        recovery.check_beginning(journal, verdict, _reached(control, heads, commits), path)
+        recovery.check_beginning(journal, verdict, recovery.folding_reached(control, (heads, commits)), path)
     recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
     if not verdict.clean:
         disk.flush_directory(path)  # whoever made the store may have been interrupted before that
@@ -111,13 +111,3 @@ def _recover(
     )
     # A file behind the tail may be replaced by whoever goes on there.
     journal.forget()
-
-
-def _reached(control: Control, heads: Heads, commits: CommitsIndex) -> int:
-    """How far folding came, as far as anything says; every index says so before a journal file goes."""
-    reached = control.lower_bound(FOLDED)
-    for index in (heads, commits):
-        with contextlib.suppress(StaleIndexError):
-            index.open(at_least_folded=0)
-            reached = max(reached, index.folded)
-    return reached

@@ -8,11 +8,15 @@ flushed. The numbered steps stand in docs/file-format.md.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fsstore.engines.file import file_headers, format
+from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import BEGUN, CLEAN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, Control
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.heads import Heads, StaleIndexError
 from fsstore.engines.file.journal import Journal
 from fsstore.errors import CorruptionError
 
@@ -81,9 +85,21 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
     return Verdict(begins, start, tail, first_token or next_token, next_token, max(torn_end, tail), clean=False)
 
 
+def folding_reached(control: Control | None, indexes: Iterable[Heads | CommitsIndex]) -> int:
+    """How far folding came, as far as anything says: both indexes say so, flushed, before a journal file goes."""
+    reached = control.lower_bound(FOLDED) if control is not None else 0
+    for index in indexes:
+        with contextlib.suppress(StaleIndexError):
+            index.open(at_least_folded=0)
+            reached = max(reached, index.folded)
+    return reached
+
+
 def check_beginning(journal: Journal, verdict: Verdict, reached: int, store: str) -> None:
-    """`CorruptionError` where folding only came to `reached`, as the control page or an index says, and the journal
-    that is left goes on behind that; with 0 nothing says so."""
+    """`CorruptionError` where folding only came to `reached` and the journal that is left begins behind that.
+
+    0: nothing is left that says how far it came.
+    """
     if 0 < reached < verdict.begins:
         raise CorruptionError(
             "journal files are missing",

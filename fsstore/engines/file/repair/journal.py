@@ -13,12 +13,11 @@ from fsstore.engines.file.control import TAIL
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.options import Options
 from fsstore.engines.file.rebuild import rebuild_indexes
 from fsstore.engines.file.repair.quarantine import set_aside
 from fsstore.engines.file.repair.unfolded import Record
 from fsstore.engines.file.verify.look import Look
-
-_JOURNAL_BYTES = 256 << 10
 
 
 class _Kept:
@@ -52,7 +51,7 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
         commits.close()
     journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=True)
     try:
-        file = journal.create(base, _JOURNAL_BYTES)
+        file = journal.create(base, Options().first_journal_bytes)
         roll = format.RecordHeader(
             0, format.ROLL, 0, 0, file.first, 0, 0, format.NO_KEY, next_token, 0, 0, format.NO_ID, 0,
             format.checksum(b"", seed), 0,

@@ -26,15 +26,7 @@ def damaged_records(look: Look) -> Iterator[Finding]:
             kept = file.end <= look.folded
             lost = NOTHING_LOST if kept else "what stands in this file, unless the rest of it is whole"
             yield Finding(file.path, 0, "a journal file's header is damaged", file.fault, lost, kept)
-    if 0 < look.fold_mark < seen.files[0].base:
-        yield Finding(
-            directory,
-            None,
-            "journal files are missing",
-            f"positions {look.fold_mark} to {seen.files[0].base}",
-            _lost_before(look),
-            False,
-        )
+    yield from _missing_files(look)
     for gap in seen.gaps(look.acknowledged()):
         file_at = seen.file_at(gap.start)
         yield Finding(
@@ -48,15 +40,22 @@ def damaged_records(look: Look) -> Iterator[Finding]:
     yield from _token_order(look)
 
 
-def _lost_before(look: Look) -> str:
-    """What the journal files held that are missing before the oldest one."""
-    first = next((item for item in look.journal.items if not isinstance(item, Gap)), None)
-    before = look.token_at(look.fold_mark)
-    if first is None or first.kind not in (format.COMMIT, format.ROLL) or not before:
-        return "unknown commits, snapshots and deletions"
-    if before == first.token:
-        return "snapshots or deletions, no commit"
-    return f"{_checkpoints(before, first.token - 1)}, and any snapshots or deletions between them"
+def _missing_files(look: Look) -> Iterator[Finding]:
+    """The oldest file says where the log ended in the one before it; folding has to have come there."""
+    first = next(iter(look.journal.items), None)
+    if first is None or isinstance(first, Gap) or first.kind != format.ROLL:
+        return
+    reached, token = look.folding_reached()
+    if not 0 < reached < first.place:
+        return
+    if not token:
+        lost = "unknown commits, snapshots and deletions"
+    elif token == first.token:
+        lost = "snapshots or deletions, no commit"
+    else:
+        lost = f"{_checkpoints(token, first.token - 1)}, and any snapshots or deletions between them"
+    expected = f"the log from position {reached} on, found it from {first.place} on"
+    yield Finding(f"{look.path}/{layout.JOURNAL}", None, "journal files are missing", expected, lost, False)
 
 
 def _checkpoints(first: int, last: int) -> str:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import format, layout, recovery
 from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import EPOCH, FOLDED, NEXT_TOKEN, SYNCED, VISIBLE, Control
@@ -102,17 +102,13 @@ class Look:
 
     # ---- what follows from it ----
 
-    def token_at(self, position: int) -> int:
-        """The next checkpoint token as of that position; 0 unless an index was written when folding had come there."""
-        for index in (
-            Heads(self.disk, self.path, self.seed, write=False),
-            CommitsIndex(self.disk, self.path, self.seed, write=False),
-        ):
-            with contextlib.suppress(StaleIndexError), contextlib.closing(index):
-                index.open(at_least_folded=position)
-                if index.folded == position:
-                    return index.next_token
-        return 0
+    def folding_reached(self) -> tuple[int, int]:
+        """How far folding came, as far as anything says, and the next checkpoint then: 0 where no index knows it."""
+        heads = Heads(self.disk, self.path, self.seed, write=False)
+        commits = CommitsIndex(self.disk, self.path, self.seed, write=False)
+        with contextlib.closing(heads), contextlib.closing(commits):
+            reached = recovery.folding_reached(self.page, (heads, commits))
+            return reached, next((one.next_token for one in (heads, commits) if one.folded == reached), 0)
 
     def acknowledged(self) -> int:
         """Up to where the journal was surely acknowledged."""
