@@ -42,9 +42,9 @@ def mariadb_databases() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mongodb_server() -> Iterator[str]:
     """The URL of a MongoDB server, without a database."""
-    with import_module("servers.mongodb").running(tmp_path_factory.mktemp("mongodb")) as url:
+    with import_module("servers.mongodb").running() as url:
         yield url
 
 

@@ -50,7 +50,7 @@ def place(engine: str, here: Path, servers: ExitStack) -> str:
     if engine == "sqlite":
         return f"sqlite:///{here}/copy.db"
     if engine == "mongodb":
-        return servers.enter_context(mongodb.running(here / "mongodb")).rstrip("/") + "/" + mongodb.database(here)
+        return servers.enter_context(mongodb.running()).rstrip("/") + "/" + mongodb.database(here)
     server = {"postgresql": postgresql, "mariadb": mariadb}[engine]
     return Databases(servers.enter_context(server.running()), "").url(here)
 

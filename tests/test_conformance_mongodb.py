@@ -18,6 +18,7 @@ pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
 class TestMongoEngine(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True, delivery=True, record_limit_bytes=16 << 20)
     machine_settings = settings(EngineConformance.machine_settings, max_examples=10, stateful_step_count=25)
+    example_settings = settings(EngineConformance.example_settings, max_examples=20)
 
     @pytest.fixture(autouse=True)
     def use(self, mongodb_server: str, record_property: pytest.RecordProperty) -> None:

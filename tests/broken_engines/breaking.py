@@ -17,8 +17,9 @@ BREAKAGES: dict[str, tuple[type[ModelEngine], tuple[str, ...]]] = {}
 CAPABILITIES = Capabilities(durable=True, shared=True, delivery=True, record_limit_bytes=RECORD_LIMIT_BYTES)
 
 # The first failure will do, and the same one every time.
-MACHINE_SETTINGS = settings(
-    EngineConformance.machine_settings, phases=[Phase.generate], derandomize=True, max_examples=100
+MACHINE_SETTINGS, EXAMPLE_SETTINGS = (
+    settings(given, phases=[Phase.generate], derandomize=True, max_examples=100)
+    for given in (EngineConformance.machine_settings, EngineConformance.example_settings)
 )
 
 
@@ -39,6 +40,7 @@ def caught_by(*tests: str, capabilities: Capabilities = CAPABILITIES) -> Any:
                 "__module__": engine.__module__,
                 "capabilities": capabilities,
                 "machine_settings": MACHINE_SETTINGS,
+                "example_settings": EXAMPLE_SETTINGS,
                 "open_engine": open_engine,
                 "discard_store": discard_store,
             },

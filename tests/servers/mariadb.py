@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import HOST, Server, find, free_port
+from servers.process import HOST, Server, find, free_port, memory
 
 URL_VARIABLE = "FSSTORE_TEST_MYSQL_URL"
 INSTALL = "no MariaDB server: apt install mariadb-server, or set FSSTORE_TEST_MYSQL_URL"
@@ -41,7 +41,7 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
     server_program = find("mariadbd", also_in=PROGRAMS)
     if server_program is None or _installer() is None:
         pytest.skip(INSTALL)
-    directory = Path(tempfile.mkdtemp(prefix="fsstore-mariadb-", dir=None if fsync else _memory()))
+    directory = Path(tempfile.mkdtemp(prefix="fsstore-mariadb-", dir=None if fsync else memory()))
     user = USER if os.geteuid() == 0 else None
     try:
         if user is not None:
@@ -86,12 +86,6 @@ def settings(directory: Path, port: int, *, fsync: bool = False) -> dict[str, ob
         "innodb-buffer-pool-size": "32M",
         "innodb-flush-log-at-trx-commit": 1 if fsync else 0,
     }
-
-
-def _memory() -> Path | None:
-    """A file system in memory with room for a server's files."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30 else None
 
 
 def _installer() -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha1
@@ -20,7 +21,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.engines.tasks import TaskEngine
 from fsstore.engines.threaded import awaiting
 from fsstore.testing import AwaitedEngine
-from servers.process import HOST, Server, find, free_port
+from servers.process import HOST, Server, find, free_port, memory
 
 URL_VARIABLE = "FSSTORE_TEST_MONGODB_URL"
 INSTALL = "no MongoDB server: pip install SecantusDB, or set FSSTORE_TEST_MONGODB_URL"
@@ -31,14 +32,15 @@ FailPoint = Callable[..., AbstractContextManager[None]]
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[str]:
+def running() -> Iterator[str]:
     """The URL of a server that is up, without a database."""
     given = os.environ.get(URL_VARIABLE)
     if given:
         yield given
         return
     secantus = pytest.importorskip("secantus", reason=INSTALL)
-    server = secantus.SecantusDBServer(storage_path=str(directory), enable_test_commands=True)
+    directory = tempfile.mkdtemp(prefix="fsstore-mongodb-", dir=memory())
+    server = secantus.SecantusDBServer(storage_path=directory, enable_test_commands=True)
     server.start()
     try:
         yield f"mongodb://{HOST}:{server.port}/"

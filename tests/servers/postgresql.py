@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import HOST, Server, find, free_port, listens
+from servers.process import HOST, Server, find, free_port, listens, memory
 
 URL_VARIABLE = "FSSTORE_TEST_POSTGRESQL_URL"
 INSTALL = "no PostgreSQL server: apt install postgresql, or set FSSTORE_TEST_POSTGRESQL_URL"
@@ -41,7 +41,7 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
     initdb, postgres = find("initdb", also_in=_PROGRAMS), find("postgres", also_in=_PROGRAMS)
     if initdb is None or postgres is None:
         pytest.skip(INSTALL)
-    directory = Path(tempfile.mkdtemp(prefix="fsstore-postgresql-"))
+    directory = Path(tempfile.mkdtemp(prefix="fsstore-postgresql-", dir=None if fsync else memory()))
     user = _USER if os.geteuid() == 0 else None
     try:
         if user is not None:

@@ -46,6 +46,12 @@ def listens(port: int) -> bool:
     return False
 
 
+def memory() -> Path | None:
+    """A file system in memory with room for a server's files: on a disk, making them takes longer than most tests."""
+    mounted = Path("/dev/shm")
+    return mounted if mounted.is_dir() and shutil.disk_usage(mounted).free > 1 << 30 else None
+
+
 class Server:
     """One process of a server, which can be stopped, killed and started again on the same port and data."""
 

@@ -20,7 +20,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/s.db"
     elif request.param == "mongodb":
         pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
-        with mongodb.running(tmp_path / "mongodb") as server:
+        with mongodb.running() as server:
             yield server
     else:
         databases = request.getfixturevalue(f"{request.param}_databases")

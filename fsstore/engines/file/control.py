@@ -35,7 +35,10 @@ _PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN
 
 
 class Control:
-    """The shared page. Tail, begun and next token move under the write lock; the other marks by `advance`."""
+    """The shared page. Tail, begun and next token move under the write lock; the other marks by `advance`.
+
+    `words` are the page itself, for who asks for many marks in a row: `words[TAIL]` is what `get(TAIL)` gives.
+    """
 
     def __init__(self, disk: Disk, path: str, store_id: bytes, *, write: bool) -> None:
         self._disk = disk
@@ -49,7 +52,7 @@ class Control:
                 if not write:
                     raise FileNotFoundError(path)
                 disk.write(self._handle, bytes(CONTROL_BYTES), 0)
-            self._words: Words = disk.map_words(self._handle, _WORDS, write=write)
+            self.words: Words = disk.map_words(self._handle, _WORDS, write=write)
             self._refuse_newer()
         except BaseException:
             disk.close(self._handle)
@@ -57,21 +60,21 @@ class Control:
 
     def _refuse_newer(self) -> None:
         """`StorageError` where a later version of fsstore made the page: others may have it open, too."""
-        name, version = divmod(self._words[0], 256)
+        name, version = divmod(self.words[0], 256)
         known_name, known_version = divmod(_MAGIC, 256)
         if name == known_name and version > known_version:
-            self._words.release()
+            self.words.release()
             said = f"page version {known_version} or older, not {version}: a newer fsstore wrote this"
             raise file_headers.refused(self._path, file_headers.NewerFormatError(said))
 
     def belongs(self) -> bool:
         """Whether this is this store's page, made by a recovery that came to its end."""
-        words = self._words
+        words = self.words
         return (words[0], words[1], words[2]) == (_MAGIC, *self._store)
 
     def whole(self) -> bool:
         """Whether this is this store's page and every mark in it agrees with its complement."""
-        words = self._words
+        words = self.words
         if not self.belongs():
             return False
         # A mark that another process is just moving disagrees with its complement for a moment.
@@ -83,7 +86,7 @@ class Control:
 
     def lower_bound(self, mark: int) -> int:
         """The smaller of a mark's two copies: never beyond the truth. 0 when this is no page of this store."""
-        words = self._words
+        words = self.words
         if not self.belongs():
             return 0
         return min(words[mark], _MASK - words[mark + 1])
@@ -93,13 +96,13 @@ class Control:
 
         Words reach the device one by one: after a power cut the old value, whole on its own, would be believed.
         """
-        if self._words[mark] or self._words[mark + 1]:
-            self._words[mark] = self._words[mark + 1] = 0
+        if self.words[mark] or self.words[mark + 1]:
+            self.words[mark] = self.words[mark + 1] = 0
             self.flush()
 
     def reset(self, *, epoch: int, tail: int, folded: int, next_token: int, erase: int, fold_begun: int) -> None:
         """A new page after recovery: everything up to `tail` is flushed and visible."""
-        self._words[0] = 0
+        self.words[0] = 0
         for mark, value in (
             (EPOCH, epoch),
             (TAIL, tail),
@@ -115,8 +118,8 @@ class Control:
             (JOINED, 0),
         ):
             self.set(mark, value)
-        self._words[1], self._words[2] = self._store
-        self._words[0] = _MAGIC
+        self.words[1], self.words[2] = self._store
+        self.words[0] = _MAGIC
 
     def join(self, *, first: bool) -> None:
         """Note that a process takes part from now on, the first since the page was made anew or a later one.
@@ -130,23 +133,23 @@ class Control:
     def is_alone(self) -> bool:
         """Whether no other process ever joined this one, which was the first. True for as long as the caller holds
         the write lock."""
-        return self._words[JOINED] == self._joined_first
+        return self.words[JOINED] == self._joined_first
 
     def next_epoch(self) -> int:
         """Another epoch than any page of this store had; a page whose epoch is damaged may begin again."""
         return (self.lower_bound(EPOCH) + 1) & _MASK
 
     def get(self, mark: int) -> int:
-        return self._words[mark]
+        return self.words[mark]
 
     def set(self, mark: int, value: int) -> None:
-        self._words[mark] = value
-        self._words[mark + 1] = _MASK - value
+        self.words[mark] = value
+        self.words[mark + 1] = _MASK - value
 
     def advance(self, values: dict[int, int]) -> None:
         """Move marks up to `values`, never back, whatever other processes do at the same time."""
         for mark, value in values.items():
-            if self._words[mark] < value:
+            if self.words[mark] < value:
                 break
         else:
             return
@@ -171,18 +174,18 @@ class Control:
 
     def _raise(self, values: dict[int, int]) -> None:
         for mark, value in values.items():
-            if self._words[mark] < value:
+            if self.words[mark] < value:
                 self.set(mark, value)
 
     def mend(self) -> None:
         """Make every mark agree with its complement: one that a killed process had moved by half. For who is alone."""
         for mark in _PAIRS:
-            self.set(mark, self._words[mark])
+            self.set(mark, self.words[mark])
 
     def flush(self) -> None:
         """The page is on the device when this returns."""
         self._disk.flush(self._handle)
 
     def close(self) -> None:
-        self._words.release()
+        self.words.release()
         self._disk.close(self._handle)

@@ -80,7 +80,7 @@ class Encoder:
             attempt.stream_revision,
             attempt.commit_sequence,
             len(attempt.events),
-            attempt.commit_id.bytes,
+            attempt.commit_id.int.to_bytes(16, "big"),
             format.stamp_to_us(attempt.commit_stamp),
         )
 

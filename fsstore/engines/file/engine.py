@@ -187,7 +187,10 @@ class FileEngine(FileDelivery):
 
     def commit(self, attempt: CommitAttempt) -> Commit:
         """Store `attempt`; durable when this returns."""
-        return self.commit_many((attempt,))[0]
+        self.writable()
+        request = self._encoder.commits((attempt,))
+        self.group.run(request)
+        return Commit.of(attempt, request.records[0].token)
 
     def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one durable step, or none."""

@@ -61,17 +61,15 @@ class Folding:
 
     def make_room(self) -> None:
         """Before a pass: wake the folding when it is due, and wait for it when it is far behind."""
-        unfolded = self._unfolded_bytes()
-        if unfolded < self._options.fold_bytes:
+        words, fold_bytes = self._control.words, self._options.fold_bytes
+        unfolded = words[TAIL] - words[FOLDED]
+        if unfolded < fold_bytes:
             return
         if self._background is not None:
             self._background.wake()
-            if unfolded < self._options.fold_bytes * _WAIT_FOLDS:
+            if unfolded < fold_bytes * _WAIT_FOLDS:
                 return
         self.fold()
-
-    def _unfolded_bytes(self) -> int:
-        return self._control.get(TAIL) - self._control.get(FOLDED)
 
     def fold(self) -> None:
         """Write everything that is durable by now into the streams' files. Waits for a fold that is going on."""
@@ -131,7 +129,7 @@ class Folding:
 
     def _in_background(self) -> None:
         """One round of background work; an error is kept for `stat` and tried again at the next wake."""
-        if self._unfolded_bytes() < self._options.fold_bytes:
+        if self._control.get(TAIL) - self._control.get(FOLDED) < self._options.fold_bytes:
             return
         if not self._locks.fold.acquire(blocking=False):
             return

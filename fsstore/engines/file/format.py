@@ -9,6 +9,7 @@ store's id, so that bytes of another store are never believed.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -85,8 +86,13 @@ header_of: Final = tuple.__new__
 
 Fields = tuple[int, int, int, int, int, int, int, bytes, int, int, int, bytes, int, int, int]
 """What `RecordHeader` names, in its order, without the names: for where a record is one of very many."""
+Record = tuple[Fields, bytes]
+"""The fields of a record's header, and its body."""
 KIND: Final = 1
+FLAGS: Final = 2
+FOLLOWING: Final = 3
 POSITION: Final = 4
+LAG_BYTES: Final = 5
 PLACE: Final = 6
 KEY: Final = 7
 TOKEN: Final = 8
@@ -99,9 +105,8 @@ def store_seed(store_id: bytes) -> int:
     return int(crc32c(store_id))
 
 
-def checksum(data: bytes | memoryview, seed: int) -> int:
-    """CRC-32C of `data`, going on from `seed`."""
-    return int(crc32c(data, seed))
+checksum: Final[Callable[[bytes | memoryview, int], int]] = crc32c
+"""CRC-32C of the bytes, going on from a seed. Not a function of its own: it is on the path of every commit."""
 
 
 def pack_header(header: RecordHeader, seed: int) -> bytes:
@@ -138,12 +143,12 @@ def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeade
     return header_of(RecordHeader, fields)
 
 
-def read_records(data: bytes, offset: int, end: int, seed: int) -> list[tuple[Fields, bytes]]:
+def read_records(data: bytes, offset: int, end: int, seed: int) -> list[Record]:
     """Header and body of the records from `offset` to `end`, for as long as both checksums vouch for them.
 
     What `read_header` and `body_is_whole` say, in one loop: it is the path of every read.
     """
-    found: list[tuple[Fields, bytes]] = []
+    found: list[Record] = []
     unpack, crc = _UNPACK.unpack_from, crc32c
     end = min(end, len(data))
     start = offset + RECORD_HEADER_BYTES

@@ -67,7 +67,9 @@ class Group(Generic[RequestT]):
         woken: Lock | None = None
         try:
             with self._mutex:
-                self._take_in(request)
+                if self._stopped:
+                    raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
+                self._queue.append(request)
                 if self._leading:
                     woken = Lock()
                     woken.acquire()
@@ -103,11 +105,6 @@ class Group(Generic[RequestT]):
             except ValueError:
                 return False
         return True
-
-    def _take_in(self, request: RequestT) -> None:
-        if self._stopped:
-            raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
-        self._queue.append(request)
 
     def lead(self) -> None:
         """One pass for everybody who is queued, then hand the lead on. For who was woken to do so, once."""

@@ -131,23 +131,35 @@ class Journal:
         return self._disk.read(file.handle, length_bytes, position - file.base)
 
     def walk(self, position: int, end: int | None = None) -> Iterator[tuple[format.RecordHeader, bytes]]:
-        """Header and whole bytes of the records from `position`, over file borders, up to `end`.
+        """Header and whole bytes of the records that `pages` gives."""
+        for data, page in self.pages(position, end):
+            at = 0
+            for fields, body in page:
+                start, at = at, at + format.RECORD_HEADER_BYTES + len(body)
+                yield format.header_of(format.RecordHeader, fields), data[start:at]
+
+    def pages(self, position: int, end: int | None = None) -> Iterator[tuple[bytes, list[format.Record]]]:
+        """The records from `position`, over file borders, up to `end`: the bytes of as many as one read brings, and
+        what they say.
 
         Stops early at the first place where no whole record stands; the caller judges what that means.
         """
         file = self.file_at(position)
         while file is not None and (end is None or position < end):
-            start, data = position, self._chunk(file, position, end)
-            for fields, body in format.read_records(data, 0, len(data), self._seed):
-                header = format.header_of(format.RecordHeader, fields)
-                length = format.RECORD_HEADER_BYTES + len(body)
-                if header.position != position or position + length >= file.end:
+            data = self._chunk(file, position, end)
+            page = format.read_records(data, 0, len(data), self._seed)
+            count, limit = 0, file.end
+            for fields, body in page:
+                following = position + format.RECORD_HEADER_BYTES + len(body)
+                if fields[format.POSITION] != position or following >= limit:
                     break
-                if header.kind not in format.KINDS or header.flags:
-                    break  # refused as the next chunk's first
-                yield header, data[position - start : position - start + length]
-                position += length
-            if position == start:
+                if fields[format.KIND] not in format.KINDS or fields[format.FLAGS]:
+                    break  # refused as the next page's first
+                position = following
+                count += 1
+            if count:
+                yield data, page if count == len(page) else page[:count]
+            else:
                 file = self._successor(file, position)
                 if file is not None:
                     position = file.first

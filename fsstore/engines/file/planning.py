@@ -6,6 +6,7 @@ before them; each fails alone. Where in the journal a record goes, and when it i
 
 from __future__ import annotations
 
+from typing import ClassVar
 from uuid import UUID
 
 from fsstore.engines.file import file_headers, format
@@ -113,14 +114,14 @@ class Plan:
 
 
 class Request(Waiting):
-    """One caller's records. `plan` adds them to the pass or raises; afterwards `records` have their tokens."""
+    """One caller's records. `plan` adds them to the pass or raises; afterwards `records` have their tokens.
 
-    __slots__ = ("alone", "records")
+    Those that are `alone` need a pass for themselves.
+    """
 
-    def __init__(self, size_bytes: int, *, alone: bool) -> None:
-        super().__init__(size_bytes)
-        self.alone = alone
-        self.records: list[Planned] = []
+    __slots__ = ("records",)
+    alone: ClassVar[bool] = True
+    records: list[Planned]
 
     def plan(self, plan: Plan) -> None:
         raise NotImplementedError
@@ -130,9 +131,13 @@ class CommitRequest(Request):
     """Append commits, all or none."""
 
     __slots__ = ()
+    alone = False
 
     def __init__(self, records: list[Planned]) -> None:
-        super().__init__(sum([record.length_bytes for record in records]), alone=False)
+        size_bytes = 0
+        for record in records:
+            size_bytes += record.length_bytes
+        super().__init__(size_bytes)
         self.records = records
 
     def plan(self, plan: Plan) -> None:
@@ -159,9 +164,11 @@ class SeveralCommits(Request):
     """Requests of several callers in one, each of which fails alone."""
 
     __slots__ = ("requests",)
+    alone = False
 
     def __init__(self, requests: list[CommitRequest]) -> None:
-        super().__init__(sum([request.size_bytes for request in requests]), alone=False)
+        super().__init__(sum([request.size_bytes for request in requests]))
+        self.records = []
         self.requests = requests
 
     def plan(self, plan: Plan) -> None:
@@ -183,7 +190,8 @@ class SnapshotRequest(Request):
     __slots__ = ("record",)
 
     def __init__(self, record: Planned) -> None:
-        super().__init__(record.length_bytes, alone=True)
+        super().__init__(record.length_bytes)
+        self.records = []
         self.record = record
 
     def plan(self, plan: Plan) -> None:
@@ -203,7 +211,8 @@ class ForgetRequest(Request):
     __slots__ = ("record",)
 
     def __init__(self, record: Planned) -> None:
-        super().__init__(record.length_bytes, alone=True)
+        super().__init__(record.length_bytes)
+        self.records = []
         self.record = record
 
     def plan(self, plan: Plan) -> None:

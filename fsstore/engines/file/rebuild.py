@@ -43,11 +43,11 @@ def rebuild_indexes(
     commits: CommitsIndex,
     folded: int,
     first_token: int,
-    unfolded: Iterable[tuple[format.RecordHeader, bytes]],
+    unfolded: Iterable[list[format.Record]],
 ) -> None:
     """Make both indexes anew, for a journal that goes on at `folded` with `first_token`; durable on return.
 
-    `unfolded` are the journal's records from there on: what they will write again may be half written now.
+    `unfolded` are pages of the journal's records from there on: what they will write again may be half written now.
     Anything else that is not whole in a segment stays a part of it, and its head has no sequence, so that reading
     that stream says so and nothing is ever written over it; every other stream is as usable as before.
     """
@@ -112,12 +112,12 @@ def rebuild_indexes(
     disk.flush_directory(store)
 
 
-def _first_unfolded(records: Iterable[tuple[format.RecordHeader, bytes]], seed: int) -> dict[tuple[bytes, int], int]:
+def _first_unfolded(pages: Iterable[list[format.Record]], seed: int) -> dict[tuple[bytes, int], int]:
     """Where in each stream's file the journal goes on; 0 where it begins the file anew, then or later."""
     begun: dict[tuple[bytes, int], int] = {}
     buckets: dict[bytes, str] = {}
-    for header, record in records:
-        body = record[format.RECORD_HEADER_BYTES :]
+    for fields, body in (record for page in pages for record in page):
+        header = format.header_of(format.RecordHeader, fields)
         if header.kind in (format.COMMIT, format.SNAPSHOT):
             bucket_id, stream_id, _ = format.split_prefix(body)
             buckets[header.key] = bucket_id

@@ -129,17 +129,16 @@ def _scan(journal: Journal, start: int) -> tuple[int, int, int, int]:
     """
     tail, next_token, named = start, 0, 0
     first_token = batch_token = 0
-    for header, _ in journal.walk(start):
-        named = max(named, header.position - header.lag_bytes if header.lag_bytes < format.MAX_LAG else 0)
-        if header.kind == format.COMMIT:
-            batch_token = header.token + 1
-            first_token = first_token or header.token
-        elif header.kind == format.ROLL:
-            batch_token = header.token
-            first_token = first_token or header.token
-        if not header.following:
-            tail = header.end
-            next_token = max(next_token, batch_token)
+    for _, page in journal.pages(start):
+        for (_, kind, _, following, position, lag_bytes, _, _, token, _, _, _, _, _, body_bytes), _ in page:
+            if lag_bytes < format.MAX_LAG and position - lag_bytes > named:
+                named = position - lag_bytes
+            if kind in (format.COMMIT, format.ROLL):
+                batch_token = token + 1 if kind == format.COMMIT else token
+                first_token = first_token or token
+            if not following:
+                tail = position + format.RECORD_HEADER_BYTES + body_bytes
+                next_token = max(next_token, batch_token)
     return tail, first_token, next_token, named
 
 

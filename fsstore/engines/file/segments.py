@@ -25,8 +25,7 @@ _NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 _ENTRY_BYTES = index_entries.STREAM_INDEX_ENTRY_BYTES
-Record = tuple[format.Fields, bytes]
-"""The fields of a record's header, and its body."""
+Record = format.Record
 
 
 @dataclass(frozen=True, slots=True)

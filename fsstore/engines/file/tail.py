@@ -96,12 +96,14 @@ class Tail:
 
     # ---- growing ----
 
-    def apply(self, header: format.RecordHeader, body: bytes | memoryview) -> None:
+    def apply(self, fields: format.Fields, body: bytes | memoryview) -> None:
         """Take in the next record of the journal; `ValueError` where it does not follow from those before it."""
-        kind = header.kind
+        kind = fields[format.KIND]
         if kind == format.COMMIT:
-            self._add_commit(self.streams.get(header.key) or self._new_stream(header, body), header)
+            stream = self.streams.get(fields[format.KEY])
+            self._add_commit(stream or self._new_stream(format.header_of(format.RecordHeader, fields), body), fields)
             return
+        header = format.header_of(format.RecordHeader, fields)
         if kind == format.SNAPSHOT:
             self._add_snapshot(self._stream(header, body), header)
         elif kind == format.DELETE_STREAM:
@@ -126,10 +128,10 @@ class Tail:
         self.streams[header.key] = stream
         return stream
 
-    def _add_commit(self, stream: StreamTail, header: format.RecordHeader) -> None:
-        _, _, _, _, position, _, place, _, token, revision, sequence, commit_id, stamp_us, _, body_bytes = header
+    def _add_commit(self, stream: StreamTail, fields: format.Fields) -> None:
+        _, _, _, _, position, _, place, _, token, revision, sequence, commit_id, stamp_us, _, body_bytes = fields
         if not stream.entries:
-            format.check_numbers(header)
+            format.check_numbers(format.header_of(format.RecordHeader, fields))
         elif sequence != stream.sequence + 1 or place != stream.segment_end or revision <= stream.revision:
             raise ValueError(
                 f"commit {stream.sequence + 1} of stream {stream.stream_id!r} in bucket {stream.bucket_id!r}, "

@@ -39,14 +39,16 @@ class FoldedHead:
 _NOTHING = FoldedHead()
 
 
-def follow(journal: Journal, tail: Tail, target: int) -> Iterator[tuple[format.RecordHeader, bytes]]:
-    """Apply the journal's records up to `target` to a tail, and give each when it is applied."""
-    for header, record in journal.walk(tail.end, target):
-        try:
-            tail.apply(header, record[format.RECORD_HEADER_BYTES :])
-        except ValueError as error:
-            raise journal.damage(header.position, str(error)) from None
-        yield header, record
+def follow(journal: Journal, tail: Tail, target: int) -> Iterator[list[format.Record]]:
+    """Apply the journal's records up to `target` to a tail, and give each page of them when it is applied."""
+    apply = tail.apply
+    for _, page in journal.pages(tail.end, target):
+        for fields, body in page:
+            try:
+                apply(fields, body)
+            except ValueError as error:
+                raise journal.damage(fields[format.POSITION], str(error)) from None
+        yield page
 
 
 class View:

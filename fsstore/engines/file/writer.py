@@ -79,10 +79,13 @@ class Writer:
 
     def _pass(self, requests: list[Request]) -> None:
         self._make_room()
+        words = self._control.words
         with self._write_lock:
-            self.check_failed(in_doubt=False)
+            if words[FAILED]:
+                self.check_failed(in_doubt=False)
             with self._mutex:
-                self._clear_begun()
+                if words[BEGUN] > words[TAIL]:
+                    self._clear_begun()
                 self._view.refresh(self._control, to_tail=True)
                 plan = Plan(self._view)
                 for request in requests:
@@ -90,7 +93,7 @@ class Writer:
                         request.plan(plan)
                     except Exception as error:  # this request fails alone; its caller gets it
                         request.error = error
-                end = self._control.get(TAIL)
+                end = words[TAIL]
                 if plan.records:
                     try:
                         end = self._append(plan)
@@ -118,19 +121,23 @@ class Writer:
 
     def _append(self, plan: Plan) -> int:
         control, journal, tail_view = self._control, self._view.journal, self._view.tail
-        tail = control.get(TAIL)
+        words = control.words
+        tail = words[TAIL]
         file = journal.file_at(tail)
         if file is None or tail < file.first or tail + plan.size_bytes >= file.end:
             tail = self._roll(tail, plan.size_bytes)
+            file = journal.file_at(tail)
+            assert file is not None
         # Not the control page's: a writer that died between its two marks left them apart.
         token = tail_view.next_token
-        lag = tail - control.get(SYNCED)
+        lag = tail - words[SYNCED]
         position = tail
         parts: list[bytes] = []
         headers: list[format.RecordHeader] = []
         numbers = iter(plan.records)
         for count in plan.batches:
-            plan.pace()
+            if headers:
+                plan.pace()
             for following in range(count - 1, -1, -1):
                 record = next(numbers)
                 if record.kind == format.COMMIT:
@@ -142,7 +149,7 @@ class Writer:
                 position += record.length_bytes
         control.set(BEGUN, position)
         try:
-            journal.write(tail, b"".join(parts))
+            self._disk.write(file.handle, b"".join(parts), tail - file.base)
         except OSError as error:
             self._clear_begun()
             raise StorageUnavailableError(
@@ -241,10 +248,10 @@ class Writer:
 
     def _make_durable(self, end: int, advance: Callable[[dict[int, int]], None]) -> None:
         """Return when everything below `end` is as durable as was asked for, and visible."""
-        control = self._control
+        words = self._control.words
         if not self._flush:
             advance({VISIBLE: end})
-        elif control.get(SYNCED) < end or control.get(VISIBLE) < end:
+        elif words[SYNCED] < end or words[VISIBLE] < end:
             # Also when only the second of the two marks was not moved: who should have done it died between them.
             self._flush_to(end, advance)
 
@@ -253,20 +260,20 @@ class Writer:
         self._flush_to(end, self._control.advance)
 
     def _flush_to(self, end: int, advance: Callable[[dict[int, int]], None]) -> None:
-        control, journal = self._control, self._view.journal
-        tail = control.get(TAIL)
+        words, journal = self._control.words, self._view.journal
+        tail = words[TAIL]
         with self._mutex:
             file = journal.pin(end - 1)
         if file is None:
             # Another process went on in the next file; it flushed this one first.
             self.check_failed(in_doubt=True)
-            if control.get(SYNCED) >= end:
+            if words[SYNCED] >= end:
                 return
             raise StorageError(f"position {end} is in no journal file of {self._store}")
         try:
             self._disk.flush(file.handle)
         except OSError as error:
-            control.set(FAILED, 1)
+            self._control.set(FAILED, 1)
             raise StorageUnavailableError(
                 f"flushing the journal of {self._store} failed ({error}); whether these commits are stored is "
                 "in doubt: close the store in every process, open it again, then commit the same attempt again",
@@ -276,8 +283,9 @@ class Writer:
             with self._mutex:
                 journal.unpin(file)
         # What others appended to this file before the flush began is covered as well.
-        covered = max(end, tail) if tail <= file.end else end
-        self.check_failed(in_doubt=True)
+        covered = tail if end < tail <= file.end else end
+        if words[FAILED]:
+            self.check_failed(in_doubt=True)
         advance({SYNCED: covered, VISIBLE: covered})
 
     def check_failed(self, *, in_doubt: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import pytest
@@ -27,18 +28,31 @@ from fsstore.testing.strategies import (
     stamps,
 )
 
-# The examples of one test share its store, each in streams of its own; and one suite tests many engines.
-example_settings = settings(
-    max_examples=50,
-    deadline=None,
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.differing_executors,
-        HealthCheck.too_slow,
-    ],
-)
-
 numbers = count()
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def examples(
+    **strategies: st.SearchStrategy[Any],
+) -> Callable[[Test], Callable[[ValuePromises, PersistenceEngine], None]]:
+    """Run the test with values of these strategies, by the suite's `example_settings`.
+
+    The examples of one test share its store, each in streams of its own.
+    """
+
+    def given_to(test: Test) -> Callable[[ValuePromises, PersistenceEngine], None]:
+        def run(self: ValuePromises, engine: PersistenceEngine) -> None:
+            @self.example_settings
+            @given(**strategies)
+            def example(**drawn: Any) -> None:
+                test(self, engine, **drawn)
+
+            example()
+
+        run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
+        return run
+
+    return given_to
 
 
 def one(engine: PersistenceEngine, attempt: CommitAttempt | Commit) -> Commit:
@@ -49,6 +63,11 @@ def one(engine: PersistenceEngine, attempt: CommitAttempt | Commit) -> Commit:
 
 class ValuePromises(EngineTests):
     """Round trips."""
+
+    example_settings: ClassVar[settings] = settings(
+        max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    """How many values are tried in each test; an engine that is slow may want fewer."""
 
     def test_every_plain_type_in_bodies_and_headers(self, stores: Stores) -> None:
         engine = stores.open()
@@ -66,8 +85,7 @@ class ValuePromises(EngineTests):
                 break
             engine = stores.reopen(engine)
 
-    @given(body=bodies(), event_headers=headers(), commit_headers=headers())
-    @example_settings
+    @examples(body=bodies(), event_headers=headers(), commit_headers=headers())
     def test_any_body_and_headers(
         self,
         engine: PersistenceEngine,
@@ -82,8 +100,7 @@ class ValuePromises(EngineTests):
         assert same(commit.events[0], message)
         assert same(commit.headers, commit_headers)
 
-    @given(stamp=stamps())
-    @example_settings
+    @examples(stamp=stamps())
     def test_any_stamp_to_the_microsecond(self, engine: PersistenceEngine, stamp: datetime) -> None:
         attempt = first_attempt(f"stream {next(numbers)}", stamp=stamp)
         engine.commit(attempt)
@@ -109,15 +126,13 @@ class ValuePromises(EngineTests):
         assert one(engine, attempt).commit_stamp == stamp
         assert list(engine.get_from_date(stamp)) == [one(engine, attempt)]
 
-    @given(commit_id=commit_ids())
-    @example_settings
+    @examples(commit_id=commit_ids())
     def test_any_commit_id(self, engine: PersistenceEngine, commit_id: UUID) -> None:
         attempt = first_attempt(f"stream {next(numbers)}", commit_id=commit_id)
         engine.commit(attempt)
         assert same(one(engine, attempt).commit_id, commit_id)
 
-    @given(stream_id=ids(), bucket_id=ids())
-    @example_settings
+    @examples(stream_id=ids(), bucket_id=ids())
     def test_any_stream_id_in_any_bucket(self, engine: PersistenceEngine, stream_id: str, bucket_id: str) -> None:
         engine.delete_stream(bucket_id, stream_id)
         [first, second] = fill(engine, stream_id, bucket_id=bucket_id, commits=2)
@@ -178,8 +193,7 @@ class ValuePromises(EngineTests):
         assert list(engine.get_from("default", "stream")) == [Commit.of(attempt, 1), Commit.of(small, 2)]
         assert list(engine.get_from_checkpoint(1)) == [Commit.of(small, 2)]
 
-    @given(attempts=st.lists(first_attempts(), min_size=1, max_size=5))
-    @example_settings
+    @examples(attempts=st.lists(first_attempts(), min_size=1, max_size=5))
     def test_any_attempts_in_one_call(self, engine: PersistenceEngine, attempts: list[CommitAttempt]) -> None:
         attempts = list({(each.bucket_id, each.stream_id): each for each in attempts}.values())
         for attempt in attempts:

@@ -39,7 +39,10 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
     heads = Heads(disk, path, seed, write=True)
     commits = CommitsIndex(disk, path, seed, write=True)
     try:
-        rebuild_indexes(disk, path, seed, heads, commits, 0, 1, kept)
+        unfolded: list[list[format.Record]] = [
+            [(header, record[format.RECORD_HEADER_BYTES :]) for header, record in kept]
+        ]
+        rebuild_indexes(disk, path, seed, heads, commits, 0, 1, unfolded)
         if kept:
             fold = Fold(disk, path, seed, _Kept(kept), heads, commits, index_from_bytes=1 << 63)  # type: ignore[arg-type]
             fold.run(0, kept[-1][0].end, 1 << 63, again=False, begin=lambda _: None)
