@@ -8,6 +8,7 @@ it is a `ValueError` that says what was expected; where it stands is known to wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -96,14 +97,49 @@ class Tail:
 
     # ---- growing ----
 
-    def apply(self, fields: format.Fields, body: bytes | memoryview) -> None:
-        """Take in the next record of the journal; `ValueError` where it does not follow from those before it."""
-        kind = fields[format.KIND]
-        if kind == format.COMMIT:
-            stream = self.streams.get(fields[format.KEY])
-            self._add_commit(stream or self._new_stream(format.header_of(format.RecordHeader, fields), body), fields)
-            return
-        header = format.header_of(format.RecordHeader, fields)
+    def apply(self, records: Iterable[format.Record]) -> None:
+        """Take in the next records of the journal; `ValueError` where one does not follow from those before it.
+
+        Those before it are taken in then. One loop, as this is done for every commit of every process.
+        """
+        streams, commits, header_bytes = self.streams, self.commits, format.RECORD_HEADER_BYTES
+        last_token = self._last_token
+        try:
+            for fields, body in records:
+                _, kind, _, _, position, _, place, key, token, revision, sequence, commit_id, stamp_us, _, size = fields
+                if kind != format.COMMIT:
+                    self._apply_other(format.header_of(format.RecordHeader, fields), body)
+                    continue
+                stream = streams.get(key) or self._new_stream(format.header_of(format.RecordHeader, fields), body)
+                entries = stream.entries
+                if not entries:
+                    format.check_numbers(format.header_of(format.RecordHeader, fields))
+                elif sequence != stream.sequence + 1 or place != stream.segment_end or revision <= stream.revision:
+                    raise ValueError(
+                        f"commit {stream.sequence + 1} of stream {stream.stream_id!r} in bucket {stream.bucket_id!r}, "
+                        f"not commit {sequence} with revision {revision} at byte {place}"
+                    )
+                if token != last_token + 1 and last_token:
+                    raise ValueError(f"checkpoint {last_token + 1}, not {token}")
+                last_token = token
+                length = header_bytes + size
+                entry = _entry_of(
+                    Entry, (position, length, token, revision, sequence, stamp_us, commit_id, place, stream)
+                )
+                entries.append(entry)
+                commits.append(entry)
+                stream.ids.add(commit_id)
+                stream.sequence, stream.revision, stream.token = sequence, revision, token
+                stream.segment_end = place + length
+                stream.last_position = position
+                if token >= self.next_token:
+                    self.next_token = token + 1
+                self.end = position + length
+        finally:
+            self._last_token = last_token
+
+    def _apply_other(self, header: format.RecordHeader, body: bytes | memoryview) -> None:
+        kind = header.kind
         if kind == format.SNAPSHOT:
             self._add_snapshot(self._stream(header, body), header)
         elif kind == format.DELETE_STREAM:
@@ -127,30 +163,6 @@ class Tail:
         stream.first_position = header.position
         self.streams[header.key] = stream
         return stream
-
-    def _add_commit(self, stream: StreamTail, fields: format.Fields) -> None:
-        _, _, _, _, position, _, place, _, token, revision, sequence, commit_id, stamp_us, _, body_bytes = fields
-        if not stream.entries:
-            format.check_numbers(format.header_of(format.RecordHeader, fields))
-        elif sequence != stream.sequence + 1 or place != stream.segment_end or revision <= stream.revision:
-            raise ValueError(
-                f"commit {stream.sequence + 1} of stream {stream.stream_id!r} in bucket {stream.bucket_id!r}, "
-                f"not commit {sequence} with revision {revision} at byte {place}"
-            )
-        if token != self._last_token + 1 and self._last_token:
-            raise ValueError(f"checkpoint {self._last_token + 1}, not {token}")
-        self._last_token = token
-        length = format.RECORD_HEADER_BYTES + body_bytes
-        entry = _entry_of(Entry, (position, length, token, revision, sequence, stamp_us, commit_id, place, stream))
-        stream.entries.append(entry)
-        stream.ids.add(commit_id)
-        stream.sequence, stream.revision, stream.token = sequence, revision, token
-        stream.segment_end = place + length
-        stream.last_position = position
-        self.commits.append(entry)
-        if token >= self.next_token:
-            self.next_token = token + 1
-        self.end = position + length
 
     def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:
         format.check_numbers(header)

@@ -41,13 +41,12 @@ _NOTHING = FoldedHead()
 
 def follow(journal: Journal, tail: Tail, target: int) -> Iterator[list[format.Record]]:
     """Apply the journal's records up to `target` to a tail, and give each page of them when it is applied."""
-    apply = tail.apply
     for _, page in journal.pages(tail.end, target):
-        for fields, body in page:
-            try:
-                apply(fields, body)
-            except ValueError as error:
-                raise journal.damage(fields[format.POSITION], str(error)) from None
+        try:
+            tail.apply(page)
+        except ValueError as error:
+            position = max(tail.end, page[0][0][format.POSITION])
+            raise journal.damage(position, str(error)) from None
         yield page
 
 

@@ -133,10 +133,10 @@ class Writer:
         lag = tail - words[SYNCED]
         position = tail
         parts: list[bytes] = []
-        headers: list[format.RecordHeader] = []
+        written: list[format.Record] = []
         numbers = iter(plan.records)
         for count in plan.batches:
-            if headers:
+            if written:
                 plan.pace()
             for following in range(count - 1, -1, -1):
                 record = next(numbers)
@@ -144,7 +144,7 @@ class Writer:
                     record.token = token
                     token += 1
                 header = record.header(position, following, min(lag + position - tail, format.MAX_LAG))
-                headers.append(header)
+                written.append((header, record.body))
                 parts += (format.pack_header(header, self._seed), record.body)
                 position += record.length_bytes
         control.set(BEGUN, position)
@@ -157,8 +157,7 @@ class Writer:
             ) from error
         control.set(NEXT_TOKEN, token)
         control.set(TAIL, position)
-        for header, record in zip(headers, plan.records, strict=True):
-            tail_view.apply(header, record.body)
+        tail_view.apply(written)
         return position
 
     def _clear_begun(self) -> None:
@@ -221,7 +220,7 @@ class Writer:
                 ) from error
             raise
         tail = header.end
-        self._view.tail.apply(header, b"")
+        self._view.tail.apply([(header, b"")])
         control.set(TAIL, tail)
         return tail
 
