@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hypothesis import settings
+
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
 from fsstore.testing import Capabilities, EngineConformance
@@ -11,6 +13,7 @@ from fsstore.testing import Capabilities, EngineConformance
 
 class TestSqlite(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True, delivery=True)
+    machine_settings = settings(EngineConformance.machine_settings, max_examples=15)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return engine_for(f"sqlite:///{where}.db")

@@ -65,7 +65,7 @@ def _store() -> tuple[MemoryDisk, str, str, bytes, list[Record]]:
         disk = MemoryDisk.of(path)
     (file,) = (name for name in disk.files if name.endswith(".journal"))
     data = bytes(disk.files[file].data)
-    found = format.read_records(data, file_headers.JOURNAL_HEADER_BYTES, len(data), hostile.SEED)
+    found = format.read_records(data, file_headers.JOURNAL_HEADER_BYTES, len(data), hostile.SEED, format.POSITION, 0)
     records = [(format.RecordHeader._make(fields), body) for fields, body in found]
     return disk, str(path), file, data[: file_headers.JOURNAL_HEADER_BYTES], records
 

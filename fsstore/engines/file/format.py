@@ -89,10 +89,7 @@ Fields = tuple[int, int, int, int, int, int, int, bytes, int, int, int, bytes, i
 Record = tuple[Fields, bytes]
 """The fields of a record's header, and its body."""
 KIND: Final = 1
-FLAGS: Final = 2
-FOLLOWING: Final = 3
 POSITION: Final = 4
-LAG_BYTES: Final = 5
 PLACE: Final = 6
 KEY: Final = 7
 TOKEN: Final = 8
@@ -109,7 +106,7 @@ checksum: Final[Callable[[bytes | memoryview, int], int]] = crc32c
 """CRC-32C of the bytes, going on from a seed. Not a function of its own: it is on the path of every commit."""
 
 
-def pack_header(header: RecordHeader, seed: int) -> bytes:
+def pack_header(header: Fields, seed: int) -> bytes:
     """The header's bytes, with the checksum that belongs there; the record's body follows them."""
     _, kind, flags, following, position, lag, place, key, token, revision, sequence, commit_id, stamp, crc, size = (
         header
@@ -143,18 +140,21 @@ def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeade
     return header_of(RecordHeader, fields)
 
 
-def read_records(data: bytes, offset: int, end: int, seed: int) -> list[Record]:
-    """Header and body of the records from `offset` to `end`, for as long as both checksums vouch for them.
+def read_records(data: bytes, offset: int, end: int, seed: int, address: int, origin: int) -> list[Record]:
+    """Header and body of the records from `offset` to `end`, for as long as both checksums vouch for them, this version
+    knows them, and their `address` (`POSITION` or `PLACE`) is where they stand: the bytes begin at `origin`.
 
     What `read_header` and `body_is_whole` say, in one loop: it is the path of every read.
     """
     found: list[Record] = []
-    unpack, crc = _UNPACK.unpack_from, crc32c
+    unpack, crc, kinds = _UNPACK.unpack_from, crc32c, KINDS
     end = min(end, len(data))
     start = offset + RECORD_HEADER_BYTES
     while start <= end and data[offset] == 0x9F and data[offset + 1] == 0xCE:
         fields: Fields = unpack(data, offset)
         if crc(data[offset + _CRC_END : start], seed) != fields[0]:
+            break
+        if fields[address] != origin + offset or fields[1] not in kinds or fields[2]:
             break
         offset = start + fields[14]
         if offset > end:

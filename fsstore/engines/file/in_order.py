@@ -170,11 +170,10 @@ class InOrder:
     def _checked(self, key: bytes, place: _Place, data: bytes, offset: int) -> Record:
         """The record at `offset` in `data`, which must be whole and the one of that place."""
         token, start, length = place
-        records = format.read_records(data, offset, offset + length, self._seed)
+        records = format.read_records(data, offset, offset + length, self._seed, format.PLACE, start - offset)
         if records:
-            (_, kind, flags, _, _, _, own_place, own_key, own_token, _, _, _, _, _, body_bytes), _ = record = records[0]
-            is_there = own_token == token and own_place == start and own_key == key and body_bytes == length - _HEADER
-            if is_there and kind == format.COMMIT and not flags:
+            (_, kind, _, _, _, _, _, own_key, own_token, _, _, _, _, _, body_bytes), _ = record = records[0]
+            if own_token == token and own_key == key and body_bytes == length - _HEADER and kind == format.COMMIT:
                 return record
         raise self._damage(key, place, data, offset)
 

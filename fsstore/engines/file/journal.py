@@ -147,18 +147,12 @@ class Journal:
         file = self.file_at(position)
         while file is not None and (end is None or position < end):
             data = self._chunk(file, position, end)
-            page = format.read_records(data, 0, len(data), self._seed)
-            count, limit = 0, file.end
-            for fields, body in page:
-                following = position + format.RECORD_HEADER_BYTES + len(body)
-                if fields[format.POSITION] != position or following >= limit:
-                    break
-                if fields[format.KIND] not in format.KINDS or fields[format.FLAGS]:
-                    break  # refused as the next page's first
-                position = following
-                count += 1
-            if count:
-                yield data, page if count == len(page) else page[:count]
+            page = format.read_records(data, 0, len(data), self._seed, format.POSITION, position)
+            if page and _end(page) >= file.end:
+                page.pop()  # no record ends where its file does
+            if page:
+                position = _end(page)
+                yield data, page
             else:
                 file = self._successor(file, position)
                 if file is not None:
@@ -311,3 +305,9 @@ class Journal:
             else:
                 self._disk.rename(self.path(base), spare)
         self._disk.flush_directory(self.directory)
+
+
+def _end(page: list[format.Record]) -> int:
+    """The position after the last of these records."""
+    fields, body = page[-1]
+    return fields[format.POSITION] + format.RECORD_HEADER_BYTES + len(body)

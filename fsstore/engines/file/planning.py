@@ -28,6 +28,7 @@ class Planned:
         "body_crc",
         "commit_id",
         "events",
+        "key",
         "kind",
         "length_bytes",
         "place",
@@ -55,6 +56,7 @@ class Planned:
         self.body_crc = format.checksum(body, seed)
         self.length_bytes = format.RECORD_HEADER_BYTES + len(body)
         self.stream = stream
+        self.key = stream.key if stream is not None else format.NO_KEY
         self.revision = revision
         self.sequence = sequence
         self.events = events
@@ -63,27 +65,24 @@ class Planned:
         self.place = 0
         self.token = 0
 
-    def header(self, position: int, following: int, lag_bytes: int) -> format.RecordHeader:
+    def header(self, position: int, following: int, lag_bytes: int) -> format.Fields:
         """The header of this record at `position` of the journal, with `following` more of its batch behind it."""
-        return format.header_of(
-            format.RecordHeader,
-            (
-                0,
-                self.kind,
-                0,
-                following,
-                position,
-                lag_bytes,
-                self.place,
-                self.stream.key if self.stream is not None else format.NO_KEY,
-                self.token,
-                self.revision,
-                self.sequence,
-                self.commit_id,
-                self.stamp_us,
-                self.body_crc,
-                len(self.body),
-            ),
+        return (
+            0,
+            self.kind,
+            0,
+            following,
+            position,
+            lag_bytes,
+            self.place,
+            self.key,
+            self.token,
+            self.revision,
+            self.sequence,
+            self.commit_id,
+            self.stamp_us,
+            self.body_crc,
+            len(self.body),
         )
 
 
@@ -145,9 +144,8 @@ class CommitRequest(Request):
         heads: dict[bytes, Head] = {}
         ids: set[bytes] = set()
         for record in self.records:
-            stream, commit_id = record.stream, record.commit_id
+            stream, key, commit_id = record.stream, record.key, record.commit_id
             assert stream is not None
-            key = stream.key
             sequence, revision, end = heads.get(key) or head_of(stream)
             identity = key + commit_id
             if identity in ids or identity in planned_ids or has_commit(stream, commit_id):

@@ -218,11 +218,11 @@ class Segments:
 
     def _page(self, data: bytes, start: int, stream: Stream, place: int, end: int, sequence: int) -> list[Record]:
         """The records from `place` on that are whole in `data`, which begins at `start`, and where they belong."""
-        page = format.read_records(data, place - start, end - start, self.seed)
+        page = format.read_records(data, place - start, end - start, self.seed, format.PLACE, start)
         stream_key, prefix = stream.key, stream.prefix
         for number, (fields, body) in enumerate(page):
-            _, kind, flags, _, _, _, own_place, key, _, _, own_sequence, _, _, _, _ = fields
-            if own_place != place or key != stream_key or flags or not body.startswith(prefix):
+            _, kind, _, _, _, _, _, key, _, _, own_sequence, _, _, _, _ = fields
+            if key != stream_key or not body.startswith(prefix):
                 return page[:number]
             if kind == format.COMMIT:
                 if sequence >= 0 and own_sequence != sequence + 1:
@@ -230,7 +230,6 @@ class Segments:
                 sequence = own_sequence
             elif kind != format.SNAPSHOT:
                 return page[:number]
-            place += format.RECORD_HEADER_BYTES + len(body)
         return page
 
     def _check_size(self, path: str, place: int, length_bytes: int) -> None:

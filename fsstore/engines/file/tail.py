@@ -63,19 +63,29 @@ class StreamTail:
     reset_at: int = 0
     sequence: int = 0
     revision: int = 0
-    token: int = 0
     segment_end: int = 0
     entries: list[Entry] = field(default_factory=list)
-    ids: set[bytes] = field(default_factory=set)
-    snapshots: list[SnapshotEntry] = field(default_factory=list)
+    snapshots: tuple[SnapshotEntry, ...] = ()
     snapshots_end: int = 0
     first_position: int = 0
     last_position: int = 0
+    ids: set[bytes] | None = None
 
     def reset(self, position: int) -> None:
         self.reset_at = position + 1
-        self.sequence = self.revision = self.token = self.segment_end = self.snapshots_end = 0
-        self.entries, self.ids, self.snapshots = [], set(), []
+        self.sequence = self.revision = self.segment_end = self.snapshots_end = 0
+        self.keep([], ())
+
+    def keep(self, entries: list[Entry], snapshots: tuple[SnapshotEntry, ...]) -> None:
+        """Nothing but these is unfolded any more."""
+        self.entries, self.snapshots, self.ids = entries, snapshots, None
+
+    def has(self, commit_id: bytes) -> bool:
+        """Whether a commit of that id is unfolded. Most streams are never asked, and have no set of ids."""
+        ids = self.ids
+        if ids is None:
+            ids = self.ids = {entry.commit_id for entry in self.entries}
+        return commit_id in ids
 
 
 class Tail:
@@ -128,8 +138,9 @@ class Tail:
                 )
                 entries.append(entry)
                 commits.append(entry)
-                stream.ids.add(commit_id)
-                stream.sequence, stream.revision, stream.token = sequence, revision, token
+                if stream.ids is not None:
+                    stream.ids.add(commit_id)
+                stream.sequence, stream.revision = sequence, revision
                 stream.segment_end = place + length
                 stream.last_position = position
                 if token >= self.next_token:
@@ -166,7 +177,7 @@ class Tail:
 
     def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:
         format.check_numbers(header)
-        stream.snapshots.append(SnapshotEntry(header.revision, header.position, header.length_bytes, header.place))
+        stream.snapshots += (SnapshotEntry(header.revision, header.position, header.length_bytes, header.place),)
         stream.snapshots_end = header.place + header.length_bytes
         stream.last_position = header.position
 
@@ -209,9 +220,10 @@ class Tail:
             if stream.last_position < position:
                 del self.streams[key]
                 continue
-            stream.entries = [entry for entry in stream.entries if entry.position >= position]
-            stream.ids = {entry.commit_id for entry in stream.entries}
-            stream.snapshots = [entry for entry in stream.snapshots if entry.position >= position]
+            stream.keep(
+                [entry for entry in stream.entries if entry.position >= position],
+                tuple(entry for entry in stream.snapshots if entry.position >= position),
+            )
             stream.first_position = position
             if stream.reset_at <= position:
                 stream.reset_at = 0

@@ -30,8 +30,8 @@ class Unfolded:
     def record(self, entry: Entry | SnapshotEntry) -> Record:
         """The record of one entry. The caller holds the engine's mutex."""
         data = self._bytes(entry.position, entry.end)
-        records = format.read_records(data, 0, len(data), self._seed)
-        if not records or records[0][0][format.POSITION] != entry.position:
+        records = format.read_records(data, 0, len(data), self._seed, format.POSITION, entry.position)
+        if not records:
             raise self._damage(entry.position)
         return records[0]
 
@@ -65,7 +65,7 @@ class Unfolded:
         data = self._bytes(start, end)
         records: list[Record] = []
         for run_start, run_end in runs:
-            records += format.read_records(data, run_start - start, run_end - start, self._seed)
+            records += format.read_records(data, run_start - start, run_end - start, self._seed, format.POSITION, start)
         found = [fields[format.POSITION] for fields, _ in records]
         if found != positions:
             pairs = enumerate(positions)

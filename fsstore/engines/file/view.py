@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsstore.engines.file import format
+from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
@@ -96,8 +97,10 @@ class View:
 
     def follow(self, target: int) -> None:
         """Apply the journal's records up to `target`."""
-        for _ in follow(self.journal, self.tail, target):
-            pass
+        # A few objects for each record, all of which stay until they are folded: there is nothing to find meanwhile.
+        with CollectorHeld():
+            for _ in follow(self.journal, self.tail, target):
+                pass
 
     def let_go(self, folded: int) -> None:
         """Forget what stands in the streams' files now."""
@@ -204,7 +207,7 @@ class View:
     def has_commit(self, stream: Stream, commit_id: bytes) -> bool:
         """Whether a commit of that id is in the stream, at a cost that does not grow with it."""
         tail = self.tail.streams.get(stream.key)
-        if tail is not None and commit_id in tail.ids:
+        if tail is not None and tail.has(commit_id):
             return True
         head = self.folded_head(stream)
         if not head.segment_bytes:

@@ -219,7 +219,7 @@ class Writer:
                     f"the next journal file of {self._store} could not be written ({error}); nothing was stored"
                 ) from error
             raise
-        tail = header.end
+        tail = following.first + format.RECORD_HEADER_BYTES
         self._view.tail.apply([(header, b"")])
         control.set(TAIL, tail)
         return tail
