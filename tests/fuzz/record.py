@@ -113,7 +113,7 @@ def _outcome(disk: MemoryDisk, path: str) -> str:
             raise
         return "a payload that cannot be read, its commit named"
     except StorageError as error:
-        if "does not know" in str(error):
+        if "does not know" in str(error) or "a newer fsstore wrote this" in str(error):
             return "refused as of a later version"
         if os.strerror(errno.EFBIG) in str(error):
             return "a hole that this disk has no room for"
