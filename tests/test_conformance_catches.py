@@ -7,7 +7,9 @@ from collections import Counter
 
 import pytest
 from broken_engines import BREAKAGES
+from hypothesis import settings
 
+from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import EngineConformance
 
 pytest_plugins = ["pytester"]
@@ -38,6 +40,16 @@ def test_every_promise_is_broken_by_somebody() -> None:
     broken = {test for _, tests in BREAKAGES.values() for test in tests}
     assert promises - broken == set()
     assert broken - promises == set()
+
+
+def test_a_suite_says_how_many_values_are_tried() -> None:
+    class Suite(EngineConformance):
+        example_settings = settings(EngineConformance.example_settings, max_examples=3, database=None)
+
+    engine = MemoryEngine()
+    engine.initialize()
+    Suite().test_any_commit_id(engine)
+    assert len(list(engine.get_from_checkpoint())) == 3
 
 
 def test_no_promise_hides_another_of_its_name() -> None:

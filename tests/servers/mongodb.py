@@ -6,7 +6,6 @@ SecantusDB speaks MongoDB's protocol over WiredTiger. As a process of its own (`
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -39,14 +38,13 @@ def running() -> Iterator[str]:
         yield given
         return
     secantus = pytest.importorskip("secantus", reason=INSTALL)
-    directory = tempfile.mkdtemp(prefix="fsstore-mongodb-", dir=memory())
-    server = secantus.SecantusDBServer(storage_path=directory, enable_test_commands=True)
-    server.start()
-    try:
-        yield f"mongodb://{HOST}:{server.port}/"
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="fsstore-mongodb-", dir=memory(), ignore_cleanup_errors=True) as directory:
+        server = secantus.SecantusDBServer(storage_path=directory, enable_test_commands=True)
+        server.start()
+        try:
+            yield f"mongodb://{HOST}:{server.port}/"
+        finally:
+            server.stop()
 
 
 def description(url: str) -> str:

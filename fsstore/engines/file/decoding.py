@@ -13,7 +13,6 @@ from uuid import UUID, SafeUUID
 
 from fsstore.engines.file import format
 from fsstore.engines.file.collector import CollectorHeld
-from fsstore.engines.file.segments import Record
 from fsstore.errors import CorruptionError, SerializationError
 from fsstore.model import Commit, stored_commit
 from fsstore.serialization import Serializer, decode_payload
@@ -54,7 +53,9 @@ class Decoding:
                 self._names.popitem(last=False)
         return known[1]
 
-    def pages(self, records: Sequence[Record], at_once: int, names: Names | None = None) -> Iterator[list[Commit]]:
+    def pages(
+        self, records: Sequence[format.Record], at_once: int, names: Names | None = None
+    ) -> Iterator[list[Commit]]:
         """The commits of the records, up to `at_once` at a time; `names` where all are one stream's.
 
         What cannot be read raises after what stands before it was given.
@@ -71,7 +72,7 @@ class Decoding:
             if failed is not None:
                 raise failed
 
-    def _make(self, records: Sequence[Record], names: Names | None, made: list[Commit]) -> None:
+    def _make(self, records: Sequence[format.Record], names: Names | None, made: list[Commit]) -> None:
         # Every call in this loop is one for every commit that anybody reads.
         serializer, from_bytes = self._serializer, int.from_bytes
         for fields, body in records:

@@ -92,7 +92,6 @@ KIND: Final = 1
 POSITION: Final = 4
 PLACE: Final = 6
 KEY: Final = 7
-TOKEN: Final = 8
 REVISION: Final = 9
 SEQUENCE: Final = 10
 
@@ -154,7 +153,7 @@ def read_records(data: bytes, offset: int, end: int, seed: int, address: int, or
         fields: Fields = unpack(data, offset)
         if crc(data[offset + _CRC_END : start], seed) != fields[0]:
             break
-        if fields[address] != origin + offset or fields[1] not in kinds or fields[2]:
+        if fields[address] != origin + offset or fields[KIND] not in kinds or fields[2]:
             break
         offset = start + fields[14]
         if offset > end:

@@ -15,7 +15,7 @@ from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.decoding import Decoding
 from fsstore.engines.file.looking import CHANGED, Looking, MovedError
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.segments import SEGMENT, Record
+from fsstore.engines.file.segments import SEGMENT
 from fsstore.engines.file.unfolded import Unfolded
 from fsstore.errors import CorruptionError
 from fsstore.model import Commit
@@ -69,7 +69,7 @@ class InOrder:
                 continue
             size = min(size * _PAGE_GROWTH, self._options.page_commits)
 
-    def _of_bucket(self, records: list[Record], bucket_id: str | None) -> list[Record]:
+    def _of_bucket(self, records: list[format.Record], bucket_id: str | None) -> list[format.Record]:
         if bucket_id is None:
             return records
         return [one for one in records if self._decoding.names(*one)[0] == bucket_id]
@@ -84,7 +84,7 @@ class InOrder:
                     return entry.token
             return tail[0].token - 1 if tail else self._view.commits.next_token - 1
 
-    def _page(self, after: int, until: int, dates: Dates | None) -> Iterator[tuple[int, list[Record]]]:
+    def _page(self, after: int, until: int, dates: Dates | None) -> Iterator[tuple[int, list[format.Record]]]:
         """The records after one token up to another, a few at a time, each time with the token up to which they go."""
         with self._looking.mutex:
             visible = self._looking.refresh()
@@ -137,7 +137,7 @@ class InOrder:
 
     def _folded(
         self, first: int, until: int, by_stream: dict[bytes, list[_Place]]
-    ) -> Iterator[tuple[int, list[Record]]]:
+    ) -> Iterator[tuple[int, list[format.Record]]]:
         found: list[_Raw | None] = [None] * (until - first + 1)
         for key, places in by_stream.items():
             for data, start, run in self._runs(key, places):
@@ -167,7 +167,7 @@ class InOrder:
             yield data, start, places[at:last]
             at = last
 
-    def _checked(self, key: bytes, place: _Place, data: bytes, offset: int) -> Record:
+    def _checked(self, key: bytes, place: _Place, data: bytes, offset: int) -> format.Record:
         """The record at `offset` in `data`, which must be whole and the one of that place."""
         token, start, length = place
         records = format.read_records(data, offset, offset + length, self._seed, format.PLACE, start - offset)

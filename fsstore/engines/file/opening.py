@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 from fsstore.engines.file import layout, recovery
+from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import ERASE, FOLD_BEGUN, FOLDED, Control
 from fsstore.engines.file.disk import Disk
@@ -71,7 +72,9 @@ def _attach(
             commits.open(at_least_folded=folded)
         segments = Segments(disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=most_bytes)
         view = View(disk, path, seed, journal, heads, commits, segments, options, folded)
-        view.refresh(control, to_tail=True)
+        # After a kill, a few objects for each of many records, all of which stay: there is nothing to find among them.
+        with CollectorHeld():
+            view.refresh(control, to_tail=True)
         return WritableStore(disk, path, seed, control, view, options, serializer, check_open, locks, flush=flush)
     except BaseException:
         for part in (commits, heads, control):

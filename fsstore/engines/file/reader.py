@@ -17,7 +17,7 @@ from fsstore.engines.file.decoding import Decoding
 from fsstore.engines.file.in_order import InOrder
 from fsstore.engines.file.looking import CHANGED, Looking
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Record, Stream
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
 from fsstore.engines.file.tail import Entry
 from fsstore.engines.file.unfolded import Unfolded
 from fsstore.errors import CorruptionError, SerializationError
@@ -92,7 +92,7 @@ class Reader:
             if max_revision is not None and page[-1].revision >= max_revision:
                 return
 
-    def _made(self, records: list[Record], stream: Stream, max_revision: int | None) -> Iterator[list[Commit]]:
+    def _made(self, records: list[format.Record], stream: Stream, max_revision: int | None) -> Iterator[list[Commit]]:
         """The commits of neighbouring records of one stream that begin at or before `max_revision`."""
         if max_revision is not None:
             ends = (n for n, (fields, _) in enumerate(records, 1) if fields[format.REVISION] >= max_revision)
@@ -145,7 +145,7 @@ class Reader:
                 self._looking.again(error, known, retries, partial(self._missing, stream, SNAPSHOTS))
 
     def _snapshot_once(self, stream: Stream, max_revision: int | None) -> Snapshot | None:
-        best: Record | None = None
+        best: format.Record | None = None
         with self._mutex:
             visible = self._looking.refresh()
             tail = self._view.tail_of(stream)
@@ -226,7 +226,7 @@ class Reader:
                     pass
 
 
-def _reaches(record: Record, min_revision: int, after: int) -> bool:
+def _reaches(record: format.Record, min_revision: int, after: int) -> bool:
     """Whether a commit ends at or beyond the revision, and comes after that sequence."""
     fields, _ = record
     return fields[format.REVISION] >= min_revision and fields[format.SEQUENCE] > after

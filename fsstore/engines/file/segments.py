@@ -25,7 +25,6 @@ _NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 20
 _ENTRY_BYTES = index_entries.STREAM_INDEX_ENTRY_BYTES
-Record = format.Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,9 @@ class Segments:
             for fields, body in page:
                 yield format.RecordHeader._make(fields), body
 
-    def pages(self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0) -> Iterator[list[Record]]:
+    def pages(
+        self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0
+    ) -> Iterator[list[format.Record]]:
         """The same without names, as many at a time as one read brings."""
         path = self.path(stream.key, kind)
         handle = self._disk.open(path)
@@ -191,7 +192,7 @@ class Segments:
 
     def _walk(
         self, handle: int, path: str, stream: Stream, place: int, end: int, data: bytes, *, first_place: int
-    ) -> Iterator[list[Record]]:
+    ) -> Iterator[list[format.Record]]:
         """The records from `place`; `data` is what the file begins with, as far as it was read already.
 
         Where something is wrong, what stands before it is given first.
@@ -216,7 +217,9 @@ class Segments:
                 self._check_size(path, place, header.length_bytes)
                 data = self._disk.read(handle, header.length_bytes, place)
 
-    def _page(self, data: bytes, start: int, stream: Stream, place: int, end: int, sequence: int) -> list[Record]:
+    def _page(
+        self, data: bytes, start: int, stream: Stream, place: int, end: int, sequence: int
+    ) -> list[format.Record]:
         """The records from `place` on that are whole in `data`, which begins at `start`, and where they belong."""
         page = format.read_records(data, place - start, end - start, self.seed, format.PLACE, start)
         stream_key, prefix = stream.key, stream.prefix

@@ -12,7 +12,6 @@ from itertools import islice
 from fsstore.engines.file import format
 from fsstore.engines.file.control import FOLDED
 from fsstore.engines.file.looking import Looking, MovedError
-from fsstore.engines.file.segments import Record
 from fsstore.engines.file.tail import Entry, SnapshotEntry
 
 _READ_BYTES = 1 << 20
@@ -27,7 +26,7 @@ class Unfolded:
         self._journal = looking.view.journal
         self._seed = seed
 
-    def record(self, entry: Entry | SnapshotEntry) -> Record:
+    def record(self, entry: Entry | SnapshotEntry) -> format.Record:
         """The record of one entry. The caller holds the engine's mutex."""
         data = self._bytes(entry.position, entry.end)
         records = format.read_records(data, 0, len(data), self._seed, format.POSITION, entry.position)
@@ -35,15 +34,15 @@ class Unfolded:
             raise self._damage(entry.position)
         return records[0]
 
-    def records(self, entries: Sequence[Entry]) -> list[Record]:
+    def records(self, entries: Sequence[Entry]) -> list[format.Record]:
         """The records of the entries, which are in the order of the journal; what is near is read together."""
-        found: list[Record] = []
+        found: list[format.Record] = []
         with self._looking.mutex:
             while len(found) < len(entries):
                 found += self._next_records(entries, len(found))
         return found
 
-    def _next_records(self, entries: Sequence[Entry], first: int) -> list[Record]:
+    def _next_records(self, entries: Sequence[Entry], first: int) -> list[format.Record]:
         """The records of as many entries, one at least, as one read brings."""
         start = end = entries[first].position
         file = self._journal.file_at(start)
@@ -63,7 +62,7 @@ class Unfolded:
             end = position + length
         runs.append((run_start, end))
         data = self._bytes(start, end)
-        records: list[Record] = []
+        records: list[format.Record] = []
         for run_start, run_end in runs:
             records += format.read_records(data, run_start - start, run_end - start, self._seed, format.POSITION, start)
         found = [fields[format.POSITION] for fields, _ in records]

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsstore.engines.file import format
-from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
@@ -97,10 +96,8 @@ class View:
 
     def follow(self, target: int) -> None:
         """Apply the journal's records up to `target`."""
-        # A few objects for each record, all of which stay until they are folded: there is nothing to find meanwhile.
-        with CollectorHeld():
-            for _ in follow(self.journal, self.tail, target):
-                pass
+        for _ in follow(self.journal, self.tail, target):
+            pass
 
     def let_go(self, folded: int) -> None:
         """Forget what stands in the streams' files now."""

@@ -42,12 +42,12 @@ def examples(
 
     def given_to(test: Test) -> Callable[[ValuePromises, PersistenceEngine], None]:
         def run(self: ValuePromises, engine: PersistenceEngine) -> None:
-            @self.example_settings
-            @given(**strategies)
             def example(**drawn: Any) -> None:
                 test(self, engine, **drawn)
 
-            example()
+            # What hypothesis prints, and remembers a failure by.
+            example.__name__ = test.__name__
+            self.example_settings(given(**strategies)(example))()
 
         run.__name__, run.__qualname__, run.__doc__ = test.__name__, test.__qualname__, test.__doc__
         return run
