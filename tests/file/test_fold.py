@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hand_made import SEED, STORE, Log, Parts, with_header
@@ -54,12 +55,28 @@ def test_the_indexes_know_what_was_folded(parts: Parts) -> None:
     fold(parts, log)
     head = parts.heads.get(A.key)
     assert head == index_entries.Head(
-        A.key, last.place + last.length_bytes, snapshot.place + snapshot.length_bytes, 2, 2, 2, 1,
+        A.key, last.place + last.length_bytes, snapshot.place + snapshot.length_bytes,
+        index_entries.NO_IDS | index_entries.id_bits(first.commit_id) | index_entries.id_bits(last.commit_id), 2, 2, 1,
         format.bucket_mark("default"),
     )  # fmt: skip
     entries = list(index_entries.read_commits_entries(parts.commits.read(1, 2)))
     assert [(entry.key, entry.place) for entry in entries] == [(A.key, first.place), (A.key, last.place)]
     assert (parts.heads.folded, parts.commits.folded, parts.commits.next_token) == (log.end, log.end, 3)
+
+
+@pytest.mark.parametrize("step", [1, 5, 40])
+def test_a_head_knows_the_ids_of_few_commits_and_says_nothing_of_many(parts: Parts, step: int) -> None:
+    log, ids = Log(), []
+    for number in range(0, 40, step):
+        start = log.end
+        ids += [log.commit(A).commit_id for _ in range(step)]
+        fold(parts, log, start=start)
+        head = parts.heads.get(A.key)
+        assert head is not None
+        assert not any(index_entries.lacks(head.ids, one) for one in ids)
+        others = [UUID(int=one << 64).bytes for one in range(1, 1000)]
+        lacked = sum(index_entries.lacks(head.ids, other) for other in others)
+        assert lacked == 0 if number + step > 16 else lacked > 500
 
 
 @pytest.mark.parametrize("again", [True, False])

@@ -142,17 +142,19 @@ def test_a_whole_stream_is_measured_from_its_files(parts: Parts) -> None:
     log = Log()
     snapshot = log.snapshot(A, 2)
     parts.write_segment(A, with_header(A, log.of(A, format.SNAPSHOT), SNAPSHOTS), SNAPSHOTS)
+    ids = index_entries.NO_IDS | index_entries.id_bits(headers[0].commit_id)
+    ids |= index_entries.id_bits(headers[1].commit_id)
     assert parts.segments.measured(A) == index_entries.Head(
-        A.key, end, snapshot.place + snapshot.length_bytes, headers[1].token, 2, 2, 2, format.bucket_mark("default")
+        A.key, end, snapshot.place + snapshot.length_bytes, ids, 2, 2, 2, format.bucket_mark("default")
     )
-    assert parts.segments.measured(B) == index_entries.Head(B.key, 0, 0, 0, 0, 0, 0, format.bucket_mark("default"))
+    assert parts.segments.measured(B) == index_entries.Head.empty(B.key, format.bucket_mark("default"))
 
 
 def test_a_stream_with_anything_behind_its_last_whole_record_has_no_head(parts: Parts) -> None:
     _, end = written(parts, b"one", b"two")
     parts.write_segment(A, parts.file(A) + b"?")
     head = parts.segments.measured(A)
-    assert (head.segment_bytes, head.sequence, head.revision, head.token) == (end + 1, 0, 0, 0)
+    assert (head.segment_bytes, head.sequence, head.revision, head.ids) == (end + 1, 0, 0, index_entries.UNKNOWN_IDS)
 
 
 def test_few_segments_stay_open_and_none_when_they_are_forgotten(parts: Parts) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import stores
 from stores import DISK, cut, file_of, flip, journal_of, record, swap
 
-from fsstore.engines.file import FileEngine
+from fsstore.engines.file import FileEngine, index_entries, layout
 from fsstore.engines.file.verify import Finding, verify
 from fsstore.errors import StorageError
 from fsstore.testing import fill
@@ -155,6 +155,20 @@ def test_a_damaged_slot_of_the_heads_is_found(folded: Path) -> None:
     key = file_of(folded, "b", "x").stem
     flip(folded / "heads.index", data.index(bytes.fromhex(key)) + 41)
     assert [(one.what, one.disposable) for one in findings(folded)] == [("a slot is damaged", True)]
+
+
+def test_a_slot_that_leaves_out_a_commit_id_is_found(folded: Path) -> None:
+    file = folded / "heads.index"
+    data = bytearray(file.read_bytes())
+    at = data.index(bytes.fromhex(file_of(folded, "b", "x").stem))
+    seed = layout.read_meta(DISK, str(folded)).seed
+    head = index_entries.read_head(data, at, seed)
+    assert head is not None
+    data[at : at + index_entries.HEAD_BYTES] = replace(head, ids=index_entries.NO_IDS).pack(seed)
+    file.write_bytes(data)
+    (found,) = findings(folded)
+    assert found.disposable
+    assert found.what == "the slot of stream 'b' in bucket 'default' leaves out commit ids"
 
 
 def test_an_entry_that_points_elsewhere_is_found(folded: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
 
 import pytest
 
-from fsstore.engines.file import FileEngine
+from fsstore.engines.file import FileEngine, index_entries
 from fsstore.engines.file.segments import SEGMENT, Stream
 from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError
@@ -81,6 +84,52 @@ def test_commit_ids_are_known_folded_or_not_in_short_streams_and_long(store: Sto
         assert all(store.view.has_commit(A, commit.commit_id.bytes) for commit in commits)
         assert not store.view.has_commit(A, unknown)
         assert not store.view.has_commit(B, commits[0].commit_id.bytes)
+
+
+def _segments_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
+    """The streams whose segments are read from now on."""
+    read: list[Stream] = []
+    records = store.view.segments.records
+
+    def noted(stream: Stream, end: int, **options: Any) -> Any:
+        read.append(stream)
+        return records(stream, end, **options)
+
+    monkeypatch.setattr(store.view.segments, "records", noted)
+    return read
+
+
+def test_a_commit_to_a_short_stream_needs_its_head_and_not_its_segment(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = store.commits(A, 2)
+    store.engine.fold()
+    read = _segments_read(store, monkeypatch)
+    store.engine.commit(next_attempt(commits[-1], commit_id=UUID(int=1 << 77)))
+    assert read == []
+    for number, commit in enumerate(commits):
+        assert store.view.has_commit(A, commit.commit_id.bytes)
+        assert read == [A], number  # once for all ids
+
+
+@pytest.mark.parametrize("ids", [2, index_entries.UNKNOWN_IDS])
+def test_a_head_that_has_a_token_in_place_of_ids_says_nothing_of_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch, ids: int
+) -> None:
+    """As folding left it before there were ids."""
+    commits = store.commits(A, 2)
+    store.engine.fold()
+    other = store.other()
+    known = other.view.heads.get(A.key)
+    assert known is not None
+    other.view.heads._write = True
+    other.view.heads.open(at_least_folded=0)
+    other.view.heads.put(replace(known, ids=ids))
+    read = _segments_read(other, monkeypatch)
+    assert not other.view.has_commit(A, bytes(15) + b"?")
+    assert all(other.view.has_commit(A, commit.commit_id.bytes) for commit in commits)
+    assert read == [A]
+    other.engine.close()
 
 
 def test_what_another_process_commits_folds_and_deletes_is_seen(store: Store) -> None:

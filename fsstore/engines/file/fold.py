@@ -27,7 +27,8 @@ _SCAN_TOKENS = 65_536
 _FEW_KEYS = 8
 _MOST_HEADER_BYTES = 4096
 _PACED_RECORDS = 64
-_Record = tuple[format.RecordHeader, bytes]
+_Record = tuple[format.Fields, bytes]
+"""A record's header and all of its bytes."""
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Fold:
                 self._disk.close(handle)
 
     def _run(self, start: int, target: int, most_bytes: int, begin: Callable[[int], None]) -> int:
-        groups, purges, end, next_token = self._collect(start, target, most_bytes)
+        groups, purges, end = self._collect(start, target, most_bytes)
         if end < target and end - start < most_bytes:
             raise self._journal.damage(end, f"records up to position {target}, the durable mark")
         begin(end)
@@ -106,10 +107,8 @@ class Fold:
             self._pace()
             # Taken out one by one: freeing all of them at once would take a while in one stretch.
             self._write_stream(key, groups.pop(key))
-        self._write_entries(self._commit_entries())
-        if next_token is None:
-            next_token = self._commits.next_token
-        next_token = max(next_token, self._commits.next_token)
+        self._write_entries(self._entries)
+        next_token = max(max(self._entries, default=0) + 1, self._commits.next_token)
         self._heads.mark_folded(end, next_token)
         self._commits.mark_folded(end, next_token)
         self._flush()
@@ -117,51 +116,64 @@ class Fold:
 
     # ---- collecting ----
 
-    def _collect(
-        self, start: int, target: int, most_bytes: int
-    ) -> tuple[dict[bytes, _Group], list[str | None], int, int | None]:
+    def _collect(self, start: int, target: int, most_bytes: int) -> tuple[dict[bytes, _Group], list[str | None], int]:
         groups: dict[bytes, _Group] = {}
         purges: list[str | None] = []
-        self._commit_headers: list[format.RecordHeader] = []
+        self._entries: dict[int, bytes] = {}
         self._deleted_tokens: dict[int, bytes] = {}
-        end, next_token = start, None
-        for number, found in enumerate(self._journal.walk(start, target)):
+        end = start
+        for data, page in self._journal.pages(start, target):
+            end, is_enough = self._collect_page(data, page, start + most_bytes, groups, purges)
+            if is_enough:
+                break
+        return groups, purges, end
+
+    def _collect_page(
+        self,
+        data: bytes,
+        page: list[format.Record],
+        most_end: int,
+        groups: dict[bytes, _Group],
+        purges: list[str | None],
+    ) -> tuple[int, bool]:
+        """Where the last record that was taken in ends, and whether that is a batch's end at or beyond `most_end`."""
+        end, at = 0, 0
+        entries, entry_of, seed = self._entries, index_entries.commits_entry, self._seed
+        for number, (fields, body) in enumerate(page):
             if not number % _PACED_RECORDS:
                 self._pace()
-            header, record = found
-            kind = header.kind
+            _, kind, _, following, position, _, _, key, token, _, _, _, _, _, _ = fields
+            start, at = at, at + format.RECORD_HEADER_BYTES + len(body)
             if kind == format.COMMIT:
-                group = groups.get(header.key) or self._new_group(header.key, record, groups, purges)
-                group.commits.append(found)
-                self._commit_headers.append(header)
-                next_token = header.token + 1
+                group = groups.get(key) or self._new_group(key, body, groups, purges)
+                group.commits.append((fields, data[start:at]))
+                entries[token] = entry_of(fields, seed)
             elif kind == format.SNAPSHOT:
-                group = groups.get(header.key) or self._new_group(header.key, record, groups, purges)
-                group.snapshots.append(found)
+                group = groups.get(key) or self._new_group(key, body, groups, purges)
+                group.snapshots.append((fields, data[start:at]))
             elif kind == format.DELETE_STREAM:
-                self._clear(groups.get(header.key) or self._new_group(header.key, record, groups, purges))
+                self._clear(groups.get(key) or self._new_group(key, body, groups, purges))
             elif kind == format.PURGE:
-                bucket_id = format.read_purge(record[format.RECORD_HEADER_BYTES :])
+                bucket_id = format.read_purge(body)
                 purges.append(bucket_id)
                 for group in groups.values():
                     if bucket_id is None or group.bucket_id == bucket_id:
                         self._clear(group)
-            end = header.position + len(record)
-            if end - start >= most_bytes and not header.following:
-                break
-        if self._deleted_tokens:
-            self._commit_headers = [one for one in self._commit_headers if one.token not in self._deleted_tokens]
-        return groups, purges, end, next_token
+            end = position + at - start
+            if end >= most_end and not following:
+                return end, True
+        return end, False
 
     @staticmethod
-    def _new_group(key: bytes, record: bytes, groups: dict[bytes, _Group], purges: list[str | None]) -> _Group:
-        bucket_id, stream_id, _ = format.split_prefix(record[format.RECORD_HEADER_BYTES :])
+    def _new_group(key: bytes, body: bytes, groups: dict[bytes, _Group], purges: list[str | None]) -> _Group:
+        bucket_id, stream_id, _ = format.split_prefix(body)
         group = groups[key] = _Group(bucket_id, stream_id, reset=None in purges or bucket_id in purges)
         return group
 
     def _clear(self, group: _Group) -> None:
-        for header, _ in group.commits:
-            self._deleted_tokens[header.token] = index_entries.deleted_commits_entry(self._seed, header.token)
+        for fields, _ in group.commits:
+            token = fields[format.TOKEN]
+            self._entries[token] = self._deleted_tokens[token] = index_entries.deleted_commits_entry(self._seed, token)
         group.clear()
 
     def _purge(self, bucket_id: str | None, groups: dict[bytes, _Group]) -> None:
@@ -201,26 +213,28 @@ class Fold:
             known = None
         if not group.commits and not group.snapshots:
             if group.reset:
-                self._heads.put(index_entries.Head(key, 0, 0, 0, 0, 0, 0, 0))
+                self._heads.put(index_entries.Head.empty(key))
             return
         if known is not None:
             head = known
-        elif group.commits and group.commits[0][0].sequence == 1:
+        elif group.commits and group.commits[0][0][format.SEQUENCE] == 1:
             # Nothing of the stream was folded before; what an interrupted fold left is written again.
-            head = index_entries.Head(key, 0, 0, 0, 0, 0, 0, format.bucket_mark(group.bucket_id))
+            head = index_entries.Head.empty(key, format.bucket_mark(group.bucket_id))
         else:
             head = self._files.measured(segments.Stream.of(group.bucket_id, group.stream_id))
         if group.commits:
-            last = group.commits[-1][0]
-            head.segment_bytes = last.place + last.length_bytes
-            head.token, head.revision, head.sequence = last.token, last.revision, last.sequence
+            last, record = group.commits[-1]
+            head.segment_bytes = last[format.PLACE] + len(record)
+            head.revision, head.sequence = last[format.REVISION], last[format.SEQUENCE]
+            head.add_ids([fields[format.COMMIT_ID] for fields, _ in group.commits])
             self._append(key, group, SEGMENT, group.commits)
             if head.segment_bytes >= self._index_from_bytes:
                 self._index(key, group, head)
         if group.snapshots:
-            last = group.snapshots[-1][0]
-            head.snapshots_bytes = last.place + last.length_bytes
-            head.snapshot_revision = max(head.snapshot_revision, *(header.revision for header, _ in group.snapshots))
+            last, record = group.snapshots[-1]
+            head.snapshots_bytes = last[format.PLACE] + len(record)
+            revisions = (fields[format.REVISION] for fields, _ in group.snapshots)
+            head.snapshot_revision = max(head.snapshot_revision, *revisions)
             self._append(key, group, SNAPSHOTS, group.snapshots)
         self._heads.put(head)
 
@@ -233,7 +247,7 @@ class Fold:
     ) -> None:
         """One write for all records: their places follow one another without a gap."""
         path = self._files.path(key, kind)
-        place = records[0][0].place
+        place = records[0][0][format.PLACE]
         parts = [record for _, record in records]
         header = file_headers.segment_header(self._seed, group.bucket_id, group.stream_id, kind)
         if place == len(header):
@@ -281,6 +295,16 @@ class Fold:
         self._write_entries(self._deleted_tokens)
         self._commits.flush()
 
+    def _write_entries(self, entries: dict[int, bytes]) -> None:
+        tokens = sorted(entries)
+        at = 0
+        while at < len(tokens):
+            end = at + 1
+            while end < len(tokens) and tokens[end] == tokens[end - 1] + 1:
+                end += 1
+            self._commits.write(tokens[at], b"".join([entries[token] for token in tokens[at:end]]))
+            at = end
+
     def _remove(self, keys: set[bytes]) -> None:
         directories = set()
         for key in keys:
@@ -299,7 +323,7 @@ class Fold:
 
         A damaged segment gets none: reading it says so, and the other streams are folded all the same.
         """
-        headers = [header for header, _ in group.commits]
+        headers = [format.header_of(format.RecordHeader, fields) for fields, _ in group.commits]
         stream = segments.Stream.of(group.bucket_id, group.stream_id)
         index = self._open_index(key, INDEX)
         try:
@@ -360,27 +384,9 @@ class Fold:
         last_place, length_bytes, _, _ = index_entries.STREAM_INDEX_ENTRY.unpack(last)
         return bool(last_place + length_bytes == place)
 
-    def _commit_entries(self) -> dict[int, bytes]:
-        entries: dict[int, bytes] = {}
-        for number, header in enumerate(self._commit_headers):
-            if not number % _PACED_RECORDS:
-                self._pace()
-            entries[header.token] = index_entries.commits_entry(header, self._seed)
-        return entries
-
     def _open_index(self, key: bytes, kind: str) -> int:
         self._directories.add(self._files.directory(key))
         return self._disk.open(self._files.path(key, kind), write=True, create=True)
-
-    def _write_entries(self, entries: dict[int, bytes]) -> None:
-        tokens = sorted(entries)
-        at = 0
-        while at < len(tokens):
-            end = at + 1
-            while end < len(tokens) and tokens[end] == tokens[end - 1] + 1:
-                end += 1
-            self._commits.write(tokens[at], b"".join([entries[token] for token in tokens[at:end]]))
-            at = end
 
     # ---- making it durable ----
 

@@ -16,7 +16,7 @@ from fsstore.engines.file.control import ERASE, FOLD_BEGUN, FOLDED, SYNCED, TAIL
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.heads import Heads
-from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.journal import GROWTH, Journal
 from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.view import View
@@ -138,7 +138,7 @@ class Folding:
             with self._mutex:
                 file = self._view.journal.file_at(self._control.get(TAIL) - 1)
             if file is not None:
-                size = min(file.size_bytes * 2, self._options.journal_bytes)
+                size = min(file.size_bytes * GROWTH, self._options.journal_bytes)
                 journal = Journal(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=True)
                 journal.keep_spare(size, self._locks.write)
             self.error = None

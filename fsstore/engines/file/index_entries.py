@@ -7,7 +7,7 @@ it is made anew from the records.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -45,7 +45,7 @@ def pack_commits_entry(
     return data + crc32c(data, (seed + token) & 0xFFFFFFFF).to_bytes(4, "big")
 
 
-def commits_entry(header: format.RecordHeader, seed: int) -> bytes:
+def commits_entry(header: format.Fields, seed: int) -> bytes:
     """The entry of the commit with that header."""
     _, _, _, _, _, _, place, key, token, revision, sequence, _, stamp_us, _, body_bytes = header
     data = _ENTRY_CHECKED.pack(key, place, format.RECORD_HEADER_BYTES + body_bytes, revision, sequence, stamp_us)
@@ -82,6 +82,25 @@ _HEAD: Final = struct.Struct(">16sQQQIIIQI")
 HEAD_BYTES: Final = _HEAD.size
 
 
+NO_IDS: Final = 1 << 63
+"""The ids of a head whose stream has no commit yet; each that it gets sets three more bits."""
+UNKNOWN_IDS: Final = 0
+_ALL_IDS: Final = (1 << 64) - 1
+_MOST_IDS: Final = 16
+_ID_BITS: Final = 63
+
+
+def id_bits(commit_id: bytes) -> int:
+    """The three bits that stand for a commit id in a head (B. H. Bloom, 1970)."""
+    crc = int(crc32c(commit_id))
+    return 1 << crc % _ID_BITS | 1 << (crc >> 8) % _ID_BITS | 1 << (crc >> 16) % _ID_BITS
+
+
+def lacks(ids: int, commit_id: bytes) -> bool:
+    """Whether no commit of that id is in the stream of a head with those `ids`; else there may be one."""
+    return bool(ids & NO_IDS and id_bits(commit_id) & ~ids)
+
+
 @dataclass(slots=True)
 class Head:
     """One slot of heads.index: how far a stream's files go. No segment bytes: the stream was deleted."""
@@ -89,18 +108,31 @@ class Head:
     key: bytes
     segment_bytes: int
     snapshots_bytes: int
-    token: int
+    ids: int
     revision: int
     sequence: int
     snapshot_revision: int
     bucket: int
+
+    @classmethod
+    def empty(cls, key: bytes, bucket: int = 0) -> Head:
+        """The head of a stream of which nothing is folded."""
+        return cls(key, 0, 0, NO_IDS, 0, 0, 0, bucket)
+
+    def add_ids(self, commit_ids: Iterable[bytes]) -> None:
+        """Note the ids of commits up to `sequence`. Those of a longer stream would fill the word: it says nothing."""
+        if self.sequence > _MOST_IDS:
+            self.ids |= _ALL_IDS if self.ids & NO_IDS else 0
+        else:
+            for commit_id in commit_ids:
+                self.ids |= id_bits(commit_id)
 
     def pack(self, seed: int) -> bytes:
         data = _HEAD.pack(
             self.key,
             self.segment_bytes,
             self.snapshots_bytes,
-            self.token,
+            self.ids,
             self.revision,
             self.sequence,
             self.snapshot_revision,

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Final
 
 from fsstore.engines.file import file_headers, format, layout, scan
 from fsstore.engines.file.disk import Disk
 from fsstore.errors import CorruptionError, StorageError
 
+GROWTH: Final = 4
+"""How many times as large as the one before it each file is, until they are as large as files are to get."""
 _CHUNK_BYTES = 1 << 18
 _ZEROS = bytes(1 << 20)
 _SPARE = "spare"

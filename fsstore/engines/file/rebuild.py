@@ -62,7 +62,7 @@ def rebuild_indexes(
     segments = Segments(disk, store, seed, max_handles=1)
     last_token = found = 0
     for key in stream_keys(disk, store):
-        head = index_entries.Head(key, 0, 0, 0, 0, 0, 0, 0)
+        head = index_entries.Head.empty(key)
         goes_on = begun.get((key, format.COMMIT))
         end = folded_end = 0
         for record in _whole_records(disk, segments.path(key, SEGMENT), seed, key, format.COMMIT):
@@ -73,14 +73,15 @@ def rebuild_indexes(
             if goes_on is None or record.place < goes_on:
                 all_whole = all_whole and record.sequence == head.sequence + 1
                 folded_end = end
-            head.token, head.revision, head.sequence = record.token, record.revision, record.sequence
+            head.revision, head.sequence = record.revision, record.sequence
+            head.add_ids((record.commit_id,))
             last_token = max(last_token, record.token)
         all_whole = all_whole and (not goes_on or folded_end == goes_on)
         head.segment_bytes = _end(disk, segments.path(key, SEGMENT), end, goes_on)
         if not head.segment_bytes:
             continue
         if head.segment_bytes > end:
-            head.token = head.revision = head.sequence = 0
+            head.ids, head.revision, head.sequence = index_entries.UNKNOWN_IDS, 0, 0
             all_whole = False
         with contextlib.suppress(CorruptionError):  # said when the stream is read
             head.bucket = format.bucket_mark(segments.names(key)[0])

@@ -134,16 +134,17 @@ class Segments:
 
         Bytes behind the last whole record belong to the file, and its head has no sequence then: they may be damage.
         """
-        head = index_entries.Head(stream.key, 0, 0, 0, 0, 0, 0, format.bucket_mark(stream.bucket_id))
+        head = index_entries.Head.empty(stream.key, format.bucket_mark(stream.bucket_id))
         for header in self.whole_headers(stream):
             head.segment_bytes = header.place + header.length_bytes
-            head.token, head.revision, head.sequence = header.token, header.revision, header.sequence
+            head.revision, head.sequence = header.revision, header.sequence
+            head.add_ids((header.commit_id,))
         for header in self.whole_headers(stream, SNAPSHOTS):
             head.snapshots_bytes = header.place + header.length_bytes
             head.snapshot_revision = max(head.snapshot_revision, header.revision)
         segment, snapshots = self.size_bytes(stream, SEGMENT), self.size_bytes(stream, SNAPSHOTS)
         if head.segment_bytes < segment:
-            head.segment_bytes, head.token, head.revision, head.sequence = segment, 0, 0, 0
+            head.segment_bytes, head.ids, head.revision, head.sequence = segment, index_entries.UNKNOWN_IDS, 0, 0
         if head.snapshots_bytes < snapshots:
             head.snapshots_bytes, head.snapshot_revision = snapshots, 0
         return head

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fsstore.engines.file import format
+from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
@@ -33,6 +33,7 @@ class FoldedHead:
     segment_bytes: int = 0
     snapshots_bytes: int = 0
     snapshot_revision: int = 0
+    id_bits: int = index_entries.UNKNOWN_IDS
     ids: set[bytes] | LongIds | None = None
 
 
@@ -179,9 +180,7 @@ class View:
 
     def _as_of_the_mark(self, head: FoldedHead, tail: StreamTail, stream: Stream) -> FoldedHead:
         """The head without what is unfolded: after a power cut the table may have it and the stream's files not."""
-        found = FoldedHead(
-            head.sequence, head.revision, head.segment_bytes, head.snapshots_bytes, head.snapshot_revision
-        )
+        found = replace(head, ids=None)
         if tail.entries:
             found.segment_bytes = min(found.segment_bytes, tail.entries[0].place)
             found.sequence = min(found.sequence, tail.entries[0].sequence - 1)
@@ -198,7 +197,7 @@ class View:
                 return FoldedHead(ids=set())
             slot = self.segments.measured(stream)
         return FoldedHead(
-            slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision
+            slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision, slot.ids
         )
 
     def has_commit(self, stream: Stream, commit_id: bytes) -> bool:
@@ -210,6 +209,8 @@ class View:
         if not head.segment_bytes:
             return False
         if head.ids is None:
+            if index_entries.lacks(head.id_bits, commit_id):
+                return False  # without a look at the segment
             head.ids = self._load_ids(stream, head)
         return commit_id in head.ids
 

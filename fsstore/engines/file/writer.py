@@ -12,6 +12,7 @@ from collections.abc import Callable
 from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.control import BEGUN, ERASE, FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.journal import GROWTH
 from fsstore.engines.file.locks import FileLock
 from fsstore.engines.file.planning import Plan, Planned, Request
 from fsstore.engines.file.view import View
@@ -189,7 +190,7 @@ class Writer:
             ) from error
         control.set(BEGUN, tail)
 
-    def _roll(self, previous_end: int, needed_bytes: int, *, times: int = 2, most_bytes: int | None = None) -> int:
+    def _roll(self, previous_end: int, needed_bytes: int, *, times: int = GROWTH, most_bytes: int | None = None) -> int:
         """Go on in the next journal file, `times` as large as the last; gives the position after its ROLL record."""
         journal, control = self._view.journal, self._control
         file = journal.file_at(previous_end - 1)

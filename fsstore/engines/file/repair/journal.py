@@ -21,13 +21,14 @@ from fsstore.engines.file.verify.look import Look
 
 
 class _Kept:
-    """The records of the old journal that are still to be folded, as the fold wants to walk them."""
+    """The records of the old journal that are still to be folded, as the fold wants to read them."""
 
     def __init__(self, records: list[Record]) -> None:
         self.records = records
 
-    def walk(self, start: int, end: int) -> Iterator[tuple[format.RecordHeader, bytes]]:
-        yield from self.records
+    def pages(self, start: int, end: int) -> Iterator[tuple[bytes, list[format.Record]]]:
+        for header, record in self.records:
+            yield record, [(header, record[format.RECORD_HEADER_BYTES :])]
 
 
 def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[str]) -> None:

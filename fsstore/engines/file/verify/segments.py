@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from fsstore.engines.file import file_headers, format
+from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import read_from
 from fsstore.engines.file.scan import Gap, scan
@@ -67,12 +67,13 @@ class SegmentCheck:
         self._last_sequence = last_sequence
         self._entry_fault = entry_fault
         self._sequence = self._revision = self._token = 0
+        self.id_bits = 0
         self.stream = str(names.stream) if names is not None else f"the stream with key {key.hex()}"
 
     @property
-    def head(self) -> tuple[int, int, int]:
-        """Sequence, revision and token of the last commit that was found."""
-        return self._sequence, self._revision, self._token
+    def head(self) -> tuple[int, int]:
+        """Sequence and revision of the last commit that was found."""
+        return self._sequence, self._revision
 
     def findings(self, beside: dict[str, str]) -> Iterator[Finding]:
         """What is damaged in the file and in the indexes `beside` it, given by kind and path."""
@@ -133,6 +134,7 @@ class SegmentCheck:
         if header.token <= self._token:
             yield self._finding(header.place, f"checkpoint {header.token}", f"one above {self._token}", header)
         self._sequence, self._revision, self._token = header.sequence, header.revision, header.token
+        self.id_bits |= index_entries.id_bits(header.commit_id)
         fault = self._entry_fault(self._key, header)
         if fault is not None:
             yield fault

@@ -103,16 +103,16 @@ class StreamsCheck:
             self._commits.excuse(key)
         yield from findings
         if not findings and kind == SEGMENT and head is not None and first is None:
-            told = (head.sequence, head.revision, head.token)
+            told = (head.sequence, head.revision)
             if told != check.head:
-                yield Finding(
-                    f"{look.path}/{HEADS_INDEX}",
-                    None,
-                    f"the slot of {check.stream} says commit, revision, checkpoint {told}",
-                    f"{check.head}, as in its segment",
-                    NOTHING_LOST,
-                    disposable=True,
-                )
+                what, expected = f"says commit and revision {told}", f"{check.head}, as in its segment"
+                yield self._slot(check, what, expected)
+            elif head.ids & index_entries.NO_IDS and check.id_bits & ~head.ids:
+                yield self._slot(check, "leaves out commit ids", "those in its segment")
+
+    def _slot(self, check: SegmentCheck, what: str, expected: str) -> Finding:
+        path = f"{self._look.path}/{HEADS_INDEX}"
+        return Finding(path, None, f"the slot of {check.stream} {what}", expected, NOTHING_LOST, disposable=True)
 
     def _end(self, path: str, kind: str, head: index_entries.Head | None, first: First | None) -> int:
         """Up to where the file is the folded part's."""
