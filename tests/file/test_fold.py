@@ -73,9 +73,9 @@ def test_a_head_knows_the_ids_of_few_commits_and_says_nothing_of_many(parts: Par
         fold(parts, log, start=start)
         head = parts.heads.get(A.key)
         assert head is not None
-        assert not any(index_entries.lacks(head.ids, one) for one in ids)
-        others = [UUID(int=one << 64).bytes for one in range(1, 1000)]
-        lacked = sum(index_entries.lacks(head.ids, other) for other in others)
+        assert not any(index_entries.lacks(head.id_bits, index_entries.id_bits(one)) for one in ids)
+        others = [index_entries.id_bits(UUID(int=one << 64).bytes) for one in range(1, 1000)]
+        lacked = sum(index_entries.lacks(head.id_bits, other) for other in others)
         assert lacked == 0 if number + step > 16 else lacked > 500
 
 

@@ -306,7 +306,10 @@ FOLDED: dict[str, tuple[Craft, str | None]] = {
     "a table of three numbers": (lambda path: change_header(path / "heads.index", "heads", [1024, 3, 0]), None),
     "a segment beyond every file": (lambda path: change_head(path, segment_bytes=HUGE), ".segment"),
     "snapshots beyond every file": (lambda path: change_head(path, snapshots_bytes=HUGE), ".snapshots"),
-    "a head beyond the last sequence": (lambda path: change_head(path, sequence=0xFFFFFFFF, ids=HUGE), "heads.index"),
+    "a head beyond the last sequence": (
+        lambda path: change_head(path, sequence=0xFFFFFFFF, id_bits=HUGE),
+        "heads.index",
+    ),
     "a head of revision 0": (lambda path: change_head(path, sequence=0, revision=0), "heads.index"),
     # the index of checkpoints
     "2^59 checkpoints": (lambda path: change_header(path / "commits.index", "commits", [1 << 40, 1 << 59]), None),

@@ -79,6 +79,7 @@ def test_the_last_to_close_goes_on_in_a_small_journal_file(tmp_path: Path) -> No
     begun_with = journal_bytes()
     committed = [one.commit(first_attempt(f"s{n}", events=[EventMessage(b"x" * 100_000)])) for n in range(20)]
     grown_to = journal_bytes()
+    assert grown_to == (256 + 1024 + 4096) << 10, "each file is four times as large as the one before it"
     one.close()
     assert journal_bytes() == grown_to, "another process goes on"
     other.close()

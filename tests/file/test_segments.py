@@ -154,7 +154,12 @@ def test_a_stream_with_anything_behind_its_last_whole_record_has_no_head(parts: 
     _, end = written(parts, b"one", b"two")
     parts.write_segment(A, parts.file(A) + b"?")
     head = parts.segments.measured(A)
-    assert (head.segment_bytes, head.sequence, head.revision, head.ids) == (end + 1, 0, 0, index_entries.UNKNOWN_IDS)
+    assert (head.segment_bytes, head.sequence, head.revision, head.id_bits) == (
+        end + 1,
+        0,
+        0,
+        index_entries.UNKNOWN_IDS,
+    )
 
 
 def test_few_segments_stay_open_and_none_when_they_are_forgotten(parts: Parts) -> None:

@@ -11,10 +11,10 @@ import pytest
 import stores
 from stores import DISK, cut, file_of, flip, journal_of, record, swap
 
-from fsstore.engines.file import FileEngine, index_entries, layout
+from fsstore.engines.file import FileEngine, format, index_entries, layout
 from fsstore.engines.file.verify import Finding, verify
-from fsstore.errors import StorageError
-from fsstore.testing import fill
+from fsstore.errors import CorruptionError, StorageError
+from fsstore.testing import fill, next_attempt
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,27 @@ def test_a_slot_that_leaves_out_a_commit_id_is_found(folded: Path) -> None:
     seed = layout.read_meta(DISK, str(folded)).seed
     head = index_entries.read_head(data, at, seed)
     assert head is not None
-    data[at : at + index_entries.HEAD_BYTES] = replace(head, ids=index_entries.NO_IDS).pack(seed)
+    data[at : at + index_entries.HEAD_BYTES] = replace(head, id_bits=index_entries.NO_IDS).pack(seed)
     file.write_bytes(data)
     (found,) = findings(folded)
     assert found.disposable
     assert found.what == "the slot of stream 'b' in bucket 'default' leaves out commit ids"
+
+
+def test_a_slot_made_anew_for_a_stream_with_a_gap_knows_no_ids(folded: Path) -> None:
+    """So that who commits the damaged commit again hears of the damage, and not that its place is taken."""
+    lost = record(folded, _segment(folded), "b", 2)[0] + format.RECORD_HEADER_BYTES
+    engine = FileEngine(folded, read_only=True)
+    engine.initialize()
+    first, second, *_ = engine.get_from("default", "b")
+    engine.close()
+    flip(_segment(folded), lost)
+    (folded / "heads.index").unlink()
+    engine = FileEngine(folded, background=False)
+    engine.initialize()
+    with pytest.raises(CorruptionError, match="file is damaged"):
+        engine.commit(next_attempt(first, commit_id=second.commit_id))
+    engine.close()
 
 
 def test_an_entry_that_points_elsewhere_is_found(folded: Path) -> None:

@@ -14,7 +14,7 @@ from fsstore.engines.file.segments import SEGMENT, Stream
 from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError
 from fsstore.model import Commit, Snapshot
-from fsstore.testing import SimulatedDisk, fill, next_attempt
+from fsstore.testing import SimulatedDisk, fill, first_attempt, next_attempt
 
 A, B = Stream.of("default", "a"), Stream.of("other", "b")
 
@@ -102,10 +102,11 @@ def _segments_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Stream
 def test_a_commit_to_a_short_stream_needs_its_head_and_not_its_segment(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commits = store.commits(A, 2)
+    first = store.engine.commit(first_attempt("a", commit_id=UUID(int=1)))
+    commits = [first, store.engine.commit(next_attempt(first, commit_id=UUID(int=2)))]
     store.engine.fold()
     read = _segments_read(store, monkeypatch)
-    store.engine.commit(next_attempt(commits[-1], commit_id=UUID(int=1 << 77)))
+    store.engine.commit(next_attempt(commits[-1], commit_id=UUID(int=3)))
     assert read == []
     for number, commit in enumerate(commits):
         assert store.view.has_commit(A, commit.commit_id.bytes)
@@ -124,7 +125,7 @@ def test_a_head_that_has_a_token_in_place_of_ids_says_nothing_of_them(
     assert known is not None
     other.view.heads._write = True
     other.view.heads.open(at_least_folded=0)
-    other.view.heads.put(replace(known, ids=ids))
+    other.view.heads.put(replace(known, id_bits=ids))
     read = _segments_read(other, monkeypatch)
     assert not other.view.has_commit(A, bytes(15) + b"?")
     assert all(other.view.has_commit(A, commit.commit_id.bytes) for commit in commits)

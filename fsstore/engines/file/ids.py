@@ -1,8 +1,9 @@
 """The commit ids of one stream, so that a duplicate is seen whatever the stream's length.
 
-A short stream's ids are a set, read from its segment. A long stream has a file beside its segment: sorted runs
-of 64-bit hashes, each run at least twice as long as the next, so that a look costs a few binary searches and
-adding to it rewrites little. Disposable: what its checksums do not vouch for is read from the segment instead.
+A short stream's ids are a set, read from its segment once its head does not rule an id out. A long stream has a file
+beside its segment: sorted runs of 64-bit hashes, each run at least twice as long as the next, so that a look costs a
+few binary searches and adding to it rewrites little. Disposable: what its checksums do not vouch for is read from the
+segment instead.
 """
 
 from __future__ import annotations

@@ -81,10 +81,10 @@ def commits_entry_is_whole(data: bytes | memoryview, offset: int, token: int, se
 _HEAD: Final = struct.Struct(">16sQQQIIIQI")
 HEAD_BYTES: Final = _HEAD.size
 
-
 NO_IDS: Final = 1 << 63
-"""The ids of a head whose stream has no commit yet; each that it gets sets three more bits."""
+"""The id bits of a head whose stream has no commit yet; each that it gets sets three more."""
 UNKNOWN_IDS: Final = 0
+"""Without the bit of `NO_IDS` nothing is known of the ids, whatever the others are."""
 _ALL_IDS: Final = (1 << 64) - 1
 _MOST_IDS: Final = 16
 _ID_BITS: Final = 63
@@ -96,9 +96,9 @@ def id_bits(commit_id: bytes) -> int:
     return 1 << crc % _ID_BITS | 1 << (crc >> 8) % _ID_BITS | 1 << (crc >> 16) % _ID_BITS
 
 
-def lacks(ids: int, commit_id: bytes) -> bool:
-    """Whether no commit of that id is in the stream of a head with those `ids`; else there may be one."""
-    return bool(ids & NO_IDS and id_bits(commit_id) & ~ids)
+def lacks(known: int, bits: int) -> bool:
+    """Whether a head that knows those ids has not all of `bits`: then the id that has them is not in its stream."""
+    return bool(known & NO_IDS and bits & ~known)
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class Head:
     key: bytes
     segment_bytes: int
     snapshots_bytes: int
-    ids: int
+    id_bits: int
     revision: int
     sequence: int
     snapshot_revision: int
@@ -122,17 +122,17 @@ class Head:
     def add_ids(self, commit_ids: Iterable[bytes]) -> None:
         """Note the ids of commits up to `sequence`. Those of a longer stream would fill the word: it says nothing."""
         if self.sequence > _MOST_IDS:
-            self.ids |= _ALL_IDS if self.ids & NO_IDS else 0
+            self.id_bits = _ALL_IDS if self.id_bits & NO_IDS else UNKNOWN_IDS
         else:
             for commit_id in commit_ids:
-                self.ids |= id_bits(commit_id)
+                self.id_bits |= id_bits(commit_id)
 
     def pack(self, seed: int) -> bytes:
         data = _HEAD.pack(
             self.key,
             self.segment_bytes,
             self.snapshots_bytes,
-            self.ids,
+            self.id_bits,
             self.revision,
             self.sequence,
             self.snapshot_revision,

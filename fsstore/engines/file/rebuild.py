@@ -73,6 +73,8 @@ def rebuild_indexes(
             if goes_on is None or record.place < goes_on:
                 all_whole = all_whole and record.sequence == head.sequence + 1
                 folded_end = end
+            if record.sequence != head.sequence + 1:
+                head.id_bits = index_entries.UNKNOWN_IDS
             head.revision, head.sequence = record.revision, record.sequence
             head.add_ids((record.commit_id,))
             last_token = max(last_token, record.token)
@@ -81,7 +83,7 @@ def rebuild_indexes(
         if not head.segment_bytes:
             continue
         if head.segment_bytes > end:
-            head.ids, head.revision, head.sequence = index_entries.UNKNOWN_IDS, 0, 0
+            head.id_bits, head.revision, head.sequence = index_entries.UNKNOWN_IDS, 0, 0
             all_whole = False
         with contextlib.suppress(CorruptionError):  # said when the stream is read
             head.bucket = format.bucket_mark(segments.names(key)[0])

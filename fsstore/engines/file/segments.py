@@ -144,7 +144,8 @@ class Segments:
             head.snapshot_revision = max(head.snapshot_revision, header.revision)
         segment, snapshots = self.size_bytes(stream, SEGMENT), self.size_bytes(stream, SNAPSHOTS)
         if head.segment_bytes < segment:
-            head.segment_bytes, head.ids, head.revision, head.sequence = segment, index_entries.UNKNOWN_IDS, 0, 0
+            head.segment_bytes, head.revision, head.sequence = segment, 0, 0
+            head.id_bits = index_entries.UNKNOWN_IDS
         if head.snapshots_bytes < snapshots:
             head.snapshots_bytes, head.snapshot_revision = snapshots, 0
         return head

@@ -197,7 +197,7 @@ class View:
                 return FoldedHead(ids=set())
             slot = self.segments.measured(stream)
         return FoldedHead(
-            slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision, slot.ids
+            slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision, slot.id_bits
         )
 
     def has_commit(self, stream: Stream, commit_id: bytes) -> bool:
@@ -209,7 +209,7 @@ class View:
         if not head.segment_bytes:
             return False
         if head.ids is None:
-            if index_entries.lacks(head.id_bits, commit_id):
+            if index_entries.lacks(head.id_bits, index_entries.id_bits(commit_id)):
                 return False  # without a look at the segment
             head.ids = self._load_ids(stream, head)
         return commit_id in head.ids

@@ -107,7 +107,7 @@ class StreamsCheck:
             if told != check.head:
                 what, expected = f"says commit and revision {told}", f"{check.head}, as in its segment"
                 yield self._slot(check, what, expected)
-            elif head.ids & index_entries.NO_IDS and check.id_bits & ~head.ids:
+            elif index_entries.lacks(head.id_bits, check.id_bits):
                 yield self._slot(check, "leaves out commit ids", "those in its segment")
 
     def _slot(self, check: SegmentCheck, what: str, expected: str) -> Finding:
