@@ -76,7 +76,7 @@ def work(place: str, scale: str) -> None:
     engine.initialize()
     folds = 0
     print("folding", flush=True)
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    while not folds or not select.select([sys.stdin], [], [], 0)[0]:
         made: list[CommitAttempt] = list(attempts(f"fold{folds}", max(1, 500 // int(scale)), 4))
         for step in batches(made, 200):
             engine.commit_many(step)
