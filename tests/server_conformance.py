@@ -17,8 +17,9 @@ class ServerConformance(EngineConformance):
     """Several engines on one database, which may be slow."""
 
     capabilities = Capabilities(durable=True, shared=True, delivery=True)
+    race_commits = 6
     machine_settings: ClassVar[settings] = settings(
-        EngineConformance.machine_settings, max_examples=8, stateful_step_count=25
+        EngineConformance.machine_settings, max_examples=6, stateful_step_count=25
     )
 
 

@@ -18,6 +18,7 @@ pytest.importorskip("asyncmy", reason="pip install 'fsstore[aiosql]'")
 class TestMariaDBForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)
     machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
+    race_commits = 4
     example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=10)
 
     @pytest.fixture(autouse=True)

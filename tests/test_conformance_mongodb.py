@@ -17,7 +17,8 @@ pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
 
 class TestMongoEngine(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True, delivery=True, record_limit_bytes=16 << 20)
-    machine_settings = settings(EngineConformance.machine_settings, max_examples=10, stateful_step_count=25)
+    machine_settings = settings(EngineConformance.machine_settings, max_examples=6, stateful_step_count=20)
+    race_commits = 4
     example_settings = settings(EngineConformance.example_settings, max_examples=20)
 
     @pytest.fixture(autouse=True)

@@ -121,11 +121,12 @@ class ConcurrencyPromises(EngineTests):
     """Threads that share one engine."""
 
     def test_one_winner_for_every_sequence(self, engine: PersistenceEngine) -> None:
-        won = race([engine] * WRITERS, "stream", commits=10)
+        won = race([engine] * WRITERS, "stream", commits=self.race_commits)
         found = list(engine.get_from("default", "stream"))
-        assert [each.commit_sequence for each in found] == list(range(1, WRITERS * 10 + 1))
-        assert [each.stream_revision for each in found] == [2 * n for n in range(1, WRITERS * 10 + 1)]
-        assert tokens(found) == list(range(1, WRITERS * 10 + 1))
+        expected = list(range(1, WRITERS * self.race_commits + 1))
+        assert [each.commit_sequence for each in found] == expected
+        assert [each.stream_revision for each in found] == [2 * n for n in expected]
+        assert tokens(found) == expected
         assert sorted(won, key=lambda each: each.checkpoint_token) == found
 
     def test_a_hundred_threads_for_one_place(self, engine: PersistenceEngine) -> None:
@@ -168,7 +169,7 @@ class ConcurrencyPromises(EngineTests):
         assert list(engine.get_from_checkpoint()) == won[0]
 
     def test_a_polling_reader_never_finds_a_commit_late(self, engine: PersistenceEngine) -> None:
-        stored, [first, second] = write_and_poll([engine] * WRITERS, [engine] * 2, commits=25)
+        stored, [first, second] = write_and_poll([engine] * WRITERS, [engine] * 2, commits=2 * self.race_commits)
         assert tokens(stored) == list(range(1, len(stored) + 1))
         assert first == stored
         assert second == stored
@@ -178,7 +179,7 @@ class ConcurrencyPromises(EngineTests):
 
         def write() -> None:
             try:
-                for number in range(40):
+                for number in range(4 * self.race_commits):
                     engine.commit_many([first_attempt(f"{number} {place}") for place in range(10)])
             finally:
                 finished.set()
@@ -198,7 +199,7 @@ class ConcurrencyPromises(EngineTests):
 
         def write() -> list[Commit]:
             try:
-                return fill(engine, "stream", commits=100)
+                return fill(engine, "stream", commits=10 * self.race_commits)
             finally:
                 finished.set()
 
@@ -221,7 +222,7 @@ class ConcurrencyPromises(EngineTests):
     def test_a_writer_reads_its_own_commits(self, engine: PersistenceEngine) -> None:
         def write(number: int) -> None:
             stored: list[Commit] = []
-            for _ in range(20):
+            for _ in range(2 * self.race_commits):
                 attempt = next_attempt(stored[-1]) if stored else first_attempt(f"stream {number}")
                 stored.append(engine.commit(attempt))
                 assert list(engine.get_from("default", f"stream {number}")) == stored
@@ -238,7 +239,7 @@ class ConcurrencyPromises(EngineTests):
         assert engine.get_snapshot("default", "stream") == Snapshot("stream", 2, results.index(True))
 
     def test_marks_from_many_threads(self, engine: PersistenceEngine) -> None:
-        stored = fill(engine, "stream", commits=80)
+        stored = fill(engine, "stream", commits=8 * self.race_commits)
 
         def mark(number: int) -> None:
             for commit in stored[number : len(stored) - 8 : WRITERS]:

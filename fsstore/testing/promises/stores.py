@@ -52,6 +52,9 @@ class EngineTests:
 
     capabilities: ClassVar[Capabilities] = Capabilities()
 
+    race_commits: ClassVar[int] = 10
+    """How many commits each of several writers gets in at once, at least 2; a slow engine may want fewer."""
+
     def open_engine(self, where: Path) -> PersistenceEngine:
         """A new engine on the store at `where`, made when it is missing, not yet initialized.
 
