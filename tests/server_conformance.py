@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from fsstore.engine import PersistenceEngine
-from fsstore.engines import engine_for
+from fsstore.engines.sql.engine import SqlEngine
 from fsstore.testing import Capabilities, EngineConformance
 
 
@@ -26,13 +26,15 @@ class ServerConformance(EngineConformance):
 class OwnServerConformance(ServerConformance):
     """Every store has a database of its own. A subclass says with the fixture `databases` on which server."""
 
+    engine_options: ClassVar[dict[str, Any]] = {}
+
     @pytest.fixture(autouse=True)
     def use(self, databases: Any, record_property: pytest.RecordProperty) -> None:
         self.databases = databases
         record_property("server", databases.description)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
-        return engine_for(self.databases.url(where))
+        return SqlEngine(self.databases.url(where), **self.engine_options)
 
     def discard_store(self, where: Path) -> None:
         self.databases.drop(where)
@@ -48,9 +50,9 @@ class LiveServerConformance(ServerConformance):
         record_property("server", f"at {self.url.rpartition('@')[2]}")
 
     def open_engine(self, where: Path) -> PersistenceEngine:
-        return engine_for(self.url)
+        return SqlEngine(self.url)
 
     def discard_store(self, where: Path) -> None:
-        engine = engine_for(self.url)
+        engine = SqlEngine(self.url)
         engine.initialize()
         engine.drop()

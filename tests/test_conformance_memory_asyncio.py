@@ -15,7 +15,9 @@ from fsstore.testing import AwaitedEngine, Capabilities, EngineConformance
 
 class TestMemoryInThreads(EngineConformance):
     capabilities = Capabilities(durable=False, shared=False)
-    machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=10)
+    machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=4)
+    race_commits = 4
+    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=10)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return AwaitedEngine(lambda: awaiting(MemoryEngine()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import settings
 
 from fsstore.engine import PersistenceEngine
-from fsstore.engines import engine_for
+from fsstore.engines.sql.engine import SqlEngine
 from fsstore.testing import Capabilities, EngineConformance
 
 
@@ -16,4 +16,4 @@ class TestSqlite(EngineConformance):
     machine_settings = settings(EngineConformance.machine_settings, max_examples=15)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
-        return engine_for(f"sqlite:///{where}.db")
+        return SqlEngine(f"sqlite:///{where}.db")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import settings
 
 from fsstore.engine import AsyncPersistenceEngine, PersistenceEngine
-from fsstore.engines import engine_for
 from fsstore.engines.threaded import awaiting
 from fsstore.testing import AwaitedEngine, Capabilities, EngineConformance
 
@@ -19,8 +18,9 @@ pytest.importorskip("aiosqlite", reason="pip install 'fsstore[aiosql]'")
 def for_tasks(url: str) -> AsyncPersistenceEngine:
     """The database's engine on its asyncio driver, and not on threads."""
     from fsstore.engines.sql.awaiting import AsyncSqlEngine
+    from fsstore.engines.sql.engine import SqlEngine
 
-    engine = awaiting(engine_for(url))
+    engine = awaiting(SqlEngine(url))
     assert isinstance(engine, AsyncSqlEngine)
     return engine
 
@@ -28,6 +28,8 @@ def for_tasks(url: str) -> AsyncPersistenceEngine:
 class TestSqliteForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)
     machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
+    race_commits = 4
+    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=10)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return AwaitedEngine(lambda: for_tasks(f"sqlite:///{where}.db"))

@@ -19,7 +19,7 @@ def measured(*arguments: object) -> dict[str, object]:
 
 
 def test_every_commit_is_delivered_in_order_whoever_is_killed(tmp_path: Path) -> None:
-    result = measured("kill", tmp_path, "--seconds", 5, "--every-seconds", 0.7)
+    result = measured("kill", tmp_path, "--seconds", 3, "--every-seconds", 0.7)
     assert result["never_delivered"] == 0
     assert result["first_deliveries_in_order"] is True
     assert result["killed"]

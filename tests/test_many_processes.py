@@ -12,7 +12,7 @@ from writers import Writers, check_nothing_is_lost
 from fsstore.engines.file import FileEngine
 
 PROCESSES = 8
-SECONDS = 10.0
+SECONDS = 6.0
 
 
 @pytest.mark.parametrize("poll_read_only", [False, True], ids=["polled by a writer", "polled read-only"])

@@ -108,6 +108,7 @@ class Processes(Case):
     def prepare(self, directory: Path, scale: int) -> None:
         self._directory = directory
         self._seconds = _SECONDS / min(scale, 20)
+        self._workers = WORKERS if scale == 1 else 2
 
     def measure(self, contender: str) -> Figures:
         with fresh(self._directory) as place:
@@ -125,7 +126,7 @@ class Processes(Case):
         command = worker_command("concurrency", contender, place, self._seconds)
         workers = [
             subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for number in range(WORKERS)
+            for number in range(self._workers)
         ]
         try:
             for worker in workers:

@@ -63,7 +63,7 @@ def test_flipped_bits_and_cut_files_never_give_a_wrong_answer(which: str, reques
     judge = store.judge
     total = sum(
         (
-            every_corruption.file_counts(judge, store.disk, file, looked, step=211)
+            every_corruption.file_counts(judge, store.disk, file, looked, step=401)
             for file, looked in corruption.looked_at(judge, store.disk).items()
         ),
         every_corruption.Counter(),
@@ -142,7 +142,9 @@ def test_any_disposable_files_can_be_deleted(which: str, request: pytest.Fixture
     store: Store = request.getfixturevalue(which)
     judge = store.judge
     files = store.files("control", ".index", ".ids", ".lock", "/lock", "spare")
-    for number in range(1, 1 << len(files)):
+    # Each of them alone, all of them, and a third of what is between.
+    numbers = {1 << bit for bit in range(len(files))} | set(range(0, 1 << len(files), 3)) | {(1 << len(files)) - 1}
+    for number in sorted(numbers - {0}):
         disk = store.disk.copy()
         for bit, file in enumerate(files):
             if number >> bit & 1:

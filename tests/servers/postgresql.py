@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -65,7 +66,10 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
         }
         flags = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [postgres, "-D", str(data), *flags]
-        server = Server(command, port, directory / "log", user=user, ready=lambda: _accepts(port))
+        # Asked by SIGTERM it waits for its clients to leave.
+        server = Server(
+            command, port, directory / "log", user=user, ready=lambda: _accepts(port), asked_by=signal.SIGINT
+        )
         server.start()
         try:
             yield server, f"postgresql://{_USER}@{HOST}:{port}/postgres"

@@ -65,6 +65,7 @@ class Server:
         user: str | None = None,
         environment: Mapping[str, str] | None = None,
         start_seconds: float = 60.0,
+        asked_by: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.port = port
         self._command = list(command)
@@ -73,6 +74,7 @@ class Server:
         self._user = user if os.geteuid() == 0 else None
         self._environment = {**os.environ, **(environment or {})}
         self._start_seconds = start_seconds
+        self._asked_by = asked_by
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -109,7 +111,7 @@ class Server:
 
     def stop(self) -> None:
         """Ask it to end; kill it when it does not within ten seconds."""
-        self._end(signal.SIGTERM)
+        self._end(self._asked_by)
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None

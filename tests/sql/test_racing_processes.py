@@ -12,7 +12,7 @@ import pytest
 
 from fsstore.engines import engine_for
 
-PROCESSES, STREAMS, SECONDS = 8, 5, 4.0
+PROCESSES, STREAMS, SECONDS = 8, 5, 2.5
 _PROGRAM = Path(__file__).with_name("racing_process.py")
 
 

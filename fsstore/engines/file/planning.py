@@ -6,7 +6,7 @@ before them; each fails alone. Where in the journal a record goes, and when it i
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 from uuid import UUID
 
 from fsstore.engines.file import file_headers, format
@@ -15,6 +15,9 @@ from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import SNAPSHOTS, Stream
 from fsstore.engines.file.view import View
 from fsstore.engines.refusals import does_not_follow, stored_already
+
+PACED: Final = 8
+"""A pass pauses, where it has computed for long, after so many requests or records."""
 
 Head = tuple[int, int, int]
 """A stream's last sequence, its revision, and where its next record goes (0: no file yet)."""
@@ -94,19 +97,12 @@ class Plan:
         self.records: list[Planned] = []
         self.batches: list[int] = []
         self.size_bytes = 0
+        self.heads: dict[bytes, Head] = {}
         self.ids: set[bytes] = set()
         self.pace = Pace()
-        self._heads: dict[bytes, Head] = {}
 
-    def head(self, stream: Stream) -> Head:
-        """The stream's head after the requests that were planned before in the same pass."""
-        return self._heads.get(stream.key) or self.view.head(stream)
-
-    def add(self, request: Request, heads: dict[bytes, Head] | None = None, ids: set[bytes] | None = None) -> None:
+    def add(self, request: Request) -> None:
         """Accept the records of one request, which are written whole or not at all."""
-        if heads and ids:
-            self._heads |= heads
-            self.ids |= ids
         self.records += request.records
         self.batches.append(len(request.records))
         self.size_bytes += request.size_bytes
@@ -140,22 +136,26 @@ class CommitRequest(Request):
         self.records = records
 
     def plan(self, plan: Plan) -> None:
-        has_commit, head_of, planned_ids = plan.view.has_commit, plan.head, plan.ids
-        heads: dict[bytes, Head] = {}
-        ids: set[bytes] = set()
+        view, planned_heads, planned_ids = plan.view, plan.heads, plan.ids
+        several = len(self.records) > 1
+        # None of several counts for others before all are accepted.
+        heads, ids = ({}, set()) if several else (planned_heads, planned_ids)
         for record in self.records:
             stream, key, commit_id = record.stream, record.key, record.commit_id
             assert stream is not None
-            sequence, revision, end = heads.get(key) or head_of(stream)
+            sequence, revision, end = heads.get(key) or planned_heads.get(key) or view.head(stream)
             identity = key + commit_id
-            if identity in ids or identity in planned_ids or has_commit(stream, commit_id):
+            if identity in ids or identity in planned_ids or view.has_commit(stream, commit_id):
                 raise stored_already(_named(record))
             if record.sequence != sequence + 1 or record.revision != revision + record.events:
                 raise does_not_follow(_named(record), record.sequence, record.revision, sequence, revision)
             record.place = place = end or file_headers.stream_file_header_bytes(stream.prefix)
             heads[key] = (record.sequence, record.revision, place + record.length_bytes)
             ids.add(identity)
-        plan.add(self, heads, ids)
+        if several:
+            planned_heads |= heads
+            planned_ids |= ids
+        plan.add(self)
 
 
 class SeveralCommits(Request):
@@ -170,8 +170,9 @@ class SeveralCommits(Request):
         self.requests = requests
 
     def plan(self, plan: Plan) -> None:
-        for request in self.requests:
-            plan.pace()
+        for number, request in enumerate(self.requests):
+            if not number % PACED:
+                plan.pace()
             try:
                 request.plan(plan)
             except Exception as error:  # its caller gets it

@@ -14,7 +14,7 @@ from fsstore.engines.file.control import BEGUN, ERASE, FAILED, NEXT_TOKEN, SYNCE
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import GROWTH
 from fsstore.engines.file.locks import FileLock
-from fsstore.engines.file.planning import Plan, Planned, Request
+from fsstore.engines.file.planning import PACED, Plan, Planned, Request
 from fsstore.engines.file.view import View
 from fsstore.errors import StorageError, StorageUnavailableError
 
@@ -135,10 +135,12 @@ class Writer:
         position = tail
         parts: list[bytes] = []
         written: list[format.Record] = []
+        paced = PACED
         numbers = iter(plan.records)
         for count in plan.batches:
-            if written:
+            if len(written) >= paced:
                 plan.pace()
+                paced = len(written) + PACED
             for following in range(count - 1, -1, -1):
                 record = next(numbers)
                 if record.kind == format.COMMIT:

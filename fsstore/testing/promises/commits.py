@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from fsstore.errors import ConcurrencyError, DuplicateCommitError, EventStoreErr
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
 from fsstore.testing.attempts import EPOCH, fill, first_attempt, next_attempt
 from fsstore.testing.capabilities import needs
-from fsstore.testing.promises.stores import EngineTests, nothing_changes, tokens, unwritable
+from fsstore.testing.promises.stores import EngineTests, case, nothing_changes, tokens, unwritable
 
 # The head that these are tried against: the third commit, of two events, at revision 6.
 NOT_AFTER_THE_HEAD = {
@@ -92,15 +93,13 @@ class CommitPromises(EngineTests):
         with nothing_changes(engine), pytest.raises(DuplicateCommitError):
             engine.commit(attempt)
 
-    @pytest.mark.parametrize("place", NOT_AFTER_THE_HEAD.values(), ids=NOT_AFTER_THE_HEAD.keys())
-    def test_duplicate_is_checked_before_concurrency(
-        self, engine: PersistenceEngine, place: tuple[int, int, int]
-    ) -> None:
+    def test_duplicate_is_checked_before_concurrency(self, engine: PersistenceEngine) -> None:
         stored = fill(engine, "stream", commits=3)
-        wrong = attempt_at(*place)
-        for known in stored:
-            with nothing_changes(engine), pytest.raises(DuplicateCommitError):
-                engine.commit(replace(wrong, commit_id=known.commit_id))
+        for name, place in NOT_AFTER_THE_HEAD.items():
+            with case(name), nothing_changes(engine):
+                for known in stored:
+                    with pytest.raises(DuplicateCommitError):
+                        engine.commit(replace(attempt_at(*place), commit_id=known.commit_id))
 
     def test_an_id_of_long_ago_is_still_a_duplicate(self, engine: PersistenceEngine) -> None:
         stored = fill(engine, "stream", commits=200, events=1)
@@ -115,23 +114,19 @@ class CommitPromises(EngineTests):
         engine.commit(first_attempt("stream", bucket_id="other bucket", commit_id=first.commit_id))
         assert tokens(engine.get_from_checkpoint()) == [1, 2, 3]
 
-    @pytest.mark.parametrize("place", NOT_AFTER_THE_HEAD.values(), ids=NOT_AFTER_THE_HEAD.keys())
-    def test_only_what_directly_follows_the_head_is_stored(
-        self, engine: PersistenceEngine, place: tuple[int, int, int]
-    ) -> None:
+    def test_only_what_directly_follows_the_head_is_stored(self, engine: PersistenceEngine) -> None:
         stored = fill(engine, "stream", commits=3)
-        with nothing_changes(engine), pytest.raises(ConcurrencyError):
-            engine.commit(attempt_at(*place))
+        for name, place in NOT_AFTER_THE_HEAD.items():
+            with case(name), nothing_changes(engine), pytest.raises(ConcurrencyError):
+                engine.commit(attempt_at(*place))
         assert engine.commit(next_attempt(stored[-1])).checkpoint_token == 4
 
-    @pytest.mark.parametrize("place", NOT_A_BEGINNING.values(), ids=NOT_A_BEGINNING.keys())
-    def test_a_stream_begins_at_sequence_one_and_its_first_event(
-        self, engine: PersistenceEngine, place: tuple[int, int, int]
-    ) -> None:
+    def test_a_stream_begins_at_sequence_one_and_its_first_event(self, engine: PersistenceEngine) -> None:
         fill(engine, "other")
-        attempt = attempt_at(*place)
-        with nothing_changes(engine, attempt), pytest.raises(ConcurrencyError):
-            engine.commit(attempt)
+        for name, place in NOT_A_BEGINNING.items():
+            attempt = attempt_at(*place)
+            with case(name), nothing_changes(engine, attempt), pytest.raises(ConcurrencyError):
+                engine.commit(attempt)
 
     def test_a_refused_first_commit_makes_no_stream(self, engine: PersistenceEngine) -> None:
         with pytest.raises(ConcurrencyError):
@@ -157,32 +152,32 @@ class CommitPromises(EngineTests):
         engine.commit(first)
         assert engine.commit(second) == Commit.of(second, 2)
 
-    @pytest.mark.parametrize("where", ["body", "last body", "event headers", "commit headers"])
-    def test_what_cannot_be_written_is_refused_whole(self, engine: PersistenceEngine, where: str) -> None:
+    def test_what_cannot_be_written_is_refused_whole(self, engine: PersistenceEngine) -> None:
         head = fill(engine, "stream")[-1]
         good = EventMessage("good")
-        attempt = {
+        attempts = {
             "body": next_attempt(head, events=[unwritable(), good]),
             "last body": next_attempt(head, events=[good, good, unwritable()]),
             "event headers": next_attempt(head, events=[good, EventMessage("good", {"key": object()})]),
             "commit headers": next_attempt(head, headers={"key": object()}),
-        }[where]
-        with nothing_changes(engine), pytest.raises(SerializationError):
-            engine.commit(attempt)
+        }
+        for where, attempt in attempts.items():
+            with case(where), nothing_changes(engine), pytest.raises(SerializationError):
+                engine.commit(attempt)
         assert engine.commit(next_attempt(head)).checkpoint_token == 2
 
-    @pytest.mark.parametrize("kind", ["duplicate", "sequence behind", "sequence ahead"])
-    def test_a_refusal_names_bucket_stream_and_commit(self, engine: PersistenceEngine, kind: str) -> None:
+    def test_a_refusal_names_bucket_stream_and_commit(self, engine: PersistenceEngine) -> None:
         head = fill(engine, "order 17", bucket_id="warehouse", commits=2)[-1]
-        attempt = {
+        attempts = {
             "duplicate": next_attempt(head, commit_id=head.commit_id),
             "sequence behind": first_attempt("order 17", bucket_id="warehouse"),
             "sequence ahead": next_attempt(next_attempt(head)),
-        }[kind]
-        with pytest.raises(EventStoreError) as raised:
-            engine.commit(attempt)
-        for part in ("warehouse", "order 17", str(attempt.commit_id)):
-            assert part in str(raised.value)
+        }
+        for kind, attempt in attempts.items():
+            with case(kind), pytest.raises(EventStoreError) as raised:
+                engine.commit(attempt)
+            for part in ("warehouse", "order 17", str(attempt.commit_id)):
+                assert part in str(raised.value)
 
     @needs("record_limit_bytes")
     def test_a_commit_over_the_limit_is_refused_whole(self, engine: PersistenceEngine) -> None:
@@ -225,26 +220,24 @@ class BatchPromises(EngineTests):
         assert list(engine.get_from("default", "stream")) == [head, stored[0], stored[2], stored[3]]
         assert list(engine.get_from("default", "other")) == [stored[1]]
 
-    @pytest.mark.parametrize("kind", REFUSALS)
-    def test_all_or_nothing_wherever_the_refused_attempt_stands(self, engine: PersistenceEngine, kind: str) -> None:
+    def test_all_or_nothing_wherever_the_refused_attempt_stands(self, engine: PersistenceEngine) -> None:
         head = fill(engine, "stream")[-1]
         attempts = [first_attempt(f"other {number}", bucket_id=f"bucket {number}") for number in range(3)]
-        for position in range(4):
+        for kind, position in product(REFUSALS, range(4)):
             wrong = [*attempts]
             wrong.insert(position, refused(kind, head, next_attempt(head)))
-            with nothing_changes(engine, *wrong), pytest.raises(REFUSALS[kind]):
+            with case(f"{kind} at {position}"), nothing_changes(engine, *wrong), pytest.raises(REFUSALS[kind]):
                 engine.commit_many(wrong)
         assert tokens(engine.commit_many(attempts)) == [2, 3, 4]
 
-    @pytest.mark.parametrize("kind", REFUSALS)
-    def test_all_or_nothing_within_one_new_stream(self, engine: PersistenceEngine, kind: str) -> None:
+    def test_all_or_nothing_within_one_new_stream(self, engine: PersistenceEngine) -> None:
         attempts = [first_attempt("stream", events=2)]
         for _ in range(3):
             attempts.append(next_attempt(attempts[-1]))
-        for position in (1, 2, 3):
+        for kind, position in product(REFUSALS, (1, 2, 3)):
             wrong = attempts[:position]
             wrong.append(refused(kind, Commit.of(wrong[0], 1), attempts[position]))
-            with nothing_changes(engine, *wrong), pytest.raises(REFUSALS[kind]):
+            with case(f"{kind} at {position}"), nothing_changes(engine, *wrong), pytest.raises(REFUSALS[kind]):
                 engine.commit_many(wrong)
         assert tokens(engine.commit_many(attempts)) == [1, 2, 3, 4]
 

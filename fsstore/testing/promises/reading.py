@@ -12,7 +12,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.model import Commit, EventMessage
 from fsstore.testing.attempts import EPOCH, fill, first_attempt, next_attempt
 from fsstore.testing.model import revisions
-from fsstore.testing.promises.stores import EngineTests, tokens
+from fsstore.testing.promises.stores import EngineTests, case, tokens
 
 
 class StreamReadingPromises(EngineTests):
@@ -136,26 +136,27 @@ class CheckpointPromises(EngineTests):
             each for each in stored if (each.bucket_id, each.stream_id) != place
         ]
 
-    @pytest.mark.parametrize("way", ["stream", "checkpoint", "date", "undispatched", "heads"])
-    def test_iterators_may_be_abandoned(self, engine: PersistenceEngine, way: str) -> None:
-        head = fill(engine, "stream", commits=5)[-1]
-        read: Callable[[], Iterator[object]] = {
+    def test_iterators_may_be_abandoned(self, engine: PersistenceEngine) -> None:
+        ways: dict[str, Callable[[], Iterator[object]]] = {
             "stream": lambda: engine.get_from("default", "stream"),
             "checkpoint": engine.get_from_checkpoint,
             "date": lambda: engine.get_from_date(EPOCH),
             "undispatched": engine.get_undispatched_commits,
             "heads": lambda: engine.get_streams_to_snapshot("default", 0),
-        }[way]
-        halfway = []
-        for _ in range(30):
-            walk = read()
-            next(walk)
-            halfway.append(walk)
-        head = engine.commit(next_attempt(head))
-        del halfway
-        engine.mark_commit_as_dispatched(engine.commit(next_attempt(head)))
-        engine.delete_stream("default", "stream")
-        assert list(engine.get_from_checkpoint()) == []
+        }
+        for way, read in ways.items():
+            with case(way):
+                head = fill(engine, "stream", commits=5)[-1]
+                halfway = []
+                for _ in range(30):
+                    walk = read()
+                    next(walk)
+                    halfway.append(walk)
+                head = engine.commit(next_attempt(head))
+                del halfway
+                engine.mark_commit_as_dispatched(engine.commit(next_attempt(head)))
+                engine.delete_stream("default", "stream")
+                assert list(engine.get_from_checkpoint()) == []
 
     @staticmethod
     def _interleaved(engine: PersistenceEngine) -> list[Commit]:

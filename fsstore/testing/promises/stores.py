@@ -77,6 +77,16 @@ class EngineTests:
         return stores.open()
 
 
+@contextmanager
+def case(name: str) -> Iterator[None]:
+    """One of the cases that a test tries on one store, as making a store takes longer; a failure says of which."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"in the case {name!r}")
+        raise
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """Everything that can be seen of a store through the protocol, for comparing before with after."""

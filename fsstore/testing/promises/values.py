@@ -8,14 +8,13 @@ from itertools import count
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsstore.engine import PersistenceEngine
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
-from fsstore.testing.promises.stores import EngineTests, Stores
+from fsstore.testing.promises.stores import EngineTests, Stores, case
 from fsstore.testing.strategies import (
     AWKWARD_IDS,
     EXAMPLE_VALUES,
@@ -30,6 +29,17 @@ from fsstore.testing.strategies import (
 
 numbers = count()
 Test = TypeVar("Test", bound=Callable[..., None])
+
+
+# In ascending order, so that there is nothing from each of them on but itself when it is stored.
+EDGE_STAMPS = (
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2024, 10, 27, 2, 30, 0, 1, tzinfo=timezone(timedelta(hours=2))),
+    datetime(2038, 1, 19, 3, 14, 8, 123_457, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+)
 
 
 def examples(
@@ -108,23 +118,13 @@ class ValuePromises(EngineTests):
         assert found == stamp
         assert found.utcoffset() == timedelta(0)
 
-    @pytest.mark.parametrize(
-        "stamp",
-        [
-            datetime(1, 1, 1, tzinfo=UTC),
-            datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
-            datetime(1970, 1, 1, tzinfo=UTC),
-            datetime(2024, 10, 27, 2, 30, 0, 1, tzinfo=timezone(timedelta(hours=2))),
-            datetime(2038, 1, 19, 3, 14, 8, 123_457, tzinfo=UTC),
-            datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
-        ],
-        ids=str,
-    )
-    def test_stamps_on_the_edges(self, engine: PersistenceEngine, stamp: datetime) -> None:
-        attempt = first_attempt("stream", stamp=stamp)
-        engine.commit(attempt)
-        assert one(engine, attempt).commit_stamp == stamp
-        assert list(engine.get_from_date(stamp)) == [one(engine, attempt)]
+    def test_stamps_on_the_edges(self, engine: PersistenceEngine) -> None:
+        for stamp in EDGE_STAMPS:
+            attempt = first_attempt(str(stamp), stamp=stamp)
+            with case(str(stamp)):
+                engine.commit(attempt)
+                assert one(engine, attempt).commit_stamp == stamp
+                assert list(engine.get_from_date(stamp)) == [one(engine, attempt)]
 
     @examples(commit_id=commit_ids())
     def test_any_commit_id(self, engine: PersistenceEngine, commit_id: UUID) -> None:
