@@ -17,9 +17,9 @@ pytest.importorskip("pymongo", reason="pip install 'fsstore[mongodb]'")
 
 class TestMongoEngine(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True, delivery=True, record_limit_bytes=16 << 20)
-    machine_settings = settings(EngineConformance.machine_settings, max_examples=6, stateful_step_count=20)
+    machine_settings = settings(EngineConformance.machine_settings, max_examples=4, stateful_step_count=20)
     race_commits = 4
-    example_settings = settings(EngineConformance.example_settings, max_examples=20)
+    example_settings = settings(EngineConformance.example_settings, max_examples=10)
 
     @pytest.fixture(autouse=True)
     def use(self, mongodb_server: str, record_property: pytest.RecordProperty) -> None:

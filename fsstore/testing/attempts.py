@@ -62,17 +62,19 @@ def fill(
     bucket_id: str = DEFAULT_BUCKET,
     commits: int = 1,
     events: int = 2,
+    at_once: int = 1,
 ) -> list[Commit]:
-    """Begin the stream in `engine` with that many commits of that many events each."""
-    stored: list[Commit] = []
+    """Begin the stream in `engine` with that many commits of that many events each, up to `at_once` in a call."""
+    attempts: list[CommitAttempt] = []
     for _ in range(commits):
-        attempt = (
-            next_attempt(stored[-1], events=events)
-            if stored
+        attempts.append(
+            next_attempt(attempts[-1], events=events)
+            if attempts
             else first_attempt(stream_id, bucket_id=bucket_id, events=events)
         )
-        stored.append(engine.commit(attempt))
-    return stored
+    if at_once == 1:
+        return [engine.commit(attempt) for attempt in attempts]
+    return [commit for at in range(0, commits, at_once) for commit in engine.commit_many(attempts[at : at + at_once])]
 
 
 def _attempt(

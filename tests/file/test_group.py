@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def test_a_waiting_thread_that_is_interrupted_has_stored_nothing() -> None:
     def interrupt_once_it_waits() -> None:
         while not one._queue:
             pass
-        signal.pthread_kill(main, signal.SIGINT)
+        while one._queue:  # again: a signal between Python's last look and the wait is only seen after that
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(1)
 
     interrupting = started(interrupt_once_it_waits)
     with pytest.raises(KeyboardInterrupt) as interrupted:

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from fsstore import CommitAttempt, ConcurrencyError, EventMessage
+from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
 from fsstore.engines.threaded import awaiting
-from fsstore.testing import AwaitedEngine
 
 
 def main(url: str, stream_id: str, commits: int, who: str) -> None:
-    blocking = engine_for(url)
-    engine = blocking if who == "threads" else AwaitedEngine(lambda: awaiting(blocking))
+    engine = engine_for(url) if who == "threads" else for_tasks(url)
     engine.initialize()
     sequence = 0
     while commits:
@@ -36,6 +35,12 @@ def main(url: str, stream_id: str, commits: int, who: str) -> None:
         commits -= 1
         os.write(1, f"{stored.checkpoint_token} {stored.commit_id} {sequence}\n".encode())
     engine.close()
+
+
+def for_tasks(url: str) -> PersistenceEngine:
+    from fsstore.testing import AwaitedEngine  # takes as long to import as everything else
+
+    return AwaitedEngine(lambda: awaiting(engine_for(url)))
 
 
 if __name__ == "__main__":

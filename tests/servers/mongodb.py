@@ -1,6 +1,6 @@
-"""A MongoDB server for tests: the one that `FSSTORE_TEST_MONGODB_URL` names, else SecantusDB in this process.
+"""A MongoDB server for tests: the one that `FSSTORE_TEST_MONGODB_URL` names, else a private SecantusDB.
 
-SecantusDB speaks MongoDB's protocol over WiredTiger. As a process of its own (`standing`) it can be killed.
+SecantusDB speaks MongoDB's protocol over WiredTiger. It is a process of its own, which can be killed.
 """
 
 from __future__ import annotations
@@ -37,19 +37,18 @@ def running() -> Iterator[str]:
     if given:
         yield given
         return
-    secantus = pytest.importorskip("secantus", reason=INSTALL)
     with tempfile.TemporaryDirectory(prefix="fsstore-mongodb-", dir=memory(), ignore_cleanup_errors=True) as directory:
-        server = secantus.SecantusDBServer(storage_path=directory, enable_test_commands=True)
+        server, url = standing(Path(directory) / "server", "--enable-test-commands", flush=False)
         server.start()
         try:
-            yield f"mongodb://{HOST}:{server.port}/"
+            yield url
         finally:
-            server.stop()
+            server.kill()
 
 
 def description(url: str) -> str:
     """For the table of engines."""
-    return f"MongoDB at {url.rpartition('@')[2]}" if os.environ.get(URL_VARIABLE) else "SecantusDB, in process"
+    return f"MongoDB at {url.rpartition('@')[2]}" if os.environ.get(URL_VARIABLE) else "SecantusDB, private"
 
 
 def database(where: Path) -> str:
@@ -77,13 +76,15 @@ def waiting(who: str, url: str, **options: Any) -> PersistenceEngine:
     return AwaitedEngine(for_tasks) if who == "tasks" else open_engine(url, **options)
 
 
-def standing(directory: Path, *flags: str) -> tuple[Server, str]:
-    """A server process, not yet started, that flushes on every commit; and its URL."""
+def standing(directory: Path, *flags: str, flush: bool = True) -> tuple[Server, str]:
+    """A server process, not yet started, that flushes on every commit if it is to; and its URL."""
     program = find("secantusd-py", also_in=[str(Path(sys.executable).parent)])
     if program is None:
         pytest.skip(INSTALL)
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [program, "--host", HOST, "--port", str(port), "--storage-path", str(directory / "data")]
-    server = Server([*command, "--sync-on-commit", "--cache-size", "64M", *flags], port, directory / "log")
+    if flush:
+        command.append("--sync-on-commit")
+    server = Server([*command, "--cache-size", "64M", *flags], port, directory / "log")
     return server, f"mongodb://{HOST}:{port}/"

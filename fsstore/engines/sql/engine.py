@@ -107,12 +107,12 @@ class SqlEngine(SqlDelivery):
                 raise StorageError(f"there is no store in {self._name}, and it was opened without creating one")
             try:
                 self._make_tables()
+                return
             except (StorageError, KeyTakenError):
                 # Somebody else may be making them at this moment; what is there by now is looked at again.
                 if tries == _CREATIONS - 1:
                     raise
                 self._waiting.sleep(0.05 * (tries + 1))
-        raise StorageError(f"the tables of {self._name} could not be made")
 
     def _make_tables(self) -> None:
         self.database.before_creating(self._engine)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 
-from sqlalchemy import Connection, Table, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select, update
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from fsstore.engines.sql import tables
@@ -50,16 +50,12 @@ def version(connection: Connection) -> int:
 
 
 def create(connection: Connection) -> None:
-    """Make what is missing of our tables, and say last that they are there."""
-    _create(connection, [tables.store])
-    _create(connection, [tables.commits, tables.snapshots, *tables.DELIVERY])
-    if not version(connection):
-        connection.execute(insert(tables.store), {"Id": 1, "SchemaVersion": VERSION, "LastToken": 0})
+    """Make what is missing of our tables, the one that says whose they are first, and say last that they are there.
 
-
-def _create(connection: Connection, wanted: Sequence[Table]) -> None:
+    Where others did so meanwhile, theirs are brought up to date as by `migrate`.
+    """
     there = table_names(connection)
-    for table in wanted:
+    for table in (tables.store, tables.commits, tables.snapshots, *tables.DELIVERY):
         if table.name.lower() not in there:
             connection.execute(CreateTable(table))
         known = (
@@ -70,6 +66,10 @@ def _create(connection: Connection, wanted: Sequence[Table]) -> None:
         for index in sorted(table.indexes, key=lambda each: str(each.name)):
             if str(index.name).lower() not in known:
                 connection.execute(CreateIndex(index))
+    if version(connection):
+        migrate(connection)
+    else:
+        connection.execute(insert(tables.store), {"Id": 1, "SchemaVersion": VERSION, "LastToken": 0})
 
 
 def migrate(connection: Connection, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> None:

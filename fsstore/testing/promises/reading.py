@@ -43,7 +43,7 @@ class StreamReadingPromises(EngineTests):
                 assert found == wanted, f"revisions {low} to {high}"
 
     def test_a_range_in_a_long_stream(self, engine: PersistenceEngine) -> None:
-        stored = fill(engine, "stream", commits=300, events=3)
+        stored = fill(engine, "stream", commits=300, events=3, at_once=50)
         for low, high in ((1, 1), (448, 452), (450, 451), (899, 900), (450, None), (1, 450)):
             wanted = stored[(low - 1) // 3 : None if high is None else (high - 1) // 3 + 1]
             assert list(engine.get_from("default", "stream", low, high)) == wanted
