@@ -24,7 +24,7 @@ class ServerConformance(EngineConformance):
 
 
 class OwnServerConformance(ServerConformance):
-    """Every store has a database of its own. A subclass says with the fixture `databases` on which server."""
+    """Every store has a database to itself. A subclass says with the fixture `databases` on which server."""
 
     engine_options: ClassVar[dict[str, Any]] = {}
 
@@ -34,10 +34,10 @@ class OwnServerConformance(ServerConformance):
         record_property("server", databases.description)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
-        return SqlEngine(self.databases.url(where), **self.engine_options)
+        return SqlEngine(self.databases.store_url(where), **self.engine_options)
 
     def discard_store(self, where: Path) -> None:
-        self.databases.drop(where)
+        self.databases.empty(where)
 
 
 class LiveServerConformance(ServerConformance):

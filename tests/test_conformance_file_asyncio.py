@@ -18,7 +18,7 @@ class TestFileForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)
     machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=4)
     race_commits = 4
-    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=10)
+    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=6)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return AwaitedEngine(lambda: awaiting(FileEngine(where, durability="os")))

@@ -19,7 +19,7 @@ class TestMariaDBForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)
     machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
     race_commits = 4
-    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=10)
+    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=6)
 
     @pytest.fixture(autouse=True)
     def use(self, mariadb_databases: Any, record_property: pytest.RecordProperty) -> None:
@@ -27,7 +27,7 @@ class TestMariaDBForTasks(EngineConformance):
         record_property("server", mariadb_databases.description)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
-        return AwaitedEngine(lambda: for_tasks(self.databases.url(where)))
+        return AwaitedEngine(lambda: for_tasks(self.databases.store_url(where)))
 
     def discard_store(self, where: Path) -> None:
-        self.databases.drop(where)
+        self.databases.empty(where)

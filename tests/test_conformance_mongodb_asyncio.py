@@ -19,7 +19,7 @@ class TestMongoEngineForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True, record_limit_bytes=16 << 20)
     machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
     race_commits = 4
-    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=10)
+    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=6)
 
     @pytest.fixture(autouse=True)
     def use(self, mongodb_server: str, record_property: pytest.RecordProperty) -> None:

@@ -29,7 +29,7 @@ class TestSqliteForTasks(EngineConformance):
     capabilities = Capabilities(durable=True, shared=True)
     machine_settings: ClassVar[settings] = settings(EngineConformance.machine_settings, max_examples=2)
     race_commits = 4
-    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=10)
+    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=6)
 
     def open_engine(self, where: Path) -> PersistenceEngine:
         return AwaitedEngine(lambda: for_tasks(f"sqlite:///{where}.db"))

@@ -17,12 +17,12 @@ from fsstore.engine import PersistenceEngine
 from fsstore.engines.mongo import open_engine
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
 
-PROCESSES = 8
+PROCESSES = 4
 EACH = 8
 _PROGRAM = Path(__file__).with_name("racing_process.py")
 
 
-def test_eight_processes_race_for_one_stream(url: str) -> None:
+def test_four_processes_race_for_one_stream(url: str) -> None:
     """Half of them wait as tasks."""
     engine = open_engine(url)
     engine.initialize()

@@ -193,7 +193,7 @@ DAMAGED = {
 }
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.sampled_from(list(DAMAGED)), st.booleans(), st.booleans(), st.integers(0), st.integers(1, 255), st.booleans())
 def test_damage_is_noticed_or_harmless(name: str, deflate: bool, encrypt: bool, at: int, flip: int, cut: bool) -> None:
     data = bytearray(wrapped(DAMAGED[name], deflate, encrypt))

@@ -1,4 +1,4 @@
-"""Eight processes race on the same streams while one polls: no hole is seen late, no conflict was none."""
+"""Four processes race on the same streams while one polls: no hole is seen late, no conflict was none."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from fsstore.engines import engine_for
 
-PROCESSES, STREAMS, SECONDS = 8, 5, 2.5
+PROCESSES, STREAMS, SECONDS = 4, 5, 2.5
 _PROGRAM = Path(__file__).with_name("racing_process.py")
 
 
 @pytest.mark.parametrize("server", ["postgresql", "mariadb"])
-def test_eight_processes_on_the_same_streams(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_four_processes_on_the_same_streams(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     databases: Any = request.getfixturevalue(f"{server}_databases")
     url = databases.url(tmp_path)
     poller = engine_for(url)
