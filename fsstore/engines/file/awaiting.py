@@ -26,7 +26,7 @@ _MAX_ATTEMPTS_IN_LOOP = 32
 # What is queued is carried out in parts of about this size.
 _PASS_BYTES = 64 << 20
 # Whoever is told commits again at once; between so many of them the loop sees to its other tasks.
-_TOLD_AT_ONCE = 32
+_TOLD_AT_ONCE = 16
 _NOT_STORED = "cancelled before it was stored: nothing was stored"
 
 

@@ -18,6 +18,9 @@ from fsstore.engines.file.planning import PACED, Plan, Planned, Request
 from fsstore.engines.file.view import View
 from fsstore.errors import StorageError, StorageUnavailableError
 
+# Records that the tail takes in between two pauses.
+_APPLIED_AT_ONCE = 64
+
 
 class Writer:
     """Carries out passes for one engine; one at a time."""
@@ -160,7 +163,10 @@ class Writer:
             ) from error
         control.set(NEXT_TOKEN, token)
         control.set(TAIL, position)
-        tail_view.apply(written)
+        for at in range(0, len(written), _APPLIED_AT_ONCE):
+            if at:
+                plan.pace()
+            tail_view.apply(written[at : at + _APPLIED_AT_ONCE])
         return position
 
     def _clear_begun(self) -> None:
