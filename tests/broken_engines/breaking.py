@@ -41,7 +41,6 @@ def caught_by(*tests: str, capabilities: Capabilities = CAPABILITIES) -> Any:
                 "capabilities": capabilities,
                 "machine_settings": MACHINE_SETTINGS,
                 "example_settings": EXAMPLE_SETTINGS,
-                "race_commits": 4,
                 "open_engine": open_engine,
                 "discard_store": discard_store,
             },
