@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import EngineConformance
+from fsstore.testing.promises.stores import case
 
 pytest_plugins = ["pytester"]
 
@@ -60,6 +61,12 @@ def test_a_suite_says_how_many_values_are_tried() -> None:
     engine.initialize()
     Suite().test_any_commit_id(engine)
     assert len(list(engine.get_from_checkpoint())) == 3
+
+
+def test_a_failure_says_in_which_case_it_was() -> None:
+    with pytest.raises(AssertionError) as raised, case("both ahead"):
+        raise AssertionError
+    assert raised.value.__notes__ == ["in the case 'both ahead'"]
 
 
 def test_no_promise_hides_another_of_its_name() -> None:

@@ -32,8 +32,9 @@ class Databases:
     def url(self, where: Path) -> str:
         """The URL of the database for a test at `where`."""
         if where not in self._names:
-            self._names[where] = name = f"fsstore_{uuid4().hex[:20]}"
+            name = f"fsstore_{uuid4().hex[:20]}"
             self._run(f"CREATE DATABASE {name}")
+            self._names[where] = name
         return self._url(self._names[where])
 
     def drop(self, where: Path) -> None:

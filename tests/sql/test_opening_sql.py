@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from fsstore.engines import engine_for
-from fsstore.engines.sql import tables
+from fsstore.engines.sql import schema, tables
 from fsstore.engines.sql.engine import SqlEngine
 from fsstore.errors import StorageError
 from fsstore.testing.attempts import first_attempt
@@ -52,6 +52,16 @@ def test_tables_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) ->
         engine.initialize()
     engine.close()
     assert (tmp_path / "orders.db").read_bytes() == before
+
+
+def test_tables_that_a_newer_version_made_meanwhile_are_refused(tmp_path: Path) -> None:
+    engine = SqlEngine(f"sqlite:///{tmp_path}/orders.db")
+    engine.initialize()
+    with engine.sqlalchemy_engine.begin() as connection:
+        connection.execute(update(tables.store).values(SchemaVersion=99))
+        with pytest.raises(StorageError, match="tables of version 99"):
+            schema.create(connection)
+    engine.close()
 
 
 def test_two_processes_make_the_tables_at_once(url: str) -> None:
