@@ -62,8 +62,9 @@ def _attach(
     heads = Heads(disk, path, seed, write=True)
     commits = CommitsIndex(disk, path, seed, write=True)
     try:
-        if recover:
-            _recover(disk, path, seed, journal, control, heads, commits)
+        # After a kill, a few objects for each of many records, all of which stay: there is nothing to find among them.
+        with CollectorHeld():
+            unfolded = _recover(disk, path, seed, journal, control, heads, commits) if recover else None
         control.join(first=recover)
         # Before the indexes, so that they reach as far at least.
         folded = control.get(FOLDED)
@@ -71,8 +72,7 @@ def _attach(
             heads.open(at_least_folded=folded)
             commits.open(at_least_folded=folded)
         segments = Segments(disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=most_bytes)
-        view = View(disk, path, seed, journal, heads, commits, segments, options, folded)
-        # After a kill, a few objects for each of many records, all of which stay: there is nothing to find among them.
+        view = View(disk, path, seed, journal, heads, commits, segments, options, folded, unfolded)
         with CollectorHeld():
             view.refresh(control, to_tail=True)
         return WritableStore(disk, path, seed, control, view, options, serializer, check_open, locks, flush=flush)
@@ -85,8 +85,11 @@ def _attach(
 
 def _recover(
     disk: Disk, path: str, seed: int, journal: Journal, control: Control, heads: Heads, commits: CommitsIndex
-) -> None:
-    """Judge and settle the journal, and begin a new epoch on the control page; both indexes are open then."""
+) -> Tail | None:
+    """Judge and settle the journal, and begin a new epoch on the control page; both indexes are open then.
+
+    Gives what is unfolded, where that is known from judging.
+    """
     verdict = recovery.judge(journal, control, path)
     if not verdict.clean:
         recovery.check_beginning(journal, verdict, recovery.folding_reached(control, (heads, commits)), path)
@@ -114,3 +117,4 @@ def _recover(
     )
     # A file behind the tail may be replaced by whoever goes on there.
     journal.forget()
+    return verdict.unfolded

@@ -66,9 +66,11 @@ def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple
     seed = meta.seed
     journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=False, max_record_bytes=options.max_record_bytes)
     control = ReadControl(lambda: _page(disk, path, meta))
+    unfolded = None
     # Beside writers a mark may disagree with its complement, since one of them was killed; the next moves it again.
     if control.page is None or not control.page.belongs() or at_rest(disk, path):
         verdict = recovery.judge(journal, control.page, path)
+        unfolded = verdict.unfolded
         marks = dict.fromkeys((TAIL, SYNCED, VISIBLE), verdict.tail)
         marks |= {FOLDED: verdict.folded, NEXT_TOKEN: verdict.next_token, FAILED: 0}
         control.judged(marks)
@@ -87,7 +89,7 @@ def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple
     segments = Segments(
         disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=options.max_record_bytes
     )
-    view = View(disk, path, seed, journal, heads, commits, segments, options, folded)
+    view = View(disk, path, seed, journal, heads, commits, segments, options, folded, unfolded)
     return control, view
 
 

@@ -18,6 +18,7 @@ from fsstore.engines.file.control import BEGUN, CLEAN, FOLDED, NEXT_TOKEN, SYNCE
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads, StaleIndexError
 from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.tail import Tail
 from fsstore.errors import CorruptionError
 
 _REWRITE_BYTES = 1 << 20
@@ -27,7 +28,8 @@ _REWRITE_BYTES = 1 << 20
 class Verdict:
     """Where the log starts to matter (`folded`), where it ends (`tail`), and what follows that is torn.
 
-    The oldest journal file goes on from `begins`: everything before it has to be folded.
+    The oldest journal file goes on from `begins`: everything before it has to be folded. `unfolded` is the log from
+    `folded` to `tail`; `None` where it has to be followed again, which says what makes no sense in it.
     """
 
     begins: int
@@ -36,6 +38,7 @@ class Verdict:
     first_token: int
     next_token: int
     torn_end: int
+    unfolded: Tail | None
     clean: bool
 
 
@@ -57,7 +60,7 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
         settled = settled and 0 < control.get(NEXT_TOKEN) <= format.MAX_TOKEN
         if file is not None and settled and next(journal.walk(tail), None) is None:
             token = control.get(NEXT_TOKEN)
-            return Verdict(tail, tail, tail, token, token, tail, clean=True)
+            return Verdict(tail, tail, tail, token, token, tail, None, clean=True)
     start = journal_start(journal, bases)
     first, _ = next(journal.walk(start), (None, b""))
     begins = first.place if first is not None and first.kind == format.ROLL else 0
@@ -66,7 +69,7 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
         if mark >= start and journal.file_at(mark) is not None:
             start = mark
     synced = control.lower_bound(SYNCED) if control is not None else 0
-    tail, first_token, next_token, named = _scan(journal, start)
+    tail, first_token, next_token, named, unfolded = _scan(journal, start)
     if not next_token:
         next_token = _token_of_file(journal, tail)
     if max(first_token, next_token) > format.MAX_TOKEN:
@@ -82,7 +85,9 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
             expected=f"whole records up to position {bound}, found them up to {tail}",
             repair=f"fsstore repair {store}",
         )
-    return Verdict(begins, start, tail, first_token or next_token, next_token, max(torn_end, tail), clean=False)
+    return Verdict(
+        begins, start, tail, first_token or next_token, next_token, max(torn_end, tail), unfolded, clean=False
+    )
 
 
 def folding_reached(control: Control | None, indexes: Iterable[Heads | CommitsIndex]) -> int:
@@ -122,13 +127,16 @@ def journal_start(journal: Journal, bases: list[int]) -> int:
     return file.first
 
 
-def _scan(journal: Journal, start: int) -> tuple[int, int, int, int]:
-    """Where the whole records from `start` end, the first token, the token after them, the highest mark they name.
+def _scan(journal: Journal, start: int) -> tuple[int, int, int, int, Tail | None]:
+    """Where the whole records from `start` end, the first token, the token after them, the highest mark they name,
+    and what they say; `None` where whoever opens the store has to follow them again.
 
     A batch that is not complete never happened: the log ends before it.
     """
     tail, next_token, named = start, 0, 0
     first_token = batch_token = 0
+    unfolded = Tail(start, 0)
+    makes_sense = True
     for _, page in journal.pages(start):
         for (_, kind, _, following, position, lag_bytes, _, _, token, _, _, _, _, _, body_bytes), _ in page:
             if lag_bytes < format.MAX_LAG and position - lag_bytes > named:
@@ -139,7 +147,13 @@ def _scan(journal: Journal, start: int) -> tuple[int, int, int, int]:
             if not following:
                 tail = position + format.RECORD_HEADER_BYTES + body_bytes
                 next_token = max(next_token, batch_token)
-    return tail, first_token, next_token, named
+        if makes_sense:
+            try:
+                unfolded.apply(page)
+            except ValueError:
+                makes_sense = False  # following the log says where, and what was expected
+    is_whole = makes_sense and unfolded.end == tail
+    return tail, first_token, next_token, named, unfolded if is_whole else None
 
 
 def _token_of_file(journal: Journal, position: int) -> int:

@@ -23,7 +23,8 @@ IDS = "ids"
 # Two ids of 1,000 characters of at most four bytes, and what stands around them.
 _NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
-_CHUNK_BYTES = 1 << 20
+# Larger ones leave the processor's caches before they are used up, and are new memory each time.
+_CHUNK_BYTES = 1 << 18
 _ENTRY_BYTES = index_entries.STREAM_INDEX_ENTRY_BYTES
 
 

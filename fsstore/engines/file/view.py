@@ -65,6 +65,7 @@ class View:
         segments: Segments,
         options: Options,
         folded: int,
+        unfolded: Tail | None = None,
     ) -> None:
         self._disk = disk
         self._store = store
@@ -75,7 +76,8 @@ class View:
         self.segments = segments
         self._options = options
         self.folded = folded
-        self.tail = Tail(folded, commits.next_token)
+        self.tail = unfolded or Tail(folded, commits.next_token)
+        self.tail.next_token = max(self.tail.next_token, commits.next_token)
         self._cache: OrderedDict[bytes, FoldedHead] = OrderedDict()
 
     # ---- keeping up ----
