@@ -2,7 +2,8 @@
 
 A path below the store's root is walked one name at a time, each directory opened from the one above it, so that no
 name is looked up twice and nobody can put a link in between. The root itself may be reached through links. The
-directories that are reached first stay open, so that the walk costs little. Files are not opened here.
+directories that are reached first stay open, and the one that was reached last, so that the walk costs little. Files
+are not opened here.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Directories:
         self._root = root
         self._inside = root.rstrip("/") + "/"
         self._open: dict[str, Directory] = {}
+        self._latest: tuple[str, Directory] | None = None
         self._changing = threading.Lock()
 
     def place(self, path: str) -> tuple[Directory, str]:
@@ -63,11 +65,20 @@ class Directories:
         above, _, name = path.rpartition("/")
         known = self._open.get(above)
         if known is None:
-            known = Directory(self._reached(above, _THROUGH))
-            if len(self._open) < _MOST_OPEN:
-                with self._changing:
-                    self._open[above] = known
+            latest = self._latest
+            if latest is not None and latest[0] == above:
+                known = latest[1]
+            else:
+                known = self._kept(above, Directory(self._reached(above, _THROUGH)))
         return known, name
+
+    def _kept(self, path: str, directory: Directory) -> Directory:
+        with self._changing:
+            if len(self._open) < _MOST_OPEN - 1:
+                self._open[path] = directory
+            else:
+                self._latest = (path, directory)
+        return directory
 
     def opened(self, path: str) -> int:
         """A new handle of a directory, the caller's to close."""
@@ -91,11 +102,13 @@ class Directories:
         with self._changing:
             for known in [one for one in self._open if f"{one}/".startswith(f"{path}/")]:
                 del self._open[known]
+            self._latest = None
 
     def let_go(self) -> None:
         """Close them all; those in use when their users are done."""
         with self._changing:
             self._open.clear()
+            self._latest = None
 
     def refusal(self, path: str, mode: int, what: str) -> CorruptionError:
         """What is said of something that no store makes; `mode` is its `st_mode`."""

@@ -29,7 +29,11 @@ class KnownStreams:
 
     def get(self, bucket_id: str | UUID, stream_id: str | UUID) -> Stream:
         """The stream of these names, which are checked."""
-        names = (checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+        return self.of(checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+
+    def of(self, bucket_id: str, stream_id: str) -> Stream:
+        """The stream of these names, which were checked."""
+        names = (bucket_id, stream_id)
         known = self.by_names.get(names)
         if known is None:
             known = self.by_names[names] = Stream.of(*names)
@@ -62,7 +66,7 @@ class Encoder:
         # An attempt's ids were checked when it was made.
         stream = self._streams.by_names.get((attempt.bucket_id, attempt.stream_id))
         if stream is None:
-            stream = self._streams.get(attempt.bucket_id, attempt.stream_id)
+            stream = self._streams.of(attempt.bucket_id, attempt.stream_id)
         try:
             payload = encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:

@@ -181,7 +181,7 @@ def body_is_whole(data: bytes | memoryview, offset: int, header: RecordHeader, s
 
 def stream_prefix(bucket_id: str, stream_id: str) -> bytes:
     """What the body of every record of that stream starts with: the two ids as msgpack strings."""
-    return bytes(msgpack.packb(bucket_id)) + bytes(msgpack.packb(stream_id))
+    return _pack_str(bucket_id) + _pack_str(stream_id)
 
 
 def stream_key(prefix: bytes) -> bytes:
@@ -212,6 +212,17 @@ def stream_names(key: bytes, body: bytes | memoryview) -> tuple[str, str, int]:
     if stream_key(bytes(body[:end])) != key:
         raise ValueError("the ids of the stream that the record's key stands for")
     return bucket_id, stream_id, end
+
+
+def _pack_str(text: str) -> bytes:
+    """A msgpack string of less than 64 KiB, by hand for the reason that `_read_str` gives."""
+    data = text.encode()
+    length = len(data)
+    if length < 0x20:
+        return bytes((0xA0 | length,)) + data
+    if length < 0x100:
+        return bytes((0xD9, length)) + data
+    return bytes((0xDA, length >> 8, length & 0xFF)) + data
 
 
 def _read_str(body: bytes | memoryview, at: int) -> tuple[str, int]:

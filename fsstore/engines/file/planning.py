@@ -140,12 +140,15 @@ class CommitRequest(Request):
         several = len(self.records) > 1
         # None of several counts for others before all are accepted.
         heads, ids = ({}, set()) if several else (planned_heads, planned_ids)
+        if several:
+            view.look_up({record.key: record.stream for record in self.records if record.stream is not None})
         for record in self.records:
             stream, key, commit_id = record.stream, record.key, record.commit_id
             assert stream is not None
             sequence, revision, end = heads.get(key) or planned_heads.get(key) or view.head(stream)
             identity = key + commit_id
-            if identity in ids or identity in planned_ids or view.has_commit(stream, commit_id):
+            is_stored = identity in ids or identity in planned_ids or (sequence and view.has_commit(stream, commit_id))
+            if is_stored:
                 raise stored_already(_named(record))
             if record.sequence != sequence + 1 or record.revision != revision + record.events:
                 raise does_not_follow(_named(record), record.sequence, record.revision, sequence, revision)

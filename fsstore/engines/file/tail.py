@@ -8,7 +8,7 @@ it is a `ValueError` that says what was expected; where it stands is known to wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -37,6 +37,7 @@ class Entry(NamedTuple):
         return self.position < self.stream.reset_at
 
 
+_NO_NAMES: Final[Mapping[bytes, tuple[str, str]]] = {}
 _entry_of: Final = tuple.__new__  # a third of what the named constructor costs, on the path of every commit
 
 
@@ -88,6 +89,11 @@ class StreamTail:
         return commit_id in ids
 
 
+def _names_in(key: bytes, body: bytes | memoryview) -> tuple[str, str]:
+    bucket_id, stream_id, _ = format.stream_names(key, body)
+    return bucket_id, stream_id
+
+
 class Tail:
     """The unfolded records up to `end`, applied in order. The caller holds the engine's mutex.
 
@@ -107,10 +113,11 @@ class Tail:
 
     # ---- growing ----
 
-    def apply(self, records: Iterable[format.Record]) -> None:
+    def apply(self, records: Iterable[format.Record], names: Mapping[bytes, tuple[str, str]] = _NO_NAMES) -> None:
         """Take in the next records of the journal; `ValueError` where one does not follow from those before it.
 
-        Those before it are taken in then. One loop, as this is done for every commit of every process.
+        Those before it are taken in then. Bucket id and stream id come from `names` where the stream's key is there,
+        else from the record. One loop, as this is done for every commit of every process.
         """
         streams, commits, header_bytes = self.streams, self.commits, format.RECORD_HEADER_BYTES
         last_token = self._last_token
@@ -120,7 +127,7 @@ class Tail:
                 if kind != format.COMMIT:
                     self._apply_other(format.header_of(format.RecordHeader, fields), body)
                     continue
-                stream = streams.get(key) or self._new_stream(format.header_of(format.RecordHeader, fields), body)
+                stream = streams.get(key) or self._new_stream(key, position, names.get(key) or _names_in(key, body))
                 entries = stream.entries
                 if not entries:
                     format.check_numbers(format.header_of(format.RecordHeader, fields))
@@ -166,13 +173,12 @@ class Tail:
         self.end = header.end
 
     def _stream(self, header: format.RecordHeader, body: bytes | memoryview) -> StreamTail:
-        return self.streams.get(header.key) or self._new_stream(header, body)
+        known = self.streams.get(header.key)
+        return known or self._new_stream(header.key, header.position, _names_in(header.key, body))
 
-    def _new_stream(self, header: format.RecordHeader, body: bytes | memoryview) -> StreamTail:
-        bucket_id, stream_id, _ = format.stream_names(header.key, body)
-        stream = StreamTail(header.key, bucket_id, stream_id, reset_at=self.purged_at(bucket_id))
-        stream.first_position = header.position
-        self.streams[header.key] = stream
+    def _new_stream(self, key: bytes, position: int, names: tuple[str, str]) -> StreamTail:
+        reset_at = self.purged_at(names[0]) if self.purges else 0
+        stream = self.streams[key] = StreamTail(key, *names, reset_at=reset_at, first_position=position)
         return stream
 
     def _add_snapshot(self, stream: StreamTail, header: format.RecordHeader) -> None:

@@ -140,6 +140,14 @@ class View:
             )
         return folded.sequence, folded.revision, folded.segment_bytes
 
+    def look_up(self, streams: dict[bytes, Stream]) -> None:
+        """Have the heads of these streams ready, by key, as far as they are kept: where many are new to this process,
+        one after another in the order of their directories, each of which is opened once then."""
+        known, cached = self.tail.streams, self._cache
+        unknown = [key for key in streams if key not in known and key not in cached]
+        for key in sorted(unknown[: self._options.max_cached_streams]):
+            self.folded_head(streams[key])
+
     def is_reset(self, stream: Stream) -> bool:
         """Whether everything that is folded of the stream was deleted since."""
         tail = self.tail.streams.get(stream.key)
@@ -196,7 +204,7 @@ class View:
         if slot is None:
             # The table of heads is disposable: a stream that it does not know may have a segment all the same.
             if not self.segments.has(stream.key):
-                return FoldedHead(ids=set())
+                return _NOTHING
             slot = self.segments.measured(stream)
         return FoldedHead(
             slot.sequence, slot.revision, slot.segment_bytes, slot.snapshots_bytes, slot.snapshot_revision, slot.id_bits

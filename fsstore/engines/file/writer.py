@@ -133,11 +133,12 @@ class Writer:
             file = journal.file_at(tail)
             assert file is not None
         # Not the control page's: a writer that died between its two marks left them apart.
-        token = tail_view.next_token
+        token, known = tail_view.next_token, tail_view.streams
         lag = tail - words[SYNCED]
         position = tail
         parts: list[bytes] = []
         written: list[format.Record] = []
+        names: dict[bytes, tuple[str, str]] = {}
         paced = PACED
         numbers = iter(plan.records)
         for count in plan.batches:
@@ -149,6 +150,8 @@ class Writer:
                 if record.kind == format.COMMIT:
                     record.token = token
                     token += 1
+                    if record.key not in known and (stream := record.stream) is not None:
+                        names[record.key] = (stream.bucket_id, stream.stream_id)
                 header = record.header(position, following, min(lag + position - tail, format.MAX_LAG))
                 written.append((header, record.body))
                 parts += (format.pack_header(header, self._seed), record.body)
@@ -166,7 +169,7 @@ class Writer:
         for at in range(0, len(written), _APPLIED_AT_ONCE):
             if at:
                 plan.pace()
-            tail_view.apply(written[at : at + _APPLIED_AT_ONCE])
+            tail_view.apply(written[at : at + _APPLIED_AT_ONCE], names)
         return position
 
     def _clear_begun(self) -> None:
