@@ -15,6 +15,7 @@ from fsstore.dispatch.delivery import DISPATCHER, Delivery, published_health
 from fsstore.dispatch.dispatchers import Dispatcher
 from fsstore.dispatch.following import Follower
 from fsstore.dispatch.policy import DispatchHealth, Retry, Verdict, describe
+from fsstore.dispatch.rounds import Rounds
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
@@ -89,32 +90,40 @@ class SynchronousDispatchScheduler(_Scheduler):
     `committed` raises `DispatchError`, which says that the commit is stored, when the dispatcher keeps
     failing. At the start what an earlier process left is delivered; that failing is logged and shown by
     `health`, and does not keep the store from opening.
+
+    A dispatcher may commit to the store that it is called for. Such a commit is delivered after the one that the
+    dispatcher has in hand, by the call that delivers that one.
     """
 
     _lock: threading.Lock
+    _rounds: Rounds
 
     def start(self) -> None:
         """Deliver what is left, once; from here on commits are delivered."""
         self._lock = threading.Lock()
+        self._rounds = Rounds()
         self._started = True
         with self._lock:
             try:
                 if self._turn.take():
-                    self._run_once_over()
+                    with self._rounds.begin():
+                        while self._run_once_over() and self._rounds.has_more():
+                            pass
             except Exception as error:
                 _log.error("what is undispatched waits for the next commit: %s", error)
             finally:
                 self._turn.give_back()
 
-    def _run_once_over(self) -> None:
+    def _run_once_over(self) -> bool:
         for commit in self._delivery.undispatched():
             if self._attempt(commit) in (None, Verdict.AGAIN, Verdict.STOP):
-                return
+                return False
         self._delivery.all_settled()
+        return True
 
     def committed(self, commit: Commit) -> None:
-        """Return when `commit` is delivered, and all before it."""
-        if not self._started:
+        """Return when `commit` is delivered, and all before it; at once where a dispatcher made it."""
+        if not self._started or self._rounds.join():
             return
         named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
         try:
@@ -141,9 +150,13 @@ class SynchronousDispatchScheduler(_Scheduler):
             pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
         parked = False
         try:
-            self._delivery.attempts.begin()
-            for settled, verdict in self._settle(until=Verdict.STOP):
-                parked |= verdict is Verdict.PARK and settled.checkpoint_token == commit.checkpoint_token
+            with self._rounds.begin():
+                has_more = True
+                while has_more:
+                    self._delivery.attempts.begin()
+                    for settled, verdict in self._settle(until=Verdict.STOP):
+                        parked |= verdict is Verdict.PARK and settled.checkpoint_token == commit.checkpoint_token
+                    has_more = self._rounds.has_more()
         finally:
             self._turn.give_back()
         return parked

@@ -177,6 +177,23 @@ async def test_a_synchronous_scheduler_has_delivered_when_the_commit_returns(tmp
             assert delivered == list(range(1, number + 2))
 
 
+async def test_what_a_dispatcher_commits_is_delivered_behind_what_it_was_called_for(tmp_path: Path) -> None:
+    delivered: list[str] = []
+
+    async def deliver(commit: Commit) -> None:
+        delivered.append(commit.stream_id)
+        if len(commit.stream_id) < 3:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.commit, first_attempt(commit.stream_id + "a"))
+            assert delivered[-1] == commit.stream_id
+
+    wireup = Wireup.init().using_file_persistence(tmp_path / "a.store").using_synchronous_dispatch_scheduler(deliver)
+    with anyio.fail_after(30):
+        async with await wireup.build_async() as store:
+            await store.commit(first_attempt("a"))
+            assert delivered == ["a", "aa", "aaa"]
+
+
 async def test_an_asynchronous_scheduler_delivers_everything_in_order(tmp_path: Path) -> None:
     delivered: list[int] = []
     done = anyio.Event()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from pathlib import Path
 
 import pytest
 from receivers import QUICK, Receiver, wait_for
 
-from fsstore import Commit, DelegateMessageDispatcher, Dispatcher, DispatchError, NullDispatcher, Wireup
+from fsstore import Commit, DelegateMessageDispatcher, Dispatcher, DispatchError, EventStore, NullDispatcher, Wireup
 from fsstore.dispatch import Retry
 from fsstore.testing import fill, first_attempt, next_attempt
 
@@ -72,6 +73,92 @@ class TestSynchronous:
             for thread in threads:
                 thread.join()
         assert receiver.tokens == list(range(1, 61))
+
+
+class TestDispatcherThatCommits:
+    """A saga: what it commits is stored at once, and delivered behind the commit that it was called for."""
+
+    def test_what_it_commits_is_delivered_next(self, wireup: Wireup) -> None:
+        delivered: list[str] = []
+
+        def answer(commit: Commit) -> None:
+            delivered.append(commit.stream_id)
+            if len(commit.stream_id) < 3:
+                store.commit(first_attempt(commit.stream_id + "a"))
+                assert delivered[-1] == commit.stream_id
+
+        with wireup.using_synchronous_dispatch_scheduler(DelegateMessageDispatcher(answer)).build() as store:
+            store.commit(first_attempt("a"))
+            assert delivered == ["a", "aa", "aaa"]
+            store.commit(first_attempt("b"))
+            assert delivered[3:] == ["b", "ba", "baa"]
+            assert list(store.advanced.get_undispatched_commits()) == []
+
+    def test_also_when_the_store_opens(self, tmp_path: Path) -> None:
+        with Wireup.init().using(tmp_path / "a.store").build() as store:
+            store.commit(first_attempt("left"))
+        delivered: list[str] = []
+
+        def answer(commit: Commit) -> None:
+            delivered.append(commit.stream_id)
+            if commit.stream_id == "left":
+                store.commit(first_attempt("answer"))
+
+        dispatcher = DelegateMessageDispatcher(answer)
+        wireup = Wireup.init().using(tmp_path / "a.store").using_synchronous_dispatch_scheduler()
+        with wireup.dispatch_to(dispatcher, start=False).build() as store:
+            store.start_dispatching()
+            assert delivered == ["left", "answer"]
+
+    def test_the_outer_caller_hears_when_it_cannot_be_delivered(self, wireup: Wireup) -> None:
+        def answer(commit: Commit) -> None:
+            if commit.stream_id == "answer":
+                raise RuntimeError("nobody takes it")
+            store.commit(first_attempt("answer"))
+
+        dispatcher = DelegateMessageDispatcher(answer)
+        with wireup.using_synchronous_dispatch_scheduler(dispatcher, retry=QUICK).build() as store:
+            with pytest.raises(DispatchError, match=r"checkpoint 2.*nobody takes it"):
+                store.commit(first_attempt("asked"))
+            assert [commit.stream_id for commit in store.advanced.get_undispatched_commits()] == ["answer"]
+
+    def test_two_stores_that_commit_to_each_other(self) -> None:
+        delivered: list[tuple[str, str]] = []
+
+        def deliver(name: str, commit: Commit) -> None:
+            delivered.append((name, commit.stream_id))
+            if len(commit.stream_id) < 3:
+                other = {"a": second, "b": first}[name]
+                other.commit(first_attempt(commit.stream_id + name))
+
+        def made(name: str) -> EventStore:
+            dispatcher = DelegateMessageDispatcher(lambda commit: deliver(name, commit))
+            return Wireup.init().using("memory:").using_synchronous_dispatch_scheduler(dispatcher).build()
+
+        with made("a") as first, made("b") as second:
+            first.commit(first_attempt("-"))
+        assert delivered == [("a", "-"), ("b", "-a"), ("a", "-ab")]
+
+    def test_a_commit_of_a_thread_that_goes_on_is_delivered_before_it_returns(self, wireup: Wireup) -> None:
+        delivered: list[str] = []
+        threads: list[threading.Thread] = []
+
+        def commit_later(store: EventStore) -> None:
+            store.commit(first_attempt("later"))
+            assert "later" in delivered
+            delivered.append("and returned")
+
+        def answer(commit: Commit) -> None:
+            delivered.append(commit.stream_id)
+            if commit.stream_id == "asked":
+                context = contextvars.copy_context()
+                threads.append(threading.Thread(target=context.run, args=(commit_later, store)))
+
+        with wireup.using_synchronous_dispatch_scheduler(DelegateMessageDispatcher(answer)).build() as store:
+            store.commit(first_attempt("asked"))
+            threads[0].start()
+            threads[0].join(20)
+        assert delivered == ["asked", "later", "and returned"]
 
 
 class TestAsynchronous:

@@ -1,0 +1,51 @@
+"""Rounds of delivery: a commit that a dispatcher makes while it is called comes with the round that called it.
+
+Without this it would wait for a delivery that waits for the dispatcher. Knows no commit and no engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+# The rounds that what runs now was called from. A task, or a thread that anyio or asyncio started, knows them too.
+_within: ContextVar[tuple[object, ...]] = ContextVar("fsstore_rounds", default=())
+
+
+class Rounds:
+    """The rounds of one scheduler, one at a time."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._going_on: object | None = None
+        self._joined = False
+
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """A round, which goes on until `has_more` says no or this is left."""
+        with self._changing:
+            self._going_on, self._joined = object(), False
+            outside = _within.set((*_within.get(), self._going_on))
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._going_on = None
+            _within.reset(outside)
+
+    def join(self) -> bool:
+        """Whether the caller was called by the round that goes on, which goes on for what it brings then."""
+        with self._changing:
+            is_within = self._going_on is not None and self._going_on in _within.get()
+            self._joined |= is_within
+        return is_within
+
+    def has_more(self) -> bool:
+        """Whether anything joined since this was asked last; if not, nothing can any more."""
+        with self._changing:
+            has_more, self._joined = self._joined, False
+            if not has_more:
+                self._going_on = None
+        return has_more
