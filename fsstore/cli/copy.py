@@ -6,25 +6,29 @@ from typing import Annotated
 
 import typer
 
-from fsstore.cli.opening import JsonOption, KeyFileOption, reading, writing
+from fsstore.cli.opening import JsonOption, KeyFileOption, key_file_option, reading, writing
 from fsstore.cli.output import note, print_json, progress
 from fsstore.cli.walk import head_token
 from fsstore.copying import Summary, copy_store
+from fsstore.serialization.encryption import Key
+
+ToKeyFileOption = Annotated[Key | None, key_file_option("--to-key-file", "The key to encrypt TO with")]
 
 
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="Path or URL of the store to copy.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="Path or URL of the copy; made when it is not there.")],
     key: KeyFileOption = None,
+    to_key: ToKeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the store FROM into TO: commits in their order, snapshots, dispatch marks.
 
     What is committed to FROM meanwhile is left out. At the end both stores are read and compared, stream by stream.
     A copy that was stopped goes on when it is started again. Do not write to TO before it is done.
-    --key-file is the key of FROM; the copy is not encrypted.
+    --key-file is the key of FROM; the copy is not encrypted unless --to-key-file is given.
     """
-    with reading(source, key) as one, writing(target) as other:
+    with reading(source, key) as one, writing(target, to_key) as other:
         head, step, found = head_token(one), "", Summary()
         with progress("copying", 100) as advance:
             for now in copy_store(one, other, head, found):

@@ -13,7 +13,7 @@ from fsstore.dispatch import Parking
 from fsstore.engines import engine_for
 from fsstore.serialization import EncryptedSerializer, MsgpackSerializer
 
-from .conftest import Run
+from .conftest import Run, stored
 
 pytest.importorskip("cryptography", reason="pip install 'fsstore[encryption]'")
 
@@ -83,7 +83,7 @@ def test_a_key_that_is_not_the_stores_is_an_error_and_no_damage(
         assert outcome.err.endswith(message)
 
 
-@pytest.mark.parametrize("option", ["--key-file"])
+@pytest.mark.parametrize("option", ["--key-file", "--to-key-file"])
 def test_what_is_no_key_file_is_wrong_usage(fsstore: Run, encrypted: Path, tmp_path: Path, option: str) -> None:
     (tmp_path / "long").write_bytes(KEY + b"\n")
     for file, reason in (("long", "has 33 bytes"), ("nosuch", "No such file"), (".", "directory")):
@@ -134,6 +134,51 @@ def test_verify_without_a_key_finds_a_revision_that_goes_back(
     outcome = fsstore("verify", url)
     assert outcome.code == 1
     assert "revision 2 of stream 'order-0' of bucket 'default' with 1 events comes after revision 3" in outcome.err
+
+
+# ---- writing ----
+
+
+def test_an_import_is_encrypted_with_the_key(
+    fsstore: Run, tmp_path: Path, lines: list[str], commits: list[Commit], key: tuple[str, Path]
+) -> None:
+    new = tmp_path / "new.store"
+    for part, done in ((lines[:4], {"stored": 4, "skipped": 0}), (lines, {"stored": 5, "skipped": 4})):
+        assert fsstore("import", new, "-", *key, "--json", stdin="\n".join(part).encode()).json == [done]
+    assert fsstore("export", new).err.endswith(WITHOUT_KEY)
+    with Wireup.init().using(new).encrypt_with(KEY).build() as opened:
+        assert list(opened.advanced.get_from_checkpoint()) == commits
+
+
+def test_an_import_that_would_mix_keys_is_refused(
+    fsstore: Run, encrypted: Path, store: Path, lines: list[str], other_key: tuple[str, Path]
+) -> None:
+    more = lines[0].replace("order-0", "order-9").encode()
+    for path, options, message in (
+        (encrypted, (), WITHOUT_KEY),
+        (encrypted, other_key, WRONG_KEY),
+        (store, other_key, NEEDLESS_KEY),
+    ):
+        outcome = fsstore("import", path, "-", *options, stdin=more)
+        assert (outcome.code, outcome.err.endswith(message)) == (1, True)
+    assert len(stored(store)) == 9
+    assert fsstore("verify", encrypted).out.startswith("9 commits in 3 streams")
+
+
+def test_a_copy_is_encrypted_with_its_own_key_or_not_at_all(
+    fsstore: Run,
+    encrypted: Path,
+    tmp_path: Path,
+    commits: list[Commit],
+    key: tuple[str, Path],
+    other_key: tuple[str, Path],
+) -> None:
+    again, plain = tmp_path / "again.store", tmp_path / "plain.store"
+    for _ in range(2):  # the second time it reads what is there already
+        assert fsstore("copy", encrypted, again, *key, "--to-key-file", other_key[1]).code == 0
+    assert fsstore("export", again).err.endswith(WITHOUT_KEY)
+    assert fsstore("copy", again, plain, *other_key).code == 0
+    assert stored(plain) == commits
 
 
 # ---- delivery ----
