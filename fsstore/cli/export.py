@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from fsstore.cli.opening import BucketOption, StoreArgument, checked_name, reading
+from fsstore.cli.opening import BucketOption, KeyFileOption, StoreArgument, checked_name, reading
 from fsstore.cli.output import note, progress
 from fsstore.cli.walk import head_token
 from fsstore.engine import PersistenceEngine
@@ -25,6 +25,7 @@ def export(
     ] = "-",
     bucket: BucketOption = None,
     after: Annotated[int, typer.Option(metavar="TOKEN", min=0, help="Only commits after this checkpoint token.")] = 0,
+    key: KeyFileOption = None,
 ) -> None:
     """Write the store's commits, one JSON object a line, in checkpoint order.
 
@@ -32,7 +33,7 @@ def export(
     export.
     """
     bucket = checked_name(bucket, "bucket")
-    with reading(store) as engine:
+    with reading(store, key) as engine:
         if file == "-":
             _write(engine, sys.stdout.buffer, after, bucket)
             sys.stdout.buffer.flush()

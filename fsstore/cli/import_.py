@@ -9,8 +9,9 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from fsstore.cli.opening import JsonOption, StoreArgument, writing
+from fsstore.cli.opening import JsonOption, KeyFileOption, StoreArgument, writing
 from fsstore.cli.output import note, print_json, progress
+from fsstore.cli.walk import last_commits
 from fsstore.errors import EventStoreError
 from fsstore.importing import ImportConflictError, import_commits
 from fsstore.interchange import InterchangeError, bounded_lines, read_lines, unzipped
@@ -21,17 +22,20 @@ def import_(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Lines to import; unzipped if named *.gz; - for standard input.")
     ],
+    key: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Store the commits of FILE, one JSON object a line.
 
     Commits that are there already are skipped, so that an import that was stopped can be started again. The
     first line that cannot be read, or contradicts the store, ends the import: everything before it is stored,
-    nothing after it.
+    nothing after it. With --key-file the commits are stored encrypted.
     """
     stored = skipped = 0
     name = "standard input" if file == "-" else file
-    with _opened(file) as raw, writing(store) as engine:
+    with _opened(file) as raw, writing(store, key) as engine:
+        # Refuses the wrong key, or none, before it makes a store that no one key reads.
+        last_commits(engine, 1)
         size = None if file == "-" else Path(file).stat().st_size
         with progress("importing", size) as advance:
             try:

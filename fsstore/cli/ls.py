@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from fsstore.cli.opening import BucketOption, JsonOption, StoreArgument, checked_name, reading
+from fsstore.cli.opening import BucketOption, JsonOption, KeyFileOption, StoreArgument, checked_name, reading
 from fsstore.cli.output import print_json, printable
 from fsstore.cli.walk import StreamTotals, totals
 
 
-def ls(store: StoreArgument, bucket: BucketOption = None, as_json: JsonOption = False) -> None:
+def ls(
+    store: StoreArgument, bucket: BucketOption = None, key: KeyFileOption = None, as_json: JsonOption = False
+) -> None:
     """List the streams, with the revision and the time of the last commit of each."""
     bucket = checked_name(bucket, "bucket")
-    with reading(store) as engine:
+    with reading(store, key) as engine:
         streams = totals(engine.get_from_checkpoint(bucket_id=bucket))
-    rows = [streams[key] for key in sorted(streams)]
+    rows = [streams[name] for name in sorted(streams)]
     if as_json:
         for row in rows:
             print_json(

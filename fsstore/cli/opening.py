@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fsstore.cli.payloads import payload_serializer
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import SQL_SCHEMES, engine_for
 from fsstore.engines.file import path_and_options
 from fsstore.engines.file.disk import RealDisk
 from fsstore.model import checked_id
-from fsstore.objects import AnyTypes
-from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer
+from fsstore.serialization.encryption import KEY_BYTES, Key
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of the store.", show_default=False)]
 BucketOption = Annotated[
@@ -26,20 +26,44 @@ BucketOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs to read.")]
 
 
+def key_file_option(name: str, what: str) -> Any:
+    """An option whose FILE holds a key, and that gives the key."""
+    return typer.Option(
+        name,
+        metavar="FILE",
+        help=f"{what}: a file of 16, 24 or 32 bytes.",
+        parser=_key,
+        show_default=False,
+    )
+
+
+def _key(file: str) -> Key:
+    try:
+        key = Key(Path(file).read_bytes())
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from error
+    if len(key) not in KEY_BYTES:
+        raise typer.BadParameter(f"{file} has {len(key)} bytes; a key has 16, 24 or 32")
+    return key
+
+
+KeyFileOption = Annotated[Key | None, key_file_option("--key-file", "The key that the store is encrypted with")]
+
+
 @contextmanager
-def reading(store: str, key: bytes | None = None) -> Iterator[PersistenceEngine]:
+def reading(store: str, key: Key | None = None, *, opaque: bool = False) -> Iterator[PersistenceEngine]:
     """The store's engine, open to read: a store in a file or an SQL database is not created, and a file store is not
-    written and not locked. With a `key` for what is encrypted."""
+    written and not locked. With `opaque`, what is encrypted is read without a key as a `Ciphertext`."""
     options = _creation(store, create=False) | ({"read_only": True} if is_file_store(store) else {})
-    with _opened(store, options, key) as engine:
+    with _opened(store, options, key, opaque=opaque) as engine:
         yield engine
 
 
 @contextmanager
-def writing(store: str, *, create: bool = True) -> Iterator[PersistenceEngine]:
+def writing(store: str, key: Key | None = None, *, create: bool = True) -> Iterator[PersistenceEngine]:
     """The store's engine, open to write; one in a file or an SQL database that is not there is created, or is an
     error."""
-    with _opened(store, _creation(store, create=create)) as engine:
+    with _opened(store, _creation(store, create=create), key) as engine:
         yield engine
 
 
@@ -69,10 +93,11 @@ def file_store(store: str) -> tuple[RealDisk, str]:
 
 
 @contextmanager
-def _opened(store: str, options: dict[str, Any], key: bytes | None = None) -> Iterator[PersistenceEngine]:
+def _opened(
+    store: str, options: dict[str, Any], key: Key | None, *, opaque: bool = False
+) -> Iterator[PersistenceEngine]:
     try:
-        serializer = _serializer() if key is None else EncryptedSerializer(_serializer(), key)
-        engine = engine_for(store, serializer=serializer, **options)
+        engine = engine_for(store, serializer=payload_serializer(key, opaque=opaque), **options)
     except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error), param_hint="STORE") from error
     try:
@@ -80,11 +105,6 @@ def _opened(store: str, options: dict[str, Any], key: bytes | None = None) -> It
         yield engine
     finally:
         engine.close()
-
-
-def _serializer() -> Serializer:
-    """Reads objects of any type, compressed or not, and writes what every store reads: uncompressed."""
-    return CompressedSerializer(MsgpackSerializer(AnyTypes()), min_bytes=sys.maxsize)
 
 
 def checked_name(value: str | None, what: str) -> str | None:

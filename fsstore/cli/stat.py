@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fsstore.cli.opening import JsonOption, StoreArgument, reading
+from fsstore.cli.opening import JsonOption, KeyFileOption, StoreArgument, reading
 from fsstore.cli.output import print_json, printable
 from fsstore.cli.walk import totals
 from fsstore.dispatch import Parking, Subscriptions, published_health
@@ -14,9 +14,9 @@ from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.model import Commit
 
 
-def stat(store: StoreArgument, as_json: JsonOption = False) -> None:
+def stat(store: StoreArgument, key: KeyFileOption = None, as_json: JsonOption = False) -> None:
     """Count commits, events, streams and buckets, and what waits to be dispatched; sizes in bytes."""
-    with reading(store) as engine:
+    with reading(store, key) as engine:
         counts: Counter[str] = Counter()
         streams = totals(_counted(engine.get_from_checkpoint(), counts))
         numbers: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fsstore.cli.opening import BucketOption, JsonOption, StoreArgument, checked_name, reading
+from fsstore.cli.opening import BucketOption, JsonOption, KeyFileOption, StoreArgument, checked_name, reading
 from fsstore.cli.output import print_commit
 from fsstore.cli.walk import head_token, last_commits
 from fsstore.model import Commit
@@ -24,11 +24,12 @@ def tail(
     ] = None,
     bucket: BucketOption = None,
     poll_seconds: Annotated[float, typer.Option(min=0.01, help="With -f: how often to look.")] = 0.2,
+    key: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the last commits in checkpoint order; with --json as interchange lines. Ctrl-C ends -f."""
     bucket = checked_name(bucket, "bucket")
-    with reading(store) as engine:
+    with reading(store, key) as engine:
         if after is None:
             last = last_commits(engine, lines, bucket)
             _print(last, as_json)

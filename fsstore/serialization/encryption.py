@@ -18,6 +18,7 @@ from fsstore.serialization.payload import Serializer
 _MARK = bytes([WRAPPED, 0x45])
 _NONCE_BYTES = 12
 _DEFAULT_KEY_ID = "default"
+KEY_BYTES = (16, 24, 32)
 # Said in one way for every cause, so that nobody learns from trying.
 _NOT_AUTHENTIC = "what is stored does not authenticate with the keys that are given: they are others, or it is damaged"
 
@@ -46,7 +47,7 @@ class Keys:
         for key_id, key in self.keys.items():
             if not key_id or len(key_id.encode()) > 255:
                 raise ValueError("a key id must have 1 to 255 bytes in UTF-8")
-            if not isinstance(key, bytes | bytearray) or len(key) not in (16, 24, 32):
+            if not isinstance(key, bytes | bytearray) or len(key) not in KEY_BYTES:
                 raise ValueError(f"key {key_id!r} must be 16, 24 or 32 bytes")
         object.__setattr__(self, "keys", {key_id: Key(key) for key_id, key in self.keys.items()})
 
@@ -85,12 +86,10 @@ class EncryptedSerializer:
         return self._prefix + nonce + self._active.encrypt(nonce, self.inner.dumps(value), self._prefix)
 
     def loads(self, data: bytes, /) -> Any:
-        if data[:2] != _MARK:
+        if not is_encrypted(data):
             if self._allow_plain:
                 return self.inner.loads(data)
-            raise SerializationError(
-                "what is stored is not encrypted, but this store is opened with keys: allow_plain=True reads it"
-            )
+            raise SerializationError("what is stored is not encrypted, but a key was given: it is read without one")
         end = 3 + (data[2] if len(data) > 2 else 0)
         prefix, nonce, content = data[:end], data[end : end + _NONCE_BYTES], data[end + _NONCE_BYTES :]
         if len(prefix) < end or end < 4:
@@ -104,6 +103,11 @@ class EncryptedSerializer:
         except (self._not_authentic, ValueError):
             raise SerializationError(_NOT_AUTHENTIC) from None
         return self.inner.loads(plain)
+
+
+def is_encrypted(data: bytes) -> bool:
+    """Whether an `EncryptedSerializer` made the payload."""
+    return data[:2] == _MARK
 
 
 def _checked_keys(keys: bytes | Mapping[str, bytes] | Keys) -> Keys:
