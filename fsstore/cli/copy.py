@@ -8,27 +8,28 @@ import typer
 
 from fsstore.cli.opening import JsonOption, KeyFileOption, key_file_option, reading, writing
 from fsstore.cli.output import note, print_json, progress
+from fsstore.cli.payloads import NamedKey
 from fsstore.cli.walk import head_token
 from fsstore.copying import Summary, copy_store
-from fsstore.serialization.encryption import Key
 
-ToKeyFileOption = Annotated[Key | None, key_file_option("--to-key-file", "The key to encrypt TO with")]
+TO_KEY_FILE = "--to-key-file"
+ToKeyFileOption = Annotated[list[NamedKey] | None, key_file_option(TO_KEY_FILE, "A key to encrypt TO with")]
 
 
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="Path or URL of the store to copy.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="Path or URL of the copy; made when it is not there.")],
-    key: KeyFileOption = None,
-    to_key: ToKeyFileOption = None,
+    keys: KeyFileOption = None,
+    to_keys: ToKeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the store FROM into TO: commits in their order, snapshots, dispatch marks.
 
     What is committed to FROM meanwhile is left out. At the end both stores are read and compared, stream by stream.
     A copy that was stopped goes on when it is started again. Do not write to TO before it is done.
-    --key-file is the key of FROM; the copy is not encrypted unless --to-key-file is given.
+    --key-file gives the keys of FROM; the copy is not encrypted unless --to-key-file is given.
     """
-    with reading(source, key) as one, writing(target, to_key) as other:
+    with reading(source, keys) as one, writing(target, to_keys, key_option=TO_KEY_FILE) as other:
         head, step, found = head_token(one), "", Summary()
         with progress("copying", 100) as advance:
             for now in copy_store(one, other, head, found):

@@ -25,7 +25,7 @@ def export(
     ] = "-",
     bucket: BucketOption = None,
     after: Annotated[int, typer.Option(metavar="TOKEN", min=0, help="Only commits after this checkpoint token.")] = 0,
-    key: KeyFileOption = None,
+    keys: KeyFileOption = None,
 ) -> None:
     """Write the store's commits, one JSON object a line, in checkpoint order.
 
@@ -33,7 +33,7 @@ def export(
     export.
     """
     bucket = checked_name(bucket, "bucket")
-    with reading(store, key) as engine:
+    with reading(store, keys) as engine:
         if file == "-":
             _write(engine, sys.stdout.buffer, after, bucket)
             sys.stdout.buffer.flush()

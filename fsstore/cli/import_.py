@@ -22,7 +22,7 @@ def import_(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Lines to import; unzipped if named *.gz; - for standard input.")
     ],
-    key: KeyFileOption = None,
+    keys: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Store the commits of FILE, one JSON object a line.
@@ -33,7 +33,7 @@ def import_(
     """
     stored = skipped = 0
     name = "standard input" if file == "-" else file
-    with _opened(file) as raw, writing(store, key) as engine:
+    with _opened(file) as raw, writing(store, keys) as engine:
         # Refuses the wrong key, or none, before it makes a store that no one key reads.
         last_commits(engine, 1)
         size = None if file == "-" else Path(file).stat().st_size

@@ -8,11 +8,11 @@ from fsstore.cli.walk import StreamTotals, totals
 
 
 def ls(
-    store: StoreArgument, bucket: BucketOption = None, key: KeyFileOption = None, as_json: JsonOption = False
+    store: StoreArgument, bucket: BucketOption = None, keys: KeyFileOption = None, as_json: JsonOption = False
 ) -> None:
     """List the streams, with the revision and the time of the last commit of each."""
     bucket = checked_name(bucket, "bucket")
-    with reading(store, key) as engine:
+    with reading(store, keys) as engine:
         streams = totals(engine.get_from_checkpoint(bucket_id=bucket))
     rows = [streams[name] for name in sorted(streams)]
     if as_json:

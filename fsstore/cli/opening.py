@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fsstore.cli.payloads import payload_serializer
+from fsstore.cli.payloads import NamedKey, payload_serializer
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import SQL_SCHEMES, engine_for
 from fsstore.engines.file import path_and_options
 from fsstore.engines.file.disk import RealDisk
 from fsstore.model import checked_id
-from fsstore.serialization.encryption import KEY_BYTES, Key
+from fsstore.serialization.encryption import DEFAULT_KEY_ID, KEY_BYTES, Key, Keys
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Path or URL of the store.", show_default=False)]
 BucketOption = Annotated[
@@ -27,43 +27,63 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 
 def key_file_option(name: str, what: str) -> Any:
-    """An option whose FILE holds a key, and that gives the key."""
+    """An option whose FILE holds a key; it may be repeated, and gives `NamedKey`s."""
     return typer.Option(
         name,
-        metavar="FILE",
-        help=f"{what}: a file of 16, 24 or 32 bytes.",
-        parser=_key,
+        metavar="[ID=]FILE",
+        help=f"{what}: a file of 16, 24 or 32 bytes. ID is the key's id, {DEFAULT_KEY_ID} where none is given; a FILE "
+        "with = in its name needs one. May be repeated: the last one encrypts.",
+        parser=_named_key,
+        callback=_differently_named,
         show_default=False,
     )
 
 
-def _key(file: str) -> Key:
+def _named_key(given: str) -> NamedKey:
+    key_id, named, file = given.partition("=")
+    if not named:
+        key_id, file = DEFAULT_KEY_ID, given
     try:
         key = Key(Path(file).read_bytes())
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}") from error
     if len(key) not in KEY_BYTES:
         raise typer.BadParameter(f"{file} has {len(key)} bytes; a key has 16, 24 or 32")
-    return key
+    try:
+        Keys(key_id, {key_id: key})
+    except ValueError as error:
+        raise typer.BadParameter(f"{given}: {error}") from error
+    return NamedKey(key_id, key)
 
 
-KeyFileOption = Annotated[Key | None, key_file_option("--key-file", "The key that the store is encrypted with")]
+def _differently_named(keys: Sequence[NamedKey] | None) -> Sequence[NamedKey] | None:
+    ids = [key.key_id for key in keys or ()]
+    for key_id in ids:
+        if ids.count(key_id) > 1:
+            raise typer.BadParameter(f"the key id {key_id!r} is given more than once")
+    return keys
+
+
+KEY_FILE = "--key-file"
+KeyFileOption = Annotated[list[NamedKey] | None, key_file_option(KEY_FILE, "A key that the store is encrypted with")]
 
 
 @contextmanager
-def reading(store: str, key: Key | None = None, *, opaque: bool = False) -> Iterator[PersistenceEngine]:
+def reading(store: str, keys: Sequence[NamedKey] | None = None, *, opaque: bool = False) -> Iterator[PersistenceEngine]:
     """The store's engine, open to read: a store in a file or an SQL database is not created, and a file store is not
     written and not locked. With `opaque`, what is encrypted is read without a key as a `Ciphertext`."""
     options = _creation(store, create=False) | ({"read_only": True} if is_file_store(store) else {})
-    with _opened(store, options, key, opaque=opaque) as engine:
+    with _opened(store, options, keys, KEY_FILE, opaque=opaque) as engine:
         yield engine
 
 
 @contextmanager
-def writing(store: str, key: Key | None = None, *, create: bool = True) -> Iterator[PersistenceEngine]:
+def writing(
+    store: str, keys: Sequence[NamedKey] | None = None, *, key_option: str = KEY_FILE, create: bool = True
+) -> Iterator[PersistenceEngine]:
     """The store's engine, open to write; one in a file or an SQL database that is not there is created, or is an
-    error."""
-    with _opened(store, _creation(store, create=create), key) as engine:
+    error. `key_option` is the one that gives its keys."""
+    with _opened(store, _creation(store, create=create), keys, key_option) as engine:
         yield engine
 
 
@@ -94,10 +114,10 @@ def file_store(store: str) -> tuple[RealDisk, str]:
 
 @contextmanager
 def _opened(
-    store: str, options: dict[str, Any], key: Key | None, *, opaque: bool = False
+    store: str, options: dict[str, Any], keys: Sequence[NamedKey] | None, key_option: str, *, opaque: bool = False
 ) -> Iterator[PersistenceEngine]:
     try:
-        engine = engine_for(store, serializer=payload_serializer(key, opaque=opaque), **options)
+        engine = engine_for(store, serializer=payload_serializer(keys, key_option, opaque=opaque), **options)
     except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error), param_hint="STORE") from error
     try:

@@ -9,8 +9,8 @@ import typer
 
 from fsstore.cli.opening import JsonOption, KeyFileOption, StoreArgument, reading, writing
 from fsstore.cli.output import print_json, printable
+from fsstore.cli.payloads import NamedKey
 from fsstore.dispatch import Parking
-from fsstore.serialization.encryption import Key
 
 
 def parked(
@@ -22,14 +22,14 @@ def parked(
     drop: Annotated[
         list[int] | None, typer.Option(metavar="TOKEN", help="Take this one out unsent; may be repeated.")
     ] = None,
-    key: KeyFileOption = None,
+    keys: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List parked commits with the reason; or send them again, or drop them. A dropped commit stays in its stream."""
     if not send_again and not drop:
-        _list(store, key, as_json)
+        _list(store, keys, as_json)
         return
-    with writing(store, key, create=False) as engine:
+    with writing(store, keys, create=False) as engine:
         parking = Parking(engine)
         try:
             for token in send_again or ():
@@ -40,8 +40,8 @@ def parked(
             raise typer.BadParameter(str(error), param_hint="TOKEN") from error
 
 
-def _list(store: str, key: Key | None, as_json: bool) -> None:
-    with reading(store, key) as engine:
+def _list(store: str, keys: list[NamedKey] | None, as_json: bool) -> None:
+    with reading(store, keys) as engine:
         commits = Parking(engine).commits()
     for commit in commits:
         if as_json:

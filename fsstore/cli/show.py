@@ -20,7 +20,7 @@ def show(
     ] = DEFAULT_BUCKET,
     first: Annotated[int, typer.Option("--from", metavar="REVISION", min=0, help="First revision.")] = 0,
     last: Annotated[int | None, typer.Option("--to", metavar="REVISION", min=0, help="Last revision.")] = None,
-    key: KeyFileOption = None,
+    keys: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the commits of STREAM, events with their revisions; with --json as interchange lines."""
@@ -28,7 +28,7 @@ def show(
     assert bucket_id is not None
     assert stream_id is not None
     found = False
-    with reading(store, key) as engine:
+    with reading(store, keys) as engine:
         for commit in engine.get_from(bucket_id, stream_id, first, last):
             print_commit(commit, as_json=as_json)
             found = True

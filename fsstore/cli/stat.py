@@ -14,9 +14,9 @@ from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.model import Commit
 
 
-def stat(store: StoreArgument, key: KeyFileOption = None, as_json: JsonOption = False) -> None:
+def stat(store: StoreArgument, keys: KeyFileOption = None, as_json: JsonOption = False) -> None:
     """Count commits, events, streams and buckets, and what waits to be dispatched; sizes in bytes."""
-    with reading(store, key) as engine:
+    with reading(store, keys) as engine:
         counts: Counter[str] = Counter()
         streams = totals(_counted(engine.get_from_checkpoint(), counts))
         numbers: dict[str, Any] = {

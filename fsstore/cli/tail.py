@@ -24,12 +24,12 @@ def tail(
     ] = None,
     bucket: BucketOption = None,
     poll_seconds: Annotated[float, typer.Option(min=0.01, help="With -f: how often to look.")] = 0.2,
-    key: KeyFileOption = None,
+    keys: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the last commits in checkpoint order; with --json as interchange lines. Ctrl-C ends -f."""
     bucket = checked_name(bucket, "bucket")
-    with reading(store, key) as engine:
+    with reading(store, keys) as engine:
         if after is None:
             last = last_commits(engine, lines, bucket)
             _print(last, as_json)

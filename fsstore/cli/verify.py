@@ -12,7 +12,7 @@ import typer
 
 from fsstore.cli.opening import JsonOption, KeyFileOption, StoreArgument, file_store, is_file_store, reading
 from fsstore.cli.output import print_json, progress
-from fsstore.cli.payloads import Ciphertext
+from fsstore.cli.payloads import Ciphertext, KeyNotGivenError, NamedKey
 from fsstore.cli.walk import head_token
 from fsstore.engine import PersistenceEngine
 from fsstore.engines.file import FileEngine
@@ -20,19 +20,18 @@ from fsstore.engines.file.verify import verify as verify_files
 from fsstore.errors import CorruptionError, EventStoreError, SerializationError, StorageUnavailableError
 from fsstore.interchange import write_line
 from fsstore.model import Commit
-from fsstore.serialization.encryption import Key
 
 
-def verify(store: StoreArgument, key: KeyFileOption = None, as_json: JsonOption = False) -> None:
+def verify(store: StoreArgument, keys: KeyFileOption = None, as_json: JsonOption = False) -> None:
     """Read every commit by checkpoint and again by stream, and check that both give the same.
 
     Also that checkpoint tokens ascend, that sequences and revisions have no holes, and whatever the engine can
     check of itself. Exits with 1 when something is wrong. Nothing is repaired. Without --key-file encrypted payloads
     are compared as they are, and not looked into.
     """
-    check = _Check(keyed=key is not None)
+    check = _Check(keyed=bool(keys))
     findings = []
-    for finding in _findings(store, key, check):
+    for finding in _findings(store, keys, check):
         findings.append(finding)
         if not as_json:
             print(f"fsstore: {finding}", file=sys.stderr)
@@ -49,9 +48,9 @@ def verify(store: StoreArgument, key: KeyFileOption = None, as_json: JsonOption 
         raise typer.Exit(1)
 
 
-def _findings(store: str, key: Key | None, check: _Check) -> Iterator[str]:
+def _findings(store: str, keys: list[NamedKey] | None, check: _Check) -> Iterator[str]:
     try:
-        with reading(store, key, opaque=True) as engine:
+        with reading(store, keys, opaque=True) as engine:
             yield from check.findings(engine)
     except (CorruptionError, StorageUnavailableError) as error:
         if not is_file_store(store):
@@ -101,8 +100,9 @@ class _Check:
                     if self.commits % 512 == 0:
                         advance(commit.checkpoint_token, f"{self.commits:,} commits")
             except EventStoreError as error:
-                if self._keyed and not self.commits and isinstance(error, SerializationError):
-                    raise  # the key is not this store's, which is no damage
+                wrong = not self.commits and isinstance(error, SerializationError)
+                if self._keyed and (wrong or isinstance(error.__cause__, KeyNotGivenError)):
+                    raise  # the keys are not the store's, or not all of them, which is no damage
                 yield f"reading by checkpoint stopped after {self.commits:,} commits: {error}"
         with progress("by stream", len(self.streams)) as advance:
             for number, key in enumerate(self.streams, 1):

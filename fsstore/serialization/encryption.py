@@ -17,8 +17,9 @@ from fsstore.serialization.payload import Serializer
 
 _MARK = bytes([WRAPPED, 0x45])
 _NONCE_BYTES = 12
-_DEFAULT_KEY_ID = "default"
+DEFAULT_KEY_ID = "default"
 KEY_BYTES = (16, 24, 32)
+KEY_NOT_GIVEN = "what is stored is encrypted with the key {!r}, which is not given"
 # Said in one way for every cause, so that nobody learns from trying.
 _NOT_AUTHENTIC = "what is stored does not authenticate with the keys that are given: they are others, or it is damaged"
 
@@ -90,16 +91,14 @@ class EncryptedSerializer:
             if self._allow_plain:
                 return self.inner.loads(data)
             raise SerializationError("what is stored is not encrypted, but a key was given: it is read without one")
-        end = 3 + (data[2] if len(data) > 2 else 0)
-        prefix, nonce, content = data[:end], data[end : end + _NONCE_BYTES], data[end + _NONCE_BYTES :]
-        if len(prefix) < end or end < 4:
-            raise SerializationError(_NOT_AUTHENTIC)
-        key_id = prefix[3:].decode("utf-8", "replace")
+        key_id = key_id_of(data)
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise SerializationError(f"what is stored is encrypted with the key {key_id!r}, which is not given")
+            raise SerializationError(KEY_NOT_GIVEN.format(key_id))
+        start = 3 + data[2]
+        end = start + _NONCE_BYTES
         try:
-            plain = cipher.decrypt(nonce, content, prefix)
+            plain = cipher.decrypt(data[start:end], data[end:], data[:start])
         except (self._not_authentic, ValueError):
             raise SerializationError(_NOT_AUTHENTIC) from None
         return self.inner.loads(plain)
@@ -110,11 +109,19 @@ def is_encrypted(data: bytes) -> bool:
     return data[:2] == _MARK
 
 
+def key_id_of(data: bytes) -> str:
+    """The id of the key that an encrypted payload names."""
+    end = 3 + (data[2] if len(data) > 2 else 0)
+    if len(data) < end or end < 4:
+        raise SerializationError(_NOT_AUTHENTIC)
+    return data[3:end].decode("utf-8", "replace")
+
+
 def _checked_keys(keys: bytes | Mapping[str, bytes] | Keys) -> Keys:
     if isinstance(keys, Keys):
         return keys
     if isinstance(keys, bytes | bytearray):
-        return Keys(_DEFAULT_KEY_ID, {_DEFAULT_KEY_ID: keys})
+        return Keys(DEFAULT_KEY_ID, {DEFAULT_KEY_ID: keys})
     if not isinstance(keys, Mapping):
         raise TypeError(f"keys must be bytes, a mapping or Keys, not {type(keys).__name__}")
     if not keys:

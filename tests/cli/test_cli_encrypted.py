@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fsstore import Commit, CommitAttempt, Wireup
 from fsstore.dispatch import Parking
 from fsstore.engines import engine_for
 from fsstore.serialization import EncryptedSerializer, MsgpackSerializer
+from tests.neventstore.samples import DATA
 
 from .conftest import Run, stored
 
@@ -19,13 +21,14 @@ pytest.importorskip("cryptography", reason="pip install 'fsstore[encryption]'")
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 16
 READING = [("export",), ("ls",), ("show", "order-1"), ("tail",), ("stat",), ("verify",)]
-WITHOUT_KEY = "what is stored is encrypted, and no key file was given for it\n"
+WITHOUT_KEY = "what is stored is encrypted with the key 'default', which is not given: pass --key-file FILE\n"
+WITHOUT_2025 = "what is stored is encrypted with the key '2025', which is not given: pass --key-file 2025=FILE\n"
 WRONG_KEY = "what is stored does not authenticate with the keys that are given: they are others, or it is damaged\n"
 NEEDLESS_KEY = "what is stored is not encrypted, but a key was given: it is read without one\n"
 
 
-def made(url: str, attempts: list[CommitAttempt]) -> None:
-    engine = engine_for(url, serializer=EncryptedSerializer(MsgpackSerializer(), KEY))
+def made(url: str, attempts: list[CommitAttempt], keys: bytes | Mapping[str, bytes] = KEY) -> None:
+    engine = engine_for(url, serializer=EncryptedSerializer(MsgpackSerializer(), keys))
     engine.initialize()
     engine.commit_many(attempts)
     engine.close()
@@ -36,6 +39,14 @@ def encrypted(tmp_path: Path, attempts: list[CommitAttempt]) -> Path:
     """What `store` holds, encrypted."""
     made(str(tmp_path / "encrypted.store"), attempts)
     return tmp_path / "encrypted.store"
+
+
+@pytest.fixture
+def rotated(tmp_path: Path, attempts: list[CommitAttempt]) -> Path:
+    """The same, the first four commits with an older key than the rest."""
+    made(str(tmp_path / "rotated.store"), attempts[:4], {"2024": OTHER_KEY})
+    made(str(tmp_path / "rotated.store"), attempts[4:], {"2024": OTHER_KEY, "2025": KEY})
+    return tmp_path / "rotated.store"
 
 
 @pytest.fixture
@@ -51,6 +62,12 @@ def other_key(tmp_path: Path) -> tuple[str, Path]:
     return "--key-file", tmp_path / "other key"
 
 
+@pytest.fixture
+def keys(key: tuple[str, Path], other_key: tuple[str, Path]) -> tuple[str, ...]:
+    """The options that name the keys of `rotated`."""
+    return "--key-file", f"2024={other_key[1]}", "--key-file", f"2025={key[1]}"
+
+
 @pytest.mark.parametrize("verb", [verb for verb in READING if verb != ("stat",)], ids=lambda verb: verb[0])
 def test_with_its_key_it_is_read_as_any_store(
     fsstore: Run, encrypted: Path, store: Path, key: tuple[str, Path], verb: tuple[str, ...]
@@ -60,9 +77,30 @@ def test_with_its_key_it_is_read_as_any_store(
     assert outcome.out == fsstore(verb[0], store, *verb[1:]).out
 
 
-def test_stat_counts_with_the_key(fsstore: Run, encrypted: Path, key: tuple[str, Path]) -> None:
-    (numbers,) = fsstore("stat", encrypted, *key, "--json").json
-    assert (numbers["commits"], numbers["events"], numbers["streams"]) == (9, 15, 3)
+@pytest.mark.parametrize("verb", [verb for verb in READING if verb != ("stat",)], ids=lambda verb: verb[0])
+def test_with_all_its_keys_it_is_read_as_any_store(
+    fsstore: Run, rotated: Path, store: Path, keys: tuple[str, ...], verb: tuple[str, ...]
+) -> None:
+    for options in (keys, keys[2:] + keys[:2]):
+        outcome = fsstore(verb[0], rotated, *verb[1:], *options)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out == fsstore(verb[0], store, *verb[1:]).out
+
+
+def test_stat_counts_with_the_key(
+    fsstore: Run, encrypted: Path, key: tuple[str, Path], rotated: Path, keys: tuple[str, ...]
+) -> None:
+    for path, options in ((encrypted, key), (rotated, keys)):
+        (numbers,) = fsstore("stat", path, *options, "--json").json
+        assert (numbers["commits"], numbers["events"], numbers["streams"]) == (9, 15, 3)
+
+
+def test_a_key_file_with_an_equals_sign_in_its_name_is_given_with_its_id(
+    fsstore: Run, encrypted: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a=b=").write_bytes(KEY)
+    assert fsstore("verify", encrypted, "--key-file", f"default={tmp_path}/a=b=").code == 0
+    assert fsstore("verify", encrypted, "--key-file", f"{tmp_path}/a=b=").code == 2
 
 
 @pytest.mark.parametrize("verb", [verb for verb in READING if verb != ("verify",)], ids=lambda verb: verb[0])
@@ -70,6 +108,29 @@ def test_without_a_key_it_says_that_one_is_needed(fsstore: Run, encrypted: Path,
     outcome = fsstore(verb[0], encrypted, *verb[1:])
     assert (outcome.code, outcome.err.count("\n")) == (1, 1)
     assert outcome.err.endswith(WITHOUT_KEY)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in READING if verb[0] != "verify"], ids=lambda verb: verb[0])
+def test_without_a_key_it_says_by_which_id_one_is_needed(
+    fsstore: Run, tmp_path: Path, attempts: list[CommitAttempt], verb: tuple[str, ...]
+) -> None:
+    made(str(tmp_path / "named.store"), attempts, {"2025": KEY})
+    assert fsstore(verb[0], tmp_path / "named.store", *verb[1:]).err.endswith(WITHOUT_2025)
+
+
+@pytest.mark.parametrize("verb", READING, ids=lambda verb: verb[0])
+def test_a_key_that_is_missing_among_others_is_an_error_and_no_damage(
+    fsstore: Run, rotated: Path, keys: tuple[str, ...], verb: tuple[str, ...]
+) -> None:
+    outcome = fsstore(verb[0], rotated, *verb[1:], *keys[:2])
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert outcome.err.startswith("fsstore: commit ")
+    assert outcome.err.endswith(WITHOUT_2025)
+
+
+def test_a_key_id_cannot_write_to_the_terminal(fsstore: Run, tmp_path: Path, attempts: list[CommitAttempt]) -> None:
+    made(str(tmp_path / "named.store"), attempts, {"a\x1b[2J": KEY})
+    assert fsstore("export", tmp_path / "named.store").err.endswith(r": pass --key-file a\x1b[2J=FILE" + "\n")
 
 
 @pytest.mark.parametrize("verb", READING, ids=lambda verb: verb[0])
@@ -91,6 +152,35 @@ def test_what_is_no_key_file_is_wrong_usage(fsstore: Run, encrypted: Path, tmp_p
         assert (outcome.code, outcome.out) == (2, "")
         assert f"Invalid value for '{option}'" in outcome.err
         assert reason in " ".join(outcome.err.replace("│", " ").split())
+    assert not (tmp_path / "copy.store").exists()
+
+
+@pytest.mark.parametrize("option", ["--key-file", "--to-key-file"])
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (["", "default="], "'default' is given more than once"),
+        (["2025=", "2024=", "2025="], "'2025' is given more than once"),
+        (["="], "a key id must have 1 to 255 bytes"),
+        (["k" * 256 + "="], "a key id must have 1 to 255 bytes"),
+    ],
+)
+def test_a_key_id_that_is_none_or_given_twice_is_wrong_usage(
+    fsstore: Run,
+    encrypted: Path,
+    key: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    ids: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a short path, so that the message is not folded within a word
+    options = [part for key_id in ids for part in (option, f"{key_id}{key[1].name}")]
+    outcome = fsstore("copy", encrypted, "copy.store", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"Invalid value for '{option}'" in outcome.err
+    assert reason in " ".join(outcome.err.replace("│", " ").split())
     assert not (tmp_path / "copy.store").exists()
 
 
@@ -136,7 +226,34 @@ def test_verify_without_a_key_finds_a_revision_that_goes_back(
     assert "revision 2 of stream 'order-0' of bucket 'default' with 1 events comes after revision 3" in outcome.err
 
 
+def test_verify_without_a_key_says_what_an_encrypted_store_of_csharp_needs(fsstore: Run) -> None:
+    pytest.importorskip("sqlalchemy", reason="pip install 'fsstore[sql]'")
+    outcome = fsstore("verify", f"sqlite:///{DATA}/nes10-sqlite-microsoft-deflated-encrypted.db")
+    assert outcome.code == 1
+    assert "looks encrypted: open the store with encrypt_with(key), or --key-file on the command line" in outcome.err
+
+
 # ---- writing ----
+
+
+def test_an_import_is_encrypted_with_the_last_key_as_with_a_mapping(
+    fsstore: Run, rotated: Path, tmp_path: Path, lines: list[str], commits: list[Commit], keys: tuple[str, ...]
+) -> None:
+    new = tmp_path / "new.store"
+    assert fsstore("import", new, "-", *keys, stdin="\n".join(lines).encode()).code == 0
+    with Wireup.init().using(new).encrypt_with({"2025": KEY}).build() as opened:
+        assert list(opened.advanced.get_from_checkpoint()) == commits
+
+
+def test_a_copy_that_goes_on_says_which_key_the_copy_needs(
+    fsstore: Run, store: Path, tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    to_keys = ["--to-key-file" if part == "--key-file" else part for part in keys]
+    assert fsstore("copy", store, tmp_path / "copy.store", *to_keys).code == 0
+    for options in ((), to_keys[:2]):
+        outcome = fsstore("copy", store, tmp_path / "copy.store", *options)
+        assert (outcome.code, outcome.err.endswith(WITHOUT_2025.replace("--key", "--to-key"))) == (1, True)
+    assert fsstore("copy", store, tmp_path / "copy.store", *to_keys[2:]).code == 0
 
 
 def test_an_import_is_encrypted_with_the_key(

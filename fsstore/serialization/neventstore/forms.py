@@ -73,7 +73,10 @@ def _explanation(data: bytes, keys: Sequence[bytes], reason: str) -> str:
         return "the payload is not JSON, MessagePack or BSON, plain, deflated or encrypted: it is damaged"
     if keys:
         return "the payload is encrypted with another key than the one given, or damaged, or in no form that is read"
-    return "the payload looks encrypted: open the store with encrypt_with(key), the key of C#'s UsingEncryption"
+    return (
+        "the payload looks encrypted: open the store with encrypt_with(key), or --key-file on the command line; "
+        "it is the key of C#'s UsingEncryption"
+    )
 
 
 def _decompressed(data: bytes) -> tuple[Form, Any]:
