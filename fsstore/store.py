@@ -17,7 +17,7 @@ from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Su
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
-from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id
+from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, not_a
 from fsstore.steps import Call, Steps, run
 from fsstore.stream import EventStream, WorkingCopy
 
@@ -80,7 +80,7 @@ class StoreRules:
         """The rule of `commit`."""
         self._check()
         if not isinstance(attempt, CommitAttempt):
-            raise TypeError(f"a CommitAttempt is needed, not {type(attempt).__name__}")
+            raise not_a(CommitAttempt, attempt)
         if not (yield from self._hooks.allowing(attempt)):
             return None
         commit: Commit = yield Call(self._engine.commit, (attempt,))
