@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from uuid import UUID
 
 from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Subscriptions
@@ -51,22 +51,36 @@ class StoreRules:
         self._closed = False
 
     def _opening(
+        self, kind: type[StreamT], arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[StreamT, Steps[None]]:
+        """The rule of `open_stream`, which has two signatures: the stream, and the steps that read into it."""
+        self._check()
+        if ("snapshot" in named) == bool(arguments or "stream_id" in named):
+            raise TypeError("open_stream takes a stream_id or a snapshot, one of the two")
+        if "snapshot" in named or isinstance(next(iter(arguments), None), Snapshot):
+            return self._opening_after_snapshot(kind, *arguments, **named)
+        return self._opening_range(kind, *arguments, **named)
+
+    def _opening_range(
         self,
         kind: type[StreamT],
-        stream_id: str | UUID | Snapshot,
-        min_revision: int,
-        max_revision: int | None,
-        bucket_id: str,
+        stream_id: str | UUID,
+        min_revision: int = 0,
+        max_revision: int | None = None,
+        *,
+        bucket_id: str = DEFAULT_BUCKET,
     ) -> tuple[StreamT, Steps[None]]:
-        """The rule of `open_stream`: the stream, and the steps that read into it."""
-        self._check()
-        if isinstance(stream_id, Snapshot):
-            snapshot = stream_id
-            opened = kind(self, snapshot.bucket_id, snapshot.stream_id)
-            last = max_revision or min_revision or None
-            return opened, opened.reading_after_snapshot(snapshot.stream_revision, last)
         opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
         return opened, opened.reading(min_revision, max_revision)
+
+    def _opening_after_snapshot(
+        self, kind: type[StreamT], snapshot: Snapshot, max_revision: int | None = None
+    ) -> tuple[StreamT, Steps[None]]:
+        if not isinstance(snapshot, Snapshot):
+            raise not_a(Snapshot, snapshot)
+        opened = kind(self, snapshot.bucket_id, snapshot.stream_id)
+        # As with NEventStore, here 0 is no end.
+        return opened, opened.reading_after_snapshot(snapshot.stream_revision, max_revision or None)
 
     def commit(self, attempt: CommitAttempt) -> Any:
         """What a stream of this store calls; the store says who waits for it."""
@@ -136,20 +150,27 @@ class EventStore(StoreRules):
         self._check()
         return EventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
 
+    @overload
     def open_stream(
         self,
-        stream_id: str | UUID | Snapshot,
+        stream_id: str | UUID,
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
         bucket_id: str = DEFAULT_BUCKET,
-    ) -> EventStream:
-        """The stream with the events of that range, or with those after a snapshot.
+    ) -> EventStream: ...
 
-        `StreamNotFoundError` when nothing is there and `min_revision > 0`. With a snapshot in place of the id
-        the range is `open_stream(snapshot, max_revision)`.
+    @overload
+    def open_stream(self, snapshot: Snapshot, max_revision: int | None = None) -> EventStream: ...
+
+    def open_stream(self, *arguments: Any, **named: Any) -> EventStream:
+        """`open_stream(stream_id, min_revision=0, max_revision=None, *, bucket_id="default")`: the stream with the
+        events of that range. `open_stream(snapshot, max_revision=None)`: the stream with those after a snapshot.
+
+        `StreamNotFoundError` when nothing is there and `min_revision > 0`; `TypeError` for neither an id nor a
+        snapshot, and for both.
         """
-        opened, reading = self._opening(EventStream, stream_id, min_revision, max_revision, bucket_id)
+        opened, reading = self._opening(EventStream, arguments, named)
         run(reading)
         return opened
 
