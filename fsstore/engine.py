@@ -6,7 +6,7 @@ any engine, the store, hooks or dispatch. The promises follow NEventStore's `IPe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -19,7 +19,9 @@ class PersistenceEngine(Protocol):
     """A store of commits. Safe to call from any number of threads.
 
     After `close()` every call but `close()` raises `StoreClosedError`. Iterators read while they are
-    walked and may be abandoned at any point. Ranges are inclusive unless a method says otherwise.
+    walked and may be abandoned at any point. Ranges are inclusive unless a method says otherwise. An argument of
+    a wrong type or value is a `TypeError` or `ValueError`, as `fsstore.engines.arguments` words it, and changes
+    nothing.
     """
 
     def initialize(self) -> None:
@@ -44,14 +46,14 @@ class PersistenceEngine(Protocol):
         """
         ...
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
-        """Store all attempts, in order, in one durable step, or none; errors as with `commit`."""
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
+        """Store all attempts of any iterable, in order, in one durable step, or none; errors as with `commit`."""
         ...
 
     def get_from(
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
-        """The stream's commits holding an event within the revisions, oldest first."""
+        """The stream's commits holding an event within the revisions, oldest first; none where the range is empty."""
         ...
 
     def get_from_checkpoint(
@@ -183,7 +185,7 @@ class AsyncPersistenceEngine(Protocol):
 
     async def commit(self, attempt: CommitAttempt) -> Commit: ...
 
-    async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]: ...
+    async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]: ...
 
     def get_from(
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None

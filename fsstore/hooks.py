@@ -42,11 +42,23 @@ class PipelineHook:
         """Called once, when the store is closed."""
 
 
+_METHODS = ("select_commit", "pre_commit", "post_commit", "on_purge", "on_delete_stream", "close")
+
+
+def checked_hook(hook: Any) -> Any:
+    """`hook`; `TypeError` for what has none of a hook's methods, and for a class in place of an instance."""
+    if isinstance(hook, type):
+        raise TypeError(f"{hook.__qualname__} is a class: pass an instance of it as the hook")
+    if not any(callable(getattr(hook, name, None)) for name in _METHODS):
+        raise TypeError(f"{hook!r} has none of a hook's methods, {', '.join(_METHODS)}: pass an instance that has some")
+    return hook
+
+
 class Hooks:
-    """All hooks of a store, in the order in which they were given."""
+    """All hooks of a store, in the order in which they were given. `TypeError` for what is no hook."""
 
     def __init__(self, hooks: Iterable[Any] = ()) -> None:
-        self._all = tuple(hooks)
+        self._all = tuple(map(checked_hook, hooks))
         self._select = self._methods("select_commit")
         self._pre = self._methods("pre_commit")
         self._post = self._methods("post_commit")
@@ -113,7 +125,12 @@ class Hooks:
 
 
 class EventUpconverter(PipelineHook):
-    """Turns bodies of old types into their newest form as they are read; what is stored stays as it is."""
+    """Turns bodies of old types into their newest form as they are read; what is stored stays as it is.
+
+    What a converter gives is converted on, by the converter of its type, until there is none. A result of the type
+    that was converted, as a newer `dict` of an older one, is the newest form. `EventStoreError` when the converters
+    of several types lead back to the first, and for a converter that gives `None`.
+    """
 
     def __init__(self, converters: dict[type, Callable[[Any], Any]]) -> None:
         self._converters = dict(converters)
@@ -140,12 +157,15 @@ class EventUpconverter(PipelineHook):
             convert = self._converters.get(type(body))
             if convert is None:
                 return event if body is event.body else stored_event(body, event.headers)
-            body = convert(body)
-            if body is None:
+            converted = convert(body)
+            if converted is None:
                 raise EventStoreError(
                     f"the converter of {type(event.body).__qualname__} gave None for an event of commit "
                     f"{commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"
                 )
+            if type(converted) is type(body):
+                return stored_event(converted, event.headers)
+            body = converted
         raise EventStoreError(
             f"the converters turn {type(event.body).__qualname__} in a circle: commit {commit.commit_id} of "
             f"stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"

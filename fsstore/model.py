@@ -57,7 +57,13 @@ def checked_checkpoint(value: bytes, name: str) -> bytes:
     return value
 
 
-def _checked_int(value: int, what: str) -> int:
+def not_a(kind: type, value: object) -> TypeError:
+    """The error for a `value` that is no `kind`."""
+    return TypeError(f"a {kind.__name__} is needed, not {type(value).__name__}")
+
+
+def checked_int(value: int, what: str) -> int:
+    """`value`, which is no `bool`: as a number that is a slip."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be an int, not {type(value).__name__}")
     return value
@@ -178,7 +184,7 @@ class Snapshot:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stream_id", checked_id(self.stream_id, "stream_id"))
         object.__setattr__(self, "bucket_id", checked_id(self.bucket_id, "bucket_id"))
-        if _checked_int(self.stream_revision, "stream_revision") < 1:
+        if checked_int(self.stream_revision, "stream_revision") < 1:
             raise ValueError(f"stream_revision must be at least 1, not {self.stream_revision}")
 
 
@@ -200,8 +206,8 @@ def _check_commit(commit: CommitAttempt | Commit) -> None:
         raise TypeError(f"commit_id must be a UUID, not {type(commit.commit_id).__name__}")
     if not commit.commit_id.int:
         raise ValueError("commit_id must not be the empty UUID")
-    sequence = _checked_int(commit.commit_sequence, "commit_sequence")
-    revision = _checked_int(commit.stream_revision, "stream_revision")
+    sequence = checked_int(commit.commit_sequence, "commit_sequence")
+    revision = checked_int(commit.stream_revision, "stream_revision")
     if not 1 <= sequence <= revision:
         raise ValueError(f"1 <= commit_sequence <= stream_revision must hold, not {sequence} and {revision}")
     put(commit, "commit_stamp", checked_stamp(commit.commit_stamp, "commit_stamp"))

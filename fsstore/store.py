@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from uuid import UUID
 
 from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Subscriptions
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
-from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id
+from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, not_a
 from fsstore.steps import Call, Steps, run
 from fsstore.stream import EventStream, WorkingCopy
 
@@ -53,20 +53,28 @@ class StoreRules:
     def _opening(
         self,
         kind: type[StreamT],
-        stream_id: str | UUID | Snapshot,
-        min_revision: int,
+        stream_id: str | UUID | Snapshot | None,
+        min_revision: int | None,
         max_revision: int | None,
         bucket_id: str,
+        snapshot: Snapshot | None,
     ) -> tuple[StreamT, Steps[None]]:
-        """The rule of `open_stream`: the stream, and the steps that read into it."""
+        """The rule of `open_stream`, which has two signatures: the stream, and the steps that read into it."""
         self._check()
-        if isinstance(stream_id, Snapshot):
-            snapshot = stream_id
-            opened = kind(self, snapshot.bucket_id, snapshot.stream_id)
-            last = max_revision or min_revision or None
-            return opened, opened.reading_after_snapshot(snapshot.stream_revision, last)
-        opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
-        return opened, opened.reading(min_revision, max_revision)
+        if isinstance(stream_id, Snapshot) and snapshot is None:
+            stream_id, snapshot, min_revision, max_revision = None, stream_id, 0, max_revision or min_revision
+        if snapshot is None and stream_id is not None:
+            opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))  # type: ignore[arg-type]
+            return opened, opened.reading(min_revision, max_revision)  # type: ignore[arg-type]
+        if snapshot is None or stream_id is not None:
+            raise TypeError("open_stream takes a stream_id or a snapshot, one of the two")
+        if not isinstance(snapshot, Snapshot):
+            raise not_a(Snapshot, snapshot)
+        if min_revision or bucket_id not in (DEFAULT_BUCKET, snapshot.bucket_id):
+            raise TypeError("a snapshot says itself what min_revision and bucket_id say of a stream_id")
+        opened = kind(self, snapshot.bucket_id, snapshot.stream_id)
+        # As with NEventStore, here 0 is no end.
+        return opened, opened.reading_after_snapshot(snapshot.stream_revision, max_revision or None)
 
     def commit(self, attempt: CommitAttempt) -> Any:
         """What a stream of this store calls; the store says who waits for it."""
@@ -80,7 +88,7 @@ class StoreRules:
         """The rule of `commit`."""
         self._check()
         if not isinstance(attempt, CommitAttempt):
-            raise TypeError(f"a CommitAttempt is needed, not {type(attempt).__name__}")
+            raise not_a(CommitAttempt, attempt)
         if not (yield from self._hooks.allowing(attempt)):
             return None
         commit: Commit = yield Call(self._engine.commit, (attempt,))
@@ -136,20 +144,35 @@ class EventStore(StoreRules):
         self._check()
         return EventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
 
+    @overload
     def open_stream(
         self,
-        stream_id: str | UUID | Snapshot,
+        stream_id: str | UUID,
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
         bucket_id: str = DEFAULT_BUCKET,
-    ) -> EventStream:
-        """The stream with the events of that range, or with those after a snapshot.
+    ) -> EventStream: ...
 
-        `StreamNotFoundError` when nothing is there and `min_revision > 0`. With a snapshot in place of the id
-        the range is `open_stream(snapshot, max_revision)`.
+    @overload
+    def open_stream(self, snapshot: Snapshot, max_revision: int | None = None) -> EventStream: ...
+
+    def open_stream(  # type: ignore[misc]  # by position, a snapshot is the first argument
+        self,
+        stream_id: str | UUID | Snapshot | None = None,
+        min_revision: int | None = 0,
+        max_revision: int | None = None,
+        *,
+        bucket_id: str = DEFAULT_BUCKET,
+        snapshot: Snapshot | None = None,
+    ) -> EventStream:
+        """`open_stream(stream_id, min_revision=0, max_revision=None, *, bucket_id="default")`: the stream with the
+        events of that range. `open_stream(snapshot, max_revision=None)`: the stream with those after a snapshot.
+
+        `StreamNotFoundError` when nothing is there and `min_revision > 0`; `TypeError` for neither an id nor a
+        snapshot, and for both.
         """
-        opened, reading = self._opening(EventStream, stream_id, min_revision, max_revision, bucket_id)
+        opened, reading = self._opening(EventStream, stream_id, min_revision, max_revision, bucket_id, snapshot)
         run(reading)
         return opened
 

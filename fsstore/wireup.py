@@ -24,7 +24,7 @@ from fsstore.dispatch import (
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
 from fsstore.engines.threaded import awaiting_made, blocking
-from fsstore.hooks import EventUpconverter, Hooks
+from fsstore.hooks import EventUpconverter, Hooks, checked_hook
 from fsstore.serialization import (
     CompressedSerializer,
     EncryptedSerializer,
@@ -50,7 +50,7 @@ class Wireup:
         self._serializer: Serializer | str | None = None
         self._types: list[type | TypeName | tuple[type, str]] = []
         self._compression: dict[str, Any] | None = None
-        self._keys: bytes | Mapping[str, bytes] | Keys | None = None
+        self._keys: Keys | None = None
         self._hooks: list[Any] = []
         self._converters: dict[type, Callable[[Any], Any]] = {}
         self._scheduler: _Scheduler | None = None
@@ -85,6 +85,8 @@ class Wireup:
     ) -> Self:
         """The file engine; `tuning` are the options of `fsstore.engines.file.options.Options`: sizes, limits, and the
         modes of what is made, `file_mode=0o600` and `directory_mode=0o700`."""
+        if not os.fspath(path):  # as a Path it would be the current directory
+            raise ValueError("a file store needs a path")
         # A Path is never taken for a URL, whatever it looks like.
         return self.using(Path(path), create=create, read_only=read_only, durability=durability, **tuning)
 
@@ -111,9 +113,15 @@ class Wireup:
     # ---- serialization ----
 
     def using_serializer(self, serializer: Serializer | str) -> Self:
-        """Another stored form than msgpack. `"neventstore_json"` allows writing into a store that NEventStore made."""
-        if isinstance(serializer, str) and serializer != neventstore.NAME:
-            raise ValueError(f"no serializer is called {serializer!r}; {neventstore.NAME!r} is the one with a name")
+        """Another stored form than msgpack. `"neventstore_json"` allows writing into a store that NEventStore made.
+
+        `ValueError` for another name, `TypeError` for what is no serializer.
+        """
+        if isinstance(serializer, str):
+            if serializer != neventstore.NAME:
+                raise ValueError(f"no serializer is called {serializer!r}; {neventstore.NAME!r} is the one with a name")
+        elif isinstance(serializer, type) or not isinstance(serializer, Serializer):
+            raise TypeError(f"a serializer is an instance with `dumps` and `loads`, not {serializer!r}")
         self._serializer = serializer
         return self
 
@@ -128,15 +136,15 @@ class Wireup:
         return self
 
     def encrypt_with(self, keys: bytes | Mapping[str, bytes] | Keys) -> Self:
-        """Encrypt payloads; see `EncryptedSerializer`."""
-        self._keys = keys
+        """Encrypt payloads; see `EncryptedSerializer`. `TypeError` or `ValueError` for what are no keys."""
+        self._keys = Keys.of(keys)
         return self
 
     # ---- hooks ----
 
     def hook_into_pipeline_using(self, *hooks: Any) -> Self:
-        """Hooks, called in the order in which they are given."""
-        self._hooks += hooks
+        """Hooks, called in the order in which they are given. `TypeError` for what is no instance of a hook."""
+        self._hooks += map(checked_hook, hooks)
         return self
 
     def using_event_upconversion(self) -> Self:
@@ -144,9 +152,15 @@ class Wireup:
         return self
 
     def add_converter(self, old_type: type, convert: Callable[[Any], Any]) -> Self:
-        """Bodies of exactly `old_type` are read as what `convert` makes of them, until no converter fits."""
+        """Bodies of exactly `old_type` are read as what `convert` makes of them, until no converter fits.
+
+        A result of `old_type` itself, as a newer `dict` of an older one, is not converted again. `TypeError` for what
+        is no class or cannot be called, `ValueError` for a second converter of a type.
+        """
         if not isinstance(old_type, type):
             raise TypeError(f"a class is needed, not {old_type!r}")
+        if not callable(convert):
+            raise TypeError(f"the converter of {old_type.__qualname__} must be a function, not {convert!r}")
         if old_type in self._converters:
             raise ValueError(f"{old_type.__qualname__} has a converter already")
         self._converters[old_type] = convert
@@ -188,13 +202,17 @@ class Wireup:
     # ---- building ----
 
     def build(self) -> EventStore:
-        """The store, open; what an earlier process left undispatched is delivered from here on."""
+        """The store, open; what an earlier process left undispatched is delivered from here on.
+
+        `ValueError` for a dispatcher of a store that is open read-only.
+        """
         engine = self._make_engine()
         try:
             engine.initialize()
             hooks = self._all_hooks()
             if self._scheduler is None:
                 return EventStore(engine, hooks)
+            _refuse_read_only(engine)
             dispatcher = self._dispatcher or NullDispatcher()
             scheduler = self._scheduler(engine, dispatcher, select=hooks.select, retry=self._retry)
             store = EventStore(engine, hooks, scheduler)
@@ -213,6 +231,7 @@ class Wireup:
             hooks = self._all_hooks()
             if self._scheduler is None:
                 return AsyncEventStore(engine, hooks)
+            _refuse_read_only(blocking(engine))
             in_loop = InLoop()
             scheduler = self._scheduler(
                 blocking(engine),
@@ -258,6 +277,15 @@ class Wireup:
         if self._keys is not None:
             serializer = EncryptedSerializer(serializer, self._keys)
         return serializer
+
+
+def _refuse_read_only(engine: PersistenceEngine) -> None:
+    """Whoever dispatches must mark what was dispatched."""
+    if getattr(engine, "read_only", False):
+        raise ValueError(
+            "a store that is open read-only cannot mark commits as dispatched: build it without a dispatcher, or "
+            "without read_only=True"
+        )
 
 
 def open_async(target: str | os.PathLike[str], **options: Any) -> OpeningStore:

@@ -5,7 +5,7 @@ Whatever is opened at one place shares one model, which stays when the engines a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -17,8 +17,27 @@ from typing import Any
 from uuid import UUID
 
 from fsstore.engine import Lease
+from fsstore.engines.arguments import (
+    checked_attempts,
+    checked_bucket,
+    checked_limit,
+    checked_period,
+    checked_place,
+    checked_tokens,
+    checked_value,
+    names_no_revision,
+)
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, LeaseLostError, SerializationError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_checkpoint, checked_name, checked_stamp
+from fsstore.model import (
+    Commit,
+    CommitAttempt,
+    Snapshot,
+    StreamHead,
+    checked_checkpoint,
+    checked_id,
+    checked_int,
+    checked_name,
+)
 from fsstore.testing import EngineModel
 
 RECORD_LIMIT_BYTES = 2 * 2**20
@@ -73,7 +92,8 @@ class ModelEngine:
     def commit(self, attempt: CommitAttempt) -> Commit:
         return self.commit_many([attempt])[0]
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
+        attempts = checked_attempts(attempts)
         for attempt in attempts:
             self.check_writable(attempt)
         with lock:
@@ -114,45 +134,49 @@ class ModelEngine:
     def get_from(
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
+        bucket_id, stream_id = checked_place(bucket_id, stream_id)
+        names_no_revision(min_revision, max_revision)
         return iter(self.read("get_from", bucket_id, stream_id, min_revision, max_revision))
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
-        return iter(self.read("get_from_checkpoint", checkpoint_token, to_checkpoint, bucket_id=bucket_id))
+        tokens = checked_tokens(checkpoint_token, to_checkpoint)
+        return iter(self.read("get_from_checkpoint", *tokens, bucket_id=checked_bucket(bucket_id)))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
-        start = checked_stamp(start, "start")
-        end = None if end is None else checked_stamp(end, "end")
-        return iter(self.read("get_from_date", start, end, bucket_id=bucket_id))
+        period = checked_period(start, end)
+        return iter(self.read("get_from_date", *period, bucket_id=checked_bucket(bucket_id)))
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
-        return self.read("get_snapshot", bucket_id, stream_id, max_revision)
+        limit = checked_limit(max_revision, "max_revision")
+        return self.read("get_snapshot", *checked_place(bucket_id, stream_id), limit)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
-        self.size(snapshot.payload)
+        self.size(checked_value(snapshot, Snapshot).payload)
         with lock:
             return self.model.add_snapshot(snapshot)
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
-        return iter(self.read("get_streams_to_snapshot", bucket_id, max_threshold))
+        bucket_id, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        return iter(self.read("get_streams_to_snapshot", bucket_id, threshold))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         return iter(self.read("get_undispatched_commits"))
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         with lock:
-            self.model.mark_commit_as_dispatched(commit)
+            self.model.mark_commit_as_dispatched(checked_value(commit, Commit))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         with lock:
-            self.model.delete_stream(bucket_id, stream_id)
+            self.model.delete_stream(*checked_place(bucket_id, stream_id))
 
     def purge(self, bucket_id: str | None = None) -> None:
         with lock:
-            self.model.purge(bucket_id)
+            self.model.purge(checked_bucket(bucket_id))
 
     @property
     def delivery(self) -> Delivery:

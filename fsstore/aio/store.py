@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, overload
 from uuid import UUID
 
 from fsstore.aio.delivery import AsyncSubscription, AsyncSubscriptions, InLoop, selecting_in_loop
@@ -38,16 +38,30 @@ class AsyncEventStore(StoreRules):
         self._check()
         return AsyncEventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
 
+    @overload
     async def open_stream(
         self,
-        stream_id: str | UUID | Snapshot,
+        stream_id: str | UUID,
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
         bucket_id: str = DEFAULT_BUCKET,
+    ) -> AsyncEventStream: ...
+
+    @overload
+    async def open_stream(self, snapshot: Snapshot, max_revision: int | None = None) -> AsyncEventStream: ...
+
+    async def open_stream(  # type: ignore[misc]  # by position, a snapshot is the first argument
+        self,
+        stream_id: str | UUID | Snapshot | None = None,
+        min_revision: int | None = 0,
+        max_revision: int | None = None,
+        *,
+        bucket_id: str = DEFAULT_BUCKET,
+        snapshot: Snapshot | None = None,
     ) -> AsyncEventStream:
-        """The stream with the events of that range, or with those after a snapshot; as `EventStore.open_stream`."""
-        opened, reading = self._opening(AsyncEventStream, stream_id, min_revision, max_revision, bucket_id)
+        """The stream with the events of a range, or with those after a snapshot; as `EventStore.open_stream`."""
+        opened, reading = self._opening(AsyncEventStream, stream_id, min_revision, max_revision, bucket_id, snapshot)
         await run_async(reading)
         return opened
 

@@ -7,13 +7,14 @@ asyncio driver (`tasks.py`). Knows the protocol and no engine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from fsstore.engine import PersistenceEngine
+from fsstore.engines.arguments import checked_attempts
 from fsstore.engines.refusals import named
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
@@ -84,9 +85,11 @@ class CallingEngine(ABC):
     # ---- commits ----
 
     async def commit(self, attempt: CommitAttempt) -> Commit:
-        return await self._settled(lambda: self._called.commit(attempt), (attempt,))
+        attempts = checked_attempts((attempt,))
+        return await self._settled(lambda: self._called.commit(attempt), attempts)
 
-    async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
+        attempts = checked_attempts(attempts)
         return await self._settled(lambda: self._called.commit_many(attempts), attempts)
 
     # ---- reads ----

@@ -8,15 +8,25 @@ cannot be stored elsewhere is refused here too. Nothing survives `close()`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from fsstore.engines.arguments import (
+    checked_attempts,
+    checked_bucket,
+    checked_limit,
+    checked_period,
+    checked_place,
+    checked_tokens,
+    checked_value,
+    names_no_revision,
+)
 from fsstore.engines.memory_delivery import MemoryDelivery
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
 from fsstore.errors import SerializationError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp, stored_commit
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_int, stored_commit
 from fsstore.serialization import MsgpackSerializer, Serializer, decode_payload, encode_payload
 
 _PAGE = 256
@@ -89,9 +99,10 @@ class MemoryEngine(MemoryDelivery):
         """Store `attempt`, or raise and store nothing."""
         return self.commit_many((attempt,))[0]
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none."""
         self._check()
+        attempts = checked_attempts(attempts)
         payloads = [self._encode(attempt) for attempt in attempts]
         with self._lock:
             self._check()
@@ -136,7 +147,10 @@ class MemoryEngine(MemoryDelivery):
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions, as of this call."""
-        name = (checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+        self._check()
+        name = checked_place(bucket_id, stream_id)
+        if names_no_revision(min_revision, max_revision):
+            return iter(())
         with self._lock:
             self._check()
             stream = self._streams.get(name) or _Stream()
@@ -152,20 +166,20 @@ class MemoryEngine(MemoryDelivery):
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other, as of this call."""
-        bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
+        after, to = checked_tokens(checkpoint_token, to_checkpoint)
+        bucket = checked_bucket(bucket_id)
         with self._lock:
             self._check()
-            last = self._last_token if to_checkpoint is None else min(to_checkpoint, self._last_token)
-            tokens = range(max(checkpoint_token, 0) + 1, last + 1)
+            last = self._last_token if to is None else min(to, self._last_token)
+            tokens = range(max(after, 0) + 1, last + 1)
         return self._read_tokens(tokens, bucket)
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`, as of this call."""
-        start = checked_stamp(start, "start")
-        end = None if end is None else checked_stamp(end, "end")
-        bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
+        start, end = checked_period(start, end)
+        bucket = checked_bucket(bucket_id)
         with self._lock:
             self._check()
             found = [
@@ -208,11 +222,12 @@ class MemoryEngine(MemoryDelivery):
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
-        name = (checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+        name = checked_place(bucket_id, stream_id)
+        limit = checked_limit(max_revision, "max_revision")
         with self._lock:
             self._check()
             snapshots = (self._streams.get(name) or _Stream()).snapshots
-            revisions = [revision for revision in snapshots if max_revision is None or revision <= max_revision]
+            revisions = [revision for revision in snapshots if limit is None or revision <= limit]
             if not revisions:
                 return None
             payload = snapshots[max(revisions)]
@@ -221,7 +236,7 @@ class MemoryEngine(MemoryDelivery):
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         self._check()
-        payload = self._serializer.dumps(snapshot.payload)
+        payload = self._serializer.dumps(checked_value(snapshot, Snapshot).payload)
         with self._lock:
             self._check()
             stream = self._streams.get((snapshot.bucket_id, snapshot.stream_id))
@@ -232,7 +247,7 @@ class MemoryEngine(MemoryDelivery):
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
-        bucket = checked_id(bucket_id, "bucket_id")
+        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
         with self._lock:
             self._check()
             heads = [
@@ -240,7 +255,7 @@ class MemoryEngine(MemoryDelivery):
                 for name, stream in self._streams.items()
                 if name[0] == bucket
             ]
-        return iter([head for head in heads if head.head_revision >= head.snapshot_revision + max_threshold])
+        return iter([head for head in heads if head.head_revision >= head.snapshot_revision + threshold])
 
     # ---- dispatch ----
 
@@ -253,22 +268,23 @@ class MemoryEngine(MemoryDelivery):
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
+        token = checked_value(commit, Commit).checkpoint_token
         with self._lock:
             self._check()
-            self._undispatched.pop(commit.checkpoint_token, None)
+            self._undispatched.pop(token, None)
 
     # ---- deletion ----
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream."""
-        name = (checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+        name = checked_place(bucket_id, stream_id)
         with self._lock:
             self._check()
             self._forget(name)
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
-        bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
+        bucket = checked_bucket(bucket_id)
         with self._lock:
             self._check()
             for name in [name for name in self._streams if bucket in (None, name[0])]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from fsstore.engine import PersistenceEngine
+from fsstore.engines.arguments import checked_attempts
 from fsstore.engines.calling import CallingEngine
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import in_greenlet
@@ -69,7 +70,8 @@ class TaskEngine(CallingEngine):
         await self._call(end)
         await self._in_threads.close()
 
-    async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
+        attempts = checked_attempts(attempts)
         if len(attempts) > _MAX_ATTEMPTS_IN_LOOP:
             return await self._in_threads.commit_many(attempts)
         return await super().commit_many(attempts)

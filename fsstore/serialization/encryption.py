@@ -52,6 +52,19 @@ class Keys:
                 raise ValueError(f"key {key_id!r} must be 16, 24 or 32 bytes")
         object.__setattr__(self, "keys", {key_id: Key(key) for key_id, key in self.keys.items()})
 
+    @classmethod
+    def of(cls, keys: bytes | Mapping[str, bytes] | Keys) -> Keys:
+        """One key, a mapping of ids to keys whose last entry writes, or what are keys already."""
+        if isinstance(keys, Keys):
+            return keys
+        if isinstance(keys, bytes | bytearray):
+            return cls(DEFAULT_KEY_ID, {DEFAULT_KEY_ID: keys})
+        if not isinstance(keys, Mapping):
+            raise TypeError(f"keys must be bytes, a mapping or Keys, not {type(keys).__name__}")
+        if not keys:
+            raise ValueError("at least one key is needed")
+        return cls(list(keys)[-1], dict(keys))
+
     def __repr__(self) -> str:
         return f"Keys(active={self.active!r}, ids={sorted(self.keys)})"
 
@@ -72,7 +85,7 @@ class EncryptedSerializer:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError as error:
             raise ImportError("encryption needs the package cryptography: pip install 'fsstore[encryption]'") from error
-        keys = _checked_keys(keys)
+        keys = Keys.of(keys)
         self.inner = inner
         self.keys = keys
         self._allow_plain = allow_plain
@@ -115,15 +128,3 @@ def key_id_of(data: bytes) -> str:
     if len(data) < end or end < 4:
         raise SerializationError(_NOT_AUTHENTIC)
     return data[3:end].decode("utf-8", "replace")
-
-
-def _checked_keys(keys: bytes | Mapping[str, bytes] | Keys) -> Keys:
-    if isinstance(keys, Keys):
-        return keys
-    if isinstance(keys, bytes | bytearray):
-        return Keys(DEFAULT_KEY_ID, {DEFAULT_KEY_ID: keys})
-    if not isinstance(keys, Mapping):
-        raise TypeError(f"keys must be bytes, a mapping or Keys, not {type(keys).__name__}")
-    if not keys:
-        raise ValueError("at least one key is needed")
-    return Keys(list(keys)[-1], dict(keys))

@@ -7,12 +7,13 @@ serializer's complaint about a place in that list is put into the caller's words
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fsstore.errors import SerializationError
 from fsstore.model import EventMessage, stored_events
 
 
+@runtime_checkable
 class Serializer(Protocol):
     """Anything that turns a value into bytes and back. Safe to call from any number of threads."""
 

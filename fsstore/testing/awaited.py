@@ -5,7 +5,7 @@ An event loop runs in a thread; every call is carried out there and waited for. 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
 from functools import lru_cache
@@ -57,7 +57,7 @@ class AwaitedEngine:
     def commit(self, attempt: CommitAttempt) -> Commit:
         return self._portal.call(self._engine.commit, attempt)
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         return self._portal.call(self._engine.commit_many, attempts)
 
     def _each(self, make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:

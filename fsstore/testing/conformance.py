@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fsstore.testing.machine import EngineMachine
+from fsstore.testing.promises.arguments import ArgumentPromises
 from fsstore.testing.promises.commits import BatchPromises, CommitPromises
 from fsstore.testing.promises.concurrency import ConcurrencyPromises
 from fsstore.testing.promises.deletion import DeletionPromises
@@ -46,6 +47,7 @@ class EngineConformance(
     DeletionPromises,
     LifecyclePromises,
     ReopeningPromises,
+    ArgumentPromises,
     ValuePromises,
     ConcurrencyPromises,
     SharingPromises,

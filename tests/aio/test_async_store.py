@@ -18,6 +18,7 @@ from fsstore import (
     ConcurrencyError,
     DispatchError,
     DuplicateCommitError,
+    EventMessage,
     Snapshot,
     StoreClosedError,
     StreamNotFoundError,
@@ -85,6 +86,37 @@ async def test_a_snapshot_opens_the_rest(store: AsyncEventStore) -> None:
     assert snapshot is not None
     opened = await store.open_stream(snapshot)
     assert [event.body for event in opened.committed_events] == ["c"]
+    opened = await store.open_stream(snapshot=snapshot, max_revision=2)
+    assert (opened.stream_revision, opened.committed_events) == (2, ())
+
+
+async def test_a_stream_is_opened_by_its_id_or_from_a_snapshot(store: AsyncEventStore) -> None:
+    open_stream: Any = store.open_stream
+    with pytest.raises(TypeError, match="one of the two"):
+        await open_stream()
+    with pytest.raises(TypeError, match="one of the two"):
+        await open_stream("order", snapshot=Snapshot("order", 1, "state"))
+
+
+async def test_an_empty_range_has_no_events(store: AsyncEventStore) -> None:
+    await store.commit(first_attempt("order", events=6))
+    with pytest.raises(StreamNotFoundError):
+        await store.open_stream("order", 5, 3)
+
+
+async def test_a_read_only_store_takes_no_dispatcher(tmp_path: Path) -> None:
+    await (await fsstore.open_async(tmp_path / "a.store")).close()
+    wireup = Wireup.init().using_file_persistence(tmp_path / "a.store", read_only=True)
+    with pytest.raises(ValueError, match="read-only"):
+        await wireup.dispatch_to(print).build_async()
+
+
+async def test_a_body_of_the_same_type_is_the_newest_form() -> None:
+    wireup = Wireup.init().add_converter(dict, lambda old: {**old, "version": 2})
+    async with await wireup.build_async() as store:
+        await store.commit(first_attempt("order", events=[EventMessage({"placed": 1})]))
+        opened = await store.open_stream("order")
+        assert [event.body for event in opened.committed_events] == [{"placed": 1, "version": 2}]
 
 
 async def test_after_close_every_call_says_so(store: AsyncEventStore) -> None:

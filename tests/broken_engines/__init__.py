@@ -8,6 +8,7 @@ module for each of `fsstore.testing.promises`.
 from __future__ import annotations
 
 from broken_engines import (
+    arguments,
     commits,
     concurrency,
     deletion,
@@ -22,6 +23,7 @@ from broken_engines.breaking import BREAKAGES
 
 __all__ = [
     "BREAKAGES",
+    "arguments",
     "commits",
     "concurrency",
     "deletion",

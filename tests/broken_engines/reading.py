@@ -61,6 +61,14 @@ class RangesBeginOneEarly(ModelEngine):
         return super().get_from(bucket_id, stream_id, min_revision - 1, max_revision)
 
 
+@caught_by("test_nothing_touches_an_empty_range")
+class BothSidesOfAnEmptyRangeAreTouched(ModelEngine):
+    def get_from(self, bucket_id, stream_id, min_revision=0, max_revision=None):
+        for commit in super().get_from(bucket_id, stream_id, min_revision):
+            if max_revision is None or commit.stream_revision - len(commit.events) < max_revision:
+                yield commit
+
+
 @caught_by("test_streams_of_similar_names_are_apart", "test_awkward_ids_are_all_different_streams")
 class StreamIdsIgnoreCase(ModelEngine):
     def get_from(self, bucket_id, stream_id, min_revision=0, max_revision=None):

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import sqlite3
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,27 @@ def test_reading_a_server_changes_no_table(store_url: str, name: str) -> None:
     assert tables() == before
     assert sorted(map(str.lower, before)) == ["commits", "snapshots"]
     engine.dispose()
+
+
+@every_sample(["joliver32-sqlite-json", "nes10-sqlite-microsoft-json"])
+def test_arguments_are_checked_as_by_every_engine(store_url: str, name: str) -> None:
+    with opened(store_url) as store:
+        engine = store.advanced
+        commit = next(each for each in engine.get_from_checkpoint() if len(each.events) > 1)
+        place, revision = (commit.bucket_id, commit.stream_id), commit.stream_revision
+        assert list(engine.get_from(*place, revision, revision)) == [commit]
+        assert list(engine.get_from(*place, revision, revision - 1)) == []
+        ask: Callable[[Any], object]
+        for ask in (
+            lambda wrong: list(engine.get_from(place[0], wrong)),
+            lambda wrong: engine.get_snapshot(wrong, place[1]),
+            lambda wrong: list(engine.get_from(*place, wrong)),
+            lambda wrong: list(engine.get_from_checkpoint(0, wrong)),
+            lambda wrong: list(engine.get_from_checkpoint(bucket_id=wrong)),
+            lambda wrong: list(engine.get_streams_to_snapshot(place[0], wrong)),
+        ):
+            with pytest.raises(TypeError, match=r"must be .*, not bool"):
+                ask(True)
 
 
 def test_binary_formatter_names_the_commit() -> None:

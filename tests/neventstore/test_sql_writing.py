@@ -101,6 +101,25 @@ def test_a_commit_that_was_taken_out_is_written_back_to_the_same_row(
     assert {tuple(map(type, row)) for row in after} == {tuple(map(type, row)) for row in before}
 
 
+def test_attempts_are_checked_as_by_every_engine(tmp_path: Path) -> None:
+    path = copied(WRITABLE[0], tmp_path)
+    before = table(path)
+    event = EventMessage("made")
+    attempt = CommitAttempt("new", 1, uuid4(), 1, datetime.now(UTC), {}, (event,))
+    with writing(path) as store:
+        engine: Any = store.advanced
+        for wrong in (
+            lambda: engine.commit(None),
+            lambda: engine.commit_many(iter([attempt, None])),
+            lambda: engine.mark_commit_as_dispatched(None),
+            lambda: engine.add_snapshot(None),
+        ):
+            with pytest.raises(TypeError, match="is needed, not NoneType"):
+                wrong()
+        assert table(path) == before
+        assert engine.commit_many(iter([attempt])) == list(engine.get_from("default", "new"))
+
+
 @pytest.mark.parametrize("name", ["nes10-sqlite-microsoft-json", "nes102-sqlite-microsoft-stj"])
 def test_registered_classes_are_written_back_to_the_same_bytes(name: str) -> None:
     """Those without times: Python's have no seventh digit."""

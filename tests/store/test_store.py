@@ -212,6 +212,20 @@ class TestUpconversion:
             stored = next(store.advanced.get_from("default", "s"))
             assert stored.events == attempt.events
 
+    def test_a_result_of_the_same_type_is_the_newest_form(self, wireup: Wireup) -> None:
+        wireup.add_converter(str, lambda text: {"text": text}).add_converter(dict, lambda old: {**old, "version": 2})
+        with wireup.build() as store:
+            store.commit(first_attempt("s", events=[EventMessage({"text": "a"}, {"h": 1}), EventMessage("b")]))
+            events = store.open_stream("s").committed_events
+            assert [event.body for event in events] == [{"text": "a", "version": 2}, {"text": "b", "version": 2}]
+            assert events[0].headers == {"h": 1}
+
+    def test_a_converter_that_gives_nothing_is_an_error(self, wireup: Wireup) -> None:
+        with wireup.add_converter(str, lambda _: None).build() as store:
+            store.commit(first_attempt("s", events=[EventMessage("a")]))
+            with pytest.raises(fsstore.EventStoreError, match="gave None"):
+                list(store.get_from("s"))
+
     def test_converters_that_go_in_a_circle_are_an_error(self, wireup: Wireup) -> None:
         wireup.add_converter(str, lambda _: 1).add_converter(int, lambda _: "a")
         with wireup.build() as store:

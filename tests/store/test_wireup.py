@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import fsstore
-from fsstore import SerializationError, StoreClosedError, Wireup
+from fsstore import EventStore, PipelineHook, SerializationError, StoreClosedError, Wireup
 from fsstore.engines import known_schemes
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
+from fsstore.serialization import MsgpackSerializer
 from fsstore.testing import first_attempt
 
 
@@ -178,6 +179,55 @@ class TestSerialization:
 
         self.write(tmp_path / "s", Wireup.init().using_serializer(Text()))
         assert self.read(tmp_path / "s", Wireup.init().using_serializer(Text())).startswith("again")
+
+
+class TestWrongArguments:
+    """What cannot work is said at the step, not when the first commit is made."""
+
+    @pytest.mark.parametrize(
+        ("keys", "error"),
+        [(None, TypeError), (5, TypeError), ("a", TypeError), (b"", ValueError), ({}, ValueError)],
+    )
+    def test_no_keys(self, keys: Any, error: type[Exception]) -> None:
+        with pytest.raises(error):
+            Wireup.init().encrypt_with(keys)
+
+    @pytest.mark.parametrize("serializer", [None, 5, object(), MsgpackSerializer])
+    def test_no_serializer(self, serializer: Any) -> None:
+        with pytest.raises(TypeError, match="a serializer is an instance with `dumps` and `loads`"):
+            Wireup.init().using_serializer(serializer)
+
+    @pytest.mark.parametrize(("old_type", "convert"), [(int, None), (int, "len"), (None, len), ("int", len)])
+    def test_no_converter(self, old_type: Any, convert: Any) -> None:
+        with pytest.raises(TypeError, match=r"a class is needed|must be a function"):
+            Wireup.init().using_event_upconversion().add_converter(old_type, convert)
+
+    @pytest.mark.parametrize("hook", [None, 5, PipelineHook, [PipelineHook()]])
+    def test_no_hook(self, hook: Any) -> None:
+        with pytest.raises(TypeError, match="pass an instance"):
+            Wireup.init().hook_into_pipeline_using(PipelineHook(), hook)
+        with pytest.raises(TypeError, match="pass an instance"):
+            EventStore(MemoryEngine(), [hook])
+
+    def test_no_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match="needs a path"):
+            Wireup.init().using_file_persistence("")
+        with pytest.raises(ValueError, match="needs a path"):
+            fsstore.open("")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("start", [True, False])
+    def test_a_dispatcher_that_could_mark_nothing(self, tmp_path: Path, start: bool) -> None:
+        fsstore.open(tmp_path / "s").close()
+        delivered: list[fsstore.Commit] = []
+        for wireup in (
+            Wireup.init().using_file_persistence(tmp_path / "s", read_only=True),
+            Wireup.init().using(f"file:{tmp_path}/s?read_only=true").using_asynchronous_dispatch_scheduler(),
+            Wireup.init().using_engine(FileEngine(tmp_path / "s", read_only=True)),
+        ):
+            with pytest.raises(ValueError, match="read-only"):
+                wireup.dispatch_to(delivered.append, start=start).build()
 
 
 def test_a_store_that_fails_to_build_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

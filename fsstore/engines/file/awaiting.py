@@ -10,16 +10,17 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 
+from fsstore.engines.arguments import checked_attempts
 from fsstore.engines.calling import in_doubt
 from fsstore.engines.file.engine import FileEngine, stored
 from fsstore.engines.file.looping import event_loop
 from fsstore.engines.file.planning import CommitRequest, SeveralCommits
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.errors import StorageError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt
+from fsstore.model import Commit, CommitAttempt, not_a
 
 # A larger batch is encoded in a thread, so that the event loop is not kept from its other tasks.
 _MAX_ATTEMPTS_IN_LOOP = 32
@@ -82,13 +83,16 @@ class AsyncFileEngine(ThreadedEngine):
 
     async def commit(self, attempt: CommitAttempt) -> Commit:
         self._file.writable()
+        if not isinstance(attempt, CommitAttempt):
+            raise not_a(CommitAttempt, attempt)
         attempts = (attempt,)
         request = self._file.request(attempts)
         await self._carried_out(request, attempts)
         return Commit.of(attempt, request.records[0].token)
 
-    async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         self._file.writable()
+        attempts = checked_attempts(attempts)
         if not attempts:
             return []
         if len(attempts) > _MAX_ATTEMPTS_IN_LOOP:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from fsstore.engine import Lease
+from fsstore.engines.arguments import checked_value
 from fsstore.engines.file.control import VISIBLE
 from fsstore.engines.file.open_store import OpenStore, WritableStore
 from fsstore.errors import StorageUnavailableError
@@ -43,7 +44,7 @@ class FileDelivery:
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched; survives the process."""
-        self.writable().marks.mark(commit.checkpoint_token)
+        self.writable().marks.mark(checked_value(commit, Commit).checkpoint_token)
 
     # ---- named values ----
 

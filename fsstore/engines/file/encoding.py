@@ -10,13 +10,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from uuid import UUID
 
+from fsstore.engines.arguments import checked_bucket, checked_place
 from fsstore.engines.file import format
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest
 from fsstore.engines.file.segments import Stream
 from fsstore.engines.refusals import named, unwritable
 from fsstore.errors import SerializationError
-from fsstore.model import CommitAttempt, Snapshot, checked_id
+from fsstore.model import CommitAttempt, Snapshot
 from fsstore.serialization import Serializer, encode_payload
 
 
@@ -29,7 +30,7 @@ class KnownStreams:
 
     def get(self, bucket_id: str | UUID, stream_id: str | UUID) -> Stream:
         """The stream of these names, which are checked."""
-        return self.of(checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+        return self.of(*checked_place(bucket_id, stream_id))
 
     def of(self, bucket_id: str, stream_id: str) -> Stream:
         """The stream of these names, which were checked."""
@@ -102,8 +103,7 @@ class Encoder:
         return self._forgetting(format.DELETE_STREAM, stream.prefix, stream)
 
     def purge(self, bucket_id: str | None) -> ForgetRequest:
-        bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
-        return self._forgetting(format.PURGE, format.pack_purge(bucket), None)
+        return self._forgetting(format.PURGE, format.pack_purge(checked_bucket(bucket_id)), None)
 
     def _forgetting(self, kind: int, body: bytes, stream: Stream | None) -> ForgetRequest:
         return ForgetRequest(Planned(kind, body, self._seed, stream))

@@ -9,11 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fsstore.engine import AsyncPersistenceEngine
+from fsstore.engines.arguments import (
+    checked_attempts,
+    checked_bucket,
+    checked_limit,
+    checked_period,
+    checked_tokens,
+    checked_value,
+    names_no_revision,
+)
 from fsstore.engines.file import layout
 from fsstore.engines.file.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.delivery import FileDelivery
@@ -31,7 +40,8 @@ from fsstore.model import (
     Snapshot,
     StreamHead,
     checked_id,
-    checked_stamp,
+    checked_int,
+    not_a,
 )
 from fsstore.serialization import MsgpackSerializer, Serializer
 
@@ -188,13 +198,16 @@ class FileEngine(FileDelivery):
     def commit(self, attempt: CommitAttempt) -> Commit:
         """Store `attempt`; durable when this returns."""
         self.writable()
+        if not isinstance(attempt, CommitAttempt):
+            raise not_a(CommitAttempt, attempt)
         request = self._encoder.commits((attempt,))
         self.group.run(request)
         return Commit.of(attempt, request.records[0].token)
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one durable step, or none."""
         self.writable()
+        attempts = checked_attempts(attempts)
         if not attempts:
             return []
         request = self.request(attempts)
@@ -218,46 +231,45 @@ class FileEngine(FileDelivery):
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions, oldest first."""
         reader = self.opened().reader
-        _check_range(min_revision, max_revision, "revision")
-        return reader.stream(self._streams.get(bucket_id, stream_id), min_revision, max_revision)
+        stream = self._streams.get(bucket_id, stream_id)
+        if names_no_revision(min_revision, max_revision):
+            return iter(())
+        return reader.stream(stream, min_revision, max_revision)
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits after the one token up to the other, in checkpoint order."""
         reader = self.opened().reader
-        _check_range(checkpoint_token, to_checkpoint, "checkpoint")
-        bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
-        return reader.checkpoints(max(checkpoint_token, 0), to_checkpoint, bucket)
+        after, to = checked_tokens(checkpoint_token, to_checkpoint)
+        return reader.checkpoints(max(after, 0), to, checked_bucket(bucket_id))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`, in checkpoint order."""
         reader = self.opened().reader
-        start = checked_stamp(start, "start")
-        end = None if end is None else checked_stamp(end, "end")
-        bucket = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
-        return reader.dates(start, end, bucket)
+        return reader.dates(*checked_period(start, end), checked_bucket(bucket_id))
 
     # ---- snapshots ----
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
         reader = self.opened().reader
-        _check_range(0, max_revision, "revision")
-        return reader.snapshot(self._streams.get(bucket_id, stream_id), max_revision)
+        return reader.snapshot(self._streams.get(bucket_id, stream_id), checked_limit(max_revision, "max_revision"))
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store a snapshot, durable when this returns; `False` where there may be none."""
         self.writable()
-        request = self._encoder.snapshot(snapshot)
+        request = self._encoder.snapshot(checked_value(snapshot, Snapshot))
         self.group.run(request)
         return bool(request.records)
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
-        return self.opened().reader.heads_to_snapshot(checked_id(bucket_id, "bucket_id"), max_threshold)
+        reader = self.opened().reader
+        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        return reader.heads_to_snapshot(bucket, threshold)
 
     # ---- deletion ----
 
@@ -305,10 +317,3 @@ class FileEngine(FileDelivery):
                 "fold_error": None if fold_error is None else str(fold_error),
                 "next_checkpoint": control.get(NEXT_TOKEN),
             }
-
-
-def _check_range(low: int, high: int | None, what: str) -> None:
-    """A range may begin below the first and end beyond the last, but its ends are numbers."""
-    for value in (low, high):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise TypeError(f"a {what} must be an int, not {type(value).__name__}")

@@ -7,7 +7,7 @@ engine once more, with another client (`awaiting.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,16 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from fsstore.engine import AsyncPersistenceEngine, Lease
+from fsstore.engines.arguments import (
+    checked_attempts,
+    checked_bucket,
+    checked_limit,
+    checked_period,
+    checked_place,
+    checked_tokens,
+    checked_value,
+    names_no_revision,
+)
 from fsstore.engines.mongo import changing, delivery, layout, opening, waking, writing
 from fsstore.engines.mongo.calls import Conversation
 from fsstore.engines.mongo.driver import Driver
@@ -34,8 +44,8 @@ from fsstore.model import (
     StreamHead,
     checked_checkpoint,
     checked_id,
+    checked_int,
     checked_name,
-    checked_stamp,
 )
 from fsstore.serialization import MsgpackSerializer, Serializer
 
@@ -120,10 +130,11 @@ class MongoEngine:
         """Store `attempt`, or raise and store nothing."""
         return self.commit_many((attempt,))[0]
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none. Several need a server with transactions."""
         store = self._opened
         store.check_writable()
+        attempts = checked_attempts(attempts)
         with self._driver.open():
             documents = [store.form.document(attempt) for attempt in attempts]
         if not attempts:
@@ -139,22 +150,25 @@ class MongoEngine:
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions."""
-        place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        place = checked_place(bucket_id, stream_id)
+        if names_no_revision(min_revision, max_revision):
+            with self._driver.open():  # otherwise it says that it is closed
+                return iter(())
         return self._walk(self._opened.reads.stream(*place, min_revision, max_revision))
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other."""
-        return self._walk(self._opened.reads.checkpoints(checkpoint_token, to_checkpoint, _bucket(bucket_id)))
+        after, to = checked_tokens(checkpoint_token, to_checkpoint)
+        return self._walk(self._opened.reads.checkpoints(after, to, checked_bucket(bucket_id)))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`."""
-        start = checked_stamp(start, "start")
-        end = None if end is None else checked_stamp(end, "end")
-        return self._walk(self._opened.reads.dates(start, end, _bucket(bucket_id)))
+        period = checked_period(start, end)
+        return self._walk(self._opened.reads.dates(*period, checked_bucket(bucket_id)))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         """Commits not marked as dispatched."""
@@ -168,36 +182,39 @@ class MongoEngine:
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
-        place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
-        return self._driver.run(self._opened.reads.snapshot(*place, max_revision))
+        place = checked_place(bucket_id, stream_id)
+        limit = checked_limit(max_revision, "max_revision")
+        return self._driver.run(self._opened.reads.snapshot(*place, limit))
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         store = self._opened
         store.check_writable()
         with self._driver.open():
-            payload = store.form.snapshot_payload(snapshot.payload)
+            payload = store.form.snapshot_payload(checked_value(snapshot, Snapshot).payload)
         return self._write(changing.add_snapshot(store.form, snapshot, payload))
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
-        return iter(self._driver.run(self._opened.reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold)))
+        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        return iter(self._driver.run(self._opened.reads.heads(bucket, threshold)))
 
     # ---- dispatch marks and deletion ----
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
-        self._write(changing.mark(self._opened.form.undispatched, commit.checkpoint_token))
+        token = checked_value(commit, Commit).checkpoint_token
+        self._write(changing.mark(self._opened.form.undispatched, token))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream. A commit to it that is under way may end up as the first of a stream without
         beginning: delete streams that nobody writes to."""
-        place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        place = checked_place(bucket_id, stream_id)
         self._write(changing.bury(self._opened.form, *place))
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
-        self._write(changing.bury(self._opened.form, _bucket(bucket_id)))
+        self._write(changing.bury(self._opened.form, checked_bucket(bucket_id)))
 
     # ---- delivery ----
 
@@ -242,7 +259,3 @@ class MongoEngine:
         return waking.wait_for_commits(
             self._driver, question, checkpoint_token, timeout_seconds, change_streams=store.transactions
         )
-
-
-def _bucket(bucket_id: str | None) -> str | None:
-    return None if bucket_id is None else checked_id(bucket_id, "bucket_id")

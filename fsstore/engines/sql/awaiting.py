@@ -5,7 +5,7 @@ Transactions, retries, the meaning of errors and all statements are those of `Sq
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ class AsyncSqlEngine(tasks.TaskEngine):
     async def commit(self, attempt: CommitAttempt) -> Commit:
         return (await self.commit_many((attempt,)))[0]
 
-    async def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         commits = await super().commit_many(attempts)
         if commits:
             self.blocking.wake(commits[-1].checkpoint_token)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -17,6 +17,16 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine
 
 from fsstore.engine import AsyncPersistenceEngine
+from fsstore.engines.arguments import (
+    checked_attempts,
+    checked_bucket,
+    checked_limit,
+    checked_period,
+    checked_place,
+    checked_tokens,
+    checked_value,
+    names_no_revision,
+)
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
@@ -27,7 +37,7 @@ from fsstore.engines.sql.writes import NotStoredError
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_int
 from fsstore.serialization import MsgpackSerializer, Serializer
 
 Item = TypeVar("Item")
@@ -172,9 +182,10 @@ class SqlEngine(SqlDelivery):
         """Store `attempt`, or raise and store nothing."""
         return self.commit_many((attempt,))[0]
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one transaction, or raise and store none."""
         self._check()
+        attempts = checked_attempts(attempts)
         if not attempts:
             return []
         rows = [self._rows.row_of(attempt) for attempt in attempts]
@@ -198,7 +209,9 @@ class SqlEngine(SqlDelivery):
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions, oldest first."""
         self._check()
-        bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        bucket_id, stream_id = checked_place(bucket_id, stream_id)
+        if names_no_revision(min_revision, max_revision):
+            return iter(())
         return self._walk(reads.stream(self._rows, bucket_id, stream_id, min_revision, max_revision))
 
     def get_from_checkpoint(
@@ -206,16 +219,15 @@ class SqlEngine(SqlDelivery):
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other."""
         self._check()
-        return self._walk(reads.checkpoints(self._rows, checkpoint_token, to_checkpoint, _optional_id(bucket_id)))
+        after, to = checked_tokens(checkpoint_token, to_checkpoint)
+        return self._walk(reads.checkpoints(self._rows, after, to, checked_bucket(bucket_id)))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`, in checkpoint order."""
         self._check()
-        start = checked_stamp(start, "start")
-        end = None if end is None else checked_stamp(end, "end")
-        return self._walk(reads.dates(self._rows, start, end, _optional_id(bucket_id)))
+        return self._walk(reads.dates(self._rows, *checked_period(start, end), checked_bucket(bucket_id)))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         """Commits not marked as dispatched, in checkpoint order."""
@@ -225,7 +237,8 @@ class SqlEngine(SqlDelivery):
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
         self._check()
-        return self._walk(reads.heads(checked_id(bucket_id, "bucket_id"), max_threshold))
+        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        return self._walk(reads.heads(bucket, threshold))
 
     def _walk(self, ask: Ask[Item]) -> Iterator[Item]:
         after, limit = None, FIRST_PAGE
@@ -243,9 +256,10 @@ class SqlEngine(SqlDelivery):
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
         self._check()
-        bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        bucket_id, stream_id = checked_place(bucket_id, stream_id)
+        limit = checked_limit(max_revision, "max_revision")
         found = self._read(
-            partial(reads.newest_snapshot, bucket_id=bucket_id, stream_id=stream_id, high=max_revision),
+            partial(reads.newest_snapshot, bucket_id=bucket_id, stream_id=stream_id, high=limit),
             f"reading a snapshot of stream {stream_id!r} in bucket {bucket_id!r}",
         )
         if found is None:
@@ -256,7 +270,7 @@ class SqlEngine(SqlDelivery):
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         self._check()
-        payload = self._rows.snapshot_payload(snapshot)
+        payload = self._rows.snapshot_payload(checked_value(snapshot, Snapshot))
         return self._write(
             partial(writes.add_snapshot, snapshot=snapshot, payload=payload),
             f"adding a snapshot to stream {snapshot.stream_id!r} in bucket {snapshot.bucket_id!r}",
@@ -265,12 +279,13 @@ class SqlEngine(SqlDelivery):
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
         self._check()
+        commit = checked_value(commit, Commit)
         self._write(partial(writes.mark, commit=commit), f"marking commit {commit.commit_id} as dispatched")
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream."""
         self._check()
-        bucket_id, stream_id = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
+        bucket_id, stream_id = checked_place(bucket_id, stream_id)
         self._write(
             partial(writes.delete_stream, bucket_id=bucket_id, stream_id=stream_id),
             f"deleting stream {stream_id!r} in bucket {bucket_id!r}",
@@ -279,12 +294,8 @@ class SqlEngine(SqlDelivery):
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
         self._check()
-        self._write(partial(writes.purge, bucket_id=_optional_id(bucket_id)), f"purging {self._name}")
+        self._write(partial(writes.purge, bucket_id=checked_bucket(bucket_id)), f"purging {self._name}")
 
 
 def _asked(ask: Ask[Item], after: Any, limit: int, connection: Connection) -> Page[Item]:
     return ask(connection, after, limit)
-
-
-def _optional_id(bucket_id: str | None) -> str | None:
-    return None if bucket_id is None else checked_id(bucket_id, "bucket_id")

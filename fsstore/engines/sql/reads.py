@@ -104,13 +104,11 @@ _heads = (
 
 
 def stream(rows: Rows, bucket_id: str, stream_id: str, low: int, high: int | None) -> Ask[Commit]:
-    """The commits of a stream that hold an event within the revisions, oldest first."""
+    """The commits of a stream that hold an event within the revisions, which are no empty range, oldest first."""
     values: dict[str, Any] = place(bucket_id, stream_id)
     first = _within(max(low, 1) - 1)
     if high is None:
         return _pages(rows, _stream, values, REVISION, first)
-    if high < max(low, 1):
-        return lambda connection, after, limit: Page((), None)
     return _pages(rows, _stream_up_to, {**values, "high": _within(high)}, REVISION, first)
 
 

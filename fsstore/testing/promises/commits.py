@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
 from uuid import uuid4
@@ -208,6 +209,22 @@ class BatchPromises(EngineTests):
         stored = engine.commit_many(attempts)
         assert stored == [Commit.of(attempt, 2 + place) for place, attempt in enumerate(attempts)]
         assert list(engine.get_from_checkpoint(1)) == stored
+
+    def test_attempts_come_from_any_iterable(self, engine: PersistenceEngine) -> None:
+        ways: dict[str, Callable[[list[CommitAttempt]], Iterable[CommitAttempt]]] = {
+            "tuple": tuple,
+            "iterator": iter,
+            "generator": lambda attempts: (attempt for attempt in attempts),
+            "values": lambda attempts: dict(enumerate(attempts)).values(),
+        }
+        # As few and as many as an engine may take another way for.
+        for (way, given), count in product(ways.items(), (0, 1, 2, 50)):
+            attempts = [first_attempt(f"{way} {count} {number}") for number in range(count)]
+            last = max(tokens(engine.get_from_checkpoint()), default=0)
+            with case(f"{way} of {count}"):
+                stored = engine.commit_many(given(attempts))
+                assert stored == [Commit.of(attempt, last + place) for place, attempt in enumerate(attempts, 1)]
+                assert list(engine.get_from_checkpoint(last)) == stored
 
     def test_attempts_of_one_stream_may_follow_one_another(self, engine: PersistenceEngine) -> None:
         head = fill(engine, "stream")[-1]

@@ -42,6 +42,13 @@ class StreamReadingPromises(EngineTests):
                 found = list(engine.get_from("default", "stream", low, high))
                 assert found == wanted, f"revisions {low} to {high}"
 
+    def test_nothing_touches_an_empty_range(self, engine: PersistenceEngine) -> None:
+        first = engine.commit(first_attempt("stream", events=6))
+        engine.commit(next_attempt(first, events=2))
+        for low, high in ((5, 3), (2, 1), (7, 6), (8, 7), (8, 1), (9, 8), (1, 0), (0, 0), (0, -1), (-3, -5)):
+            assert list(engine.get_from("default", "stream", low, high)) == [], f"revisions {low} to {high}"
+        assert list(engine.get_from("default", "stream", 6, 6)) == [first]
+
     def test_a_range_in_a_long_stream(self, engine: PersistenceEngine) -> None:
         stored = fill(engine, "stream", commits=300, events=3, at_once=50)
         for low, high in ((1, 1), (448, 452), (450, 451), (899, 900), (450, None), (1, 450)):

@@ -6,15 +6,25 @@ has no marks, and its commits count as dispatched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from fsstore.engines.arguments import (
+    checked_attempts,
+    checked_bucket,
+    checked_limit,
+    checked_period,
+    checked_place,
+    checked_tokens,
+    checked_value,
+    names_no_revision,
+)
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.reading import Reading
 from fsstore.engines.sql.neventstore.rows import Rows
 from fsstore.engines.sql.neventstore.writing import Writing
 from fsstore.errors import StorageError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_stamp
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_int
 
 
 class NEventStoreEngine:
@@ -52,20 +62,23 @@ class NEventStoreEngine:
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
         self._connecting.check()
-        return self._reading.stream(bucket_id, stream_id, min_revision, max_revision)
+        place = checked_place(bucket_id, stream_id)
+        if names_no_revision(min_revision, max_revision):
+            return iter(())
+        return self._reading.stream(*place, min_revision, max_revision)
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         self._connecting.check()
-        return self._reading.walk(bucket_id, after=checkpoint_token, to=to_checkpoint)
+        after, to = checked_tokens(checkpoint_token, to_checkpoint)
+        return self._reading.walk(checked_bucket(bucket_id), after=after, to=to)
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         self._connecting.check()
-        until = None if end is None else checked_stamp(end, "end")
-        return self._reading.dated(bucket_id, checked_stamp(start, "start"), until)
+        return self._reading.dated(checked_bucket(bucket_id), *checked_period(start, end))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         self._connecting.check()
@@ -73,28 +86,29 @@ class NEventStoreEngine:
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         self._connecting.check()
-        return self._reading.snapshot(bucket_id, stream_id, max_revision)
+        return self._reading.snapshot(*checked_place(bucket_id, stream_id), checked_limit(max_revision, "max_revision"))
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         self._connecting.check()
-        return self._reading.heads(bucket_id, max_threshold)
+        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        return self._reading.heads(bucket, threshold)
 
     # ---- writing ----
 
     def commit(self, attempt: CommitAttempt) -> Commit:
-        return self._writing.commit_many([attempt])[0]
+        return self.commit_many((attempt,))[0]
 
-    def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
-        return self._writing.commit_many(attempts)
+    def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
+        return self._writing.commit_many(checked_attempts(attempts))
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
-        return self._writing.add_snapshot(snapshot)
+        return self._writing.add_snapshot(checked_value(snapshot, Snapshot))
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
-        self._writing.mark(commit)
+        self._writing.mark(checked_value(commit, Commit))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
-        self._writing.delete_stream(bucket_id, stream_id)
+        self._writing.delete_stream(*checked_place(bucket_id, stream_id))
 
     def purge(self, bucket_id: str | None = None) -> None:
-        self._writing.purge(bucket_id)
+        self._writing.purge(checked_bucket(bucket_id))
