@@ -17,6 +17,7 @@ from fsstore.engines.memory_delivery import MemoryDelivery
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
 from fsstore.errors import SerializationError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_stamp, stored_commit
+from fsstore.options import check_options
 from fsstore.serialization import MsgpackSerializer, Serializer, decode_payload, encode_payload
 
 _PAGE = 256
@@ -283,8 +284,7 @@ class MemoryEngine(MemoryDelivery):
 
 def open_engine(url: str, *, serializer: Serializer | None = None, **options: Any) -> MemoryEngine:
     """A new, empty memory store for a `memory:` URL."""
-    if options:
-        raise TypeError(f"a memory store has no option {sorted(options)[0]!r}")
+    check_options("a memory store", options, ())
     if url.partition(":")[2].strip("/"):
         raise ValueError(f"{url!r}: a memory store has no name; every memory: is a store of its own")
     return MemoryEngine(serializer)

@@ -201,6 +201,11 @@ def test_reading_a_server_changes_no_table(store_url: str, name: str) -> None:
     engine.dispose()
 
 
+def test_an_option_that_nobody_has_is_an_error_though_no_pool_is_made() -> None:
+    with pytest.raises(TypeError, match="a store in SQLite has no option 'bogus'"):
+        fsstore.open(f"sqlite:///{DATA / 'nes10-sqlite-microsoft-json.db'}", bogus=1)
+
+
 def test_binary_formatter_names_the_commit() -> None:
     with opened(f"sqlite:///{DATA}/joliver32-sqlite-binary.db") as store:
         with pytest.raises(SerializationError, match=r"commit .* of stream .* in bucket 'default': .*BinaryFormatter"):

@@ -37,6 +37,16 @@ def test_a_driver_that_is_not_installed_is_an_error_that_names_the_extra(
         engine_for(url)
 
 
+@pytest.mark.parametrize("url", ["sqlite:///{}/orders.db", "postgresql://127.0.0.1:1/orders"])
+def test_an_option_that_nobody_has_is_named_with_those_that_there_are(url: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError,
+        match=r"a store in (SQLite|PostgreSQL) has no option 'bogus'; it has create, pool_size, timeout_seconds and "
+        "those of SQLAlchemy's create_engine$",
+    ):
+        engine_for(url.format(tmp_path), bogus=1, echo=False)
+
+
 def test_tables_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/orders.db"
     engine = SqlEngine(url)

@@ -78,7 +78,7 @@ class FileEngine(FileDelivery):
             raise ValueError(f"durability must be 'commit' or 'os', not {durability!r}")
         self.path = os.path.abspath(os.fspath(path))
         self.read_only = read_only
-        self._options = Options(**tuning)
+        self._options = Options.of(tuning, others=("create", "durability", "read_only"))
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._create = create
         self._durability = durability

@@ -19,8 +19,10 @@ from sqlalchemy.pool import QueuePool
 from fsstore.engines.sql.dialects import WRITES, Database, prepare
 from fsstore.engines.sql.errors import TRIES, Verdict, judged, pause_seconds, storage_error
 from fsstore.engines.waiting import ThreadWaiting, Waiting
+from fsstore.options import no_option
 
 Result = TypeVar("Result")
+_OPTIONS = ("create", "pool_size", "timeout_seconds", "those of SQLAlchemy's create_engine")
 
 
 def connected(
@@ -41,7 +43,13 @@ def connected(
     chosen["pool_reset_on_return"] = None
     if database.isolation is not None:
         chosen["isolation_level"] = database.isolation
-    engine = create(url, **{"hide_parameters": True, **chosen, **options, "connect_args": arguments})
+    try:
+        engine = create(url, **{"hide_parameters": True, **chosen, **options, "connect_args": arguments})
+    except TypeError as error:
+        unknown = [name for name in options if repr(name) in str(error)]
+        if "Invalid argument" not in str(error) or not unknown:
+            raise
+        raise no_option(f"a store in {database.name}", unknown[0], _OPTIONS) from error
     prepare(engine, database, timeout_seconds)
     return engine
 
