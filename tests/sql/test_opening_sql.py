@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
+import fsstore
 from fsstore.engines import engine_for
 from fsstore.engines.sql import schema, tables
 from fsstore.engines.sql.engine import SqlEngine
@@ -45,6 +48,12 @@ def test_an_option_that_nobody_has_is_named_with_those_that_there_are(url: str, 
         "those of SQLAlchemy's create_engine$",
     ):
         engine_for(url.format(tmp_path), bogus=1, echo=False)
+
+
+def test_readers_and_a_writer_of_an_sqlite_file_do_not_wait_for_one_another(tmp_path: Path) -> None:
+    fsstore.open(f"sqlite:///{tmp_path}/orders.db").close()
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_tables_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from fsstore.engines.file.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.delivery import FileDelivery
 from fsstore.engines.file.disk import Disk, RealDisk
 from fsstore.engines.file.encoding import Encoder, KnownStreams
-from fsstore.engines.file.making import open_elsewhere, remove_store
+from fsstore.engines.file.making import not_opened, open_elsewhere, remove_store
 from fsstore.engines.file.open_store import OpenStore, WritableStore
 from fsstore.engines.file.opening import open_to_write
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest
-from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
+from fsstore.errors import StorageError, StoreClosedError
 from fsstore.model import (
     Commit,
     CommitAttempt,
@@ -104,7 +104,7 @@ class FileEngine(FileDelivery):
             try:
                 self._store = self._open()
             except OSError as error:
-                raise StorageUnavailableError(f"{self.path} cannot be opened: {error}") from error
+                raise not_opened(self.path, error) from error
             finally:
                 self._disk.let_go()  # what was tried may have been dropped and made again meanwhile
             _open_engines.add(self)

@@ -22,7 +22,8 @@ from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
 from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
 from fsstore.engines.sql.rows import Rows
-from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected, is_missing
+from fsstore.engines.sql.sqlite_file import is_missing
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected
 from fsstore.engines.sql.writes import NotStoredError
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
@@ -115,8 +116,10 @@ class SqlEngine(SqlDelivery):
                 self._waiting.sleep(0.05 * (tries + 1))
 
     def _make_tables(self) -> None:
-        self.database.before_creating(self._engine)
-        self._transactions.write(schema.create, f"making the tables in {self._name}")
+        what = f"making the tables in {self._name}"
+        if self.database.before_creating is not None:
+            self._transactions.outside(self.database.before_creating, what)
+        self._transactions.write(schema.create, what)
 
     def close(self) -> None:
         """Let calls that began finish, give up the leases, close all connections."""
