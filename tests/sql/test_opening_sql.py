@@ -16,10 +16,15 @@ from fsstore.engines import engine_for
 from fsstore.engines.sql import schema, tables
 from fsstore.engines.sql.engine import SqlEngine
 from fsstore.errors import StorageError
-from fsstore.testing.attempts import first_attempt
+from fsstore.testing.attempts import fill, first_attempt
 
 PROCESSES = 2
 _PROGRAM = Path(__file__).with_name("opening_process.py")
+_READ_AND_CLOSE = """
+import sys, fsstore
+with fsstore.open(sys.argv[1]) as store:
+    print(len(list(store.advanced.get_from_checkpoint())))
+"""
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,17 @@ def test_readers_and_a_writer_of_an_sqlite_file_do_not_wait_for_one_another(tmp_
     fsstore.open(f"sqlite:///{tmp_path}/orders.db").close()
     with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_second_store_in_one_process_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    """Without them another process takes itself for the last one, and removes the log that is in use."""
+    url = f"sqlite:///{tmp_path}/orders.db"
+    with fsstore.open(url) as one, fsstore.open(url):
+        fill(one.advanced, "a", commits=2)
+        for commits in (2, 4):
+            process = [sys.executable, "-c", _READ_AND_CLOSE, url]
+            assert subprocess.run(process, check=True, capture_output=True).stdout == b"%d\n" % commits
+            fill(one.advanced, f"after {commits}", commits=2)
 
 
 def test_tables_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:

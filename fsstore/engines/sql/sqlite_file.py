@@ -34,7 +34,16 @@ def is_missing(url: URL) -> bool:
 
 def is_database(path: str) -> bool:
     """Whether there is a file that SQLite would take for one of its own."""
-    return _has_header(path)
+    return is_in_use(path) or _has_header(path)
+
+
+def is_in_use(path: str) -> bool:
+    """Whether somebody has the database open in WAL mode, or had when the power was cut.
+
+    Perhaps in this process, which then must open the file through SQLite only: closing any other handle of it would let
+    go of all locks that SQLite holds on it (fcntl(2)), and the next process to close it would remove the log in use.
+    """
+    return os.path.exists(path + "-wal")
 
 
 def _has_header(path: str) -> bool:
