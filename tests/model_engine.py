@@ -111,22 +111,30 @@ class ModelEngine:
         with lock:
             return deepcopy(getattr(self.model, call)(*args, **kwargs))
 
+    def walk(self, call: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        return self.while_open(self.read(call, *args, **kwargs))
+
+    def while_open(self, found: list[Any]) -> Iterator[Any]:
+        for each in found:
+            assert self.model is not None  # raises when this is closed
+            yield each
+
     def get_from(
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
-        return iter(self.read("get_from", bucket_id, stream_id, min_revision, max_revision))
+        return self.walk("get_from", bucket_id, stream_id, min_revision, max_revision)
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
-        return iter(self.read("get_from_checkpoint", checkpoint_token, to_checkpoint, bucket_id=bucket_id))
+        return self.walk("get_from_checkpoint", checkpoint_token, to_checkpoint, bucket_id=bucket_id)
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         start = checked_stamp(start, "start")
         end = None if end is None else checked_stamp(end, "end")
-        return iter(self.read("get_from_date", start, end, bucket_id=bucket_id))
+        return self.walk("get_from_date", start, end, bucket_id=bucket_id)
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         return self.read("get_snapshot", bucket_id, stream_id, max_revision)
@@ -137,10 +145,10 @@ class ModelEngine:
             return self.model.add_snapshot(snapshot)
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
-        return iter(self.read("get_streams_to_snapshot", bucket_id, max_threshold))
+        return self.walk("get_streams_to_snapshot", bucket_id, max_threshold)
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
-        return iter(self.read("get_undispatched_commits"))
+        return self.walk("get_undispatched_commits")
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         with lock:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from fsstore.engines.memory_delivery import MemoryDelivery
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
@@ -20,6 +20,7 @@ from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_i
 from fsstore.options import check_options
 from fsstore.serialization import MsgpackSerializer, Serializer, decode_payload, encode_payload
 
+Item = TypeVar("Item")
 _PAGE = 256
 
 
@@ -181,6 +182,7 @@ class MemoryEngine(MemoryDelivery):
     def _read_tokens(self, tokens: range, bucket_id: str | None) -> Iterator[Commit]:
         for first in range(0, len(tokens), _PAGE):
             with self._lock:
+                self._check()
                 found = [
                     self._by_token[token]
                     for token in tokens[first : first + _PAGE]
@@ -189,8 +191,7 @@ class MemoryEngine(MemoryDelivery):
             yield from self._read(found)
 
     def _read(self, found: list[_Stored]) -> Iterator[Commit]:
-        for stored in found:
-            self._check()
+        for stored in self._while_open(found):
             attempt = stored.attempt
             headers, events = decode_payload(self._serializer, stored.payload)
             yield stored_commit(
@@ -204,6 +205,11 @@ class MemoryEngine(MemoryDelivery):
                 attempt.bucket_id,
                 stored.token,
             )
+
+    def _while_open(self, found: list[Item]) -> Iterator[Item]:
+        for each in found:
+            self._check()
+            yield each
 
     # ---- snapshots ----
 
@@ -241,7 +247,9 @@ class MemoryEngine(MemoryDelivery):
                 for name, stream in self._streams.items()
                 if name[0] == bucket
             ]
-        return iter([head for head in heads if head.head_revision >= head.snapshot_revision + max_threshold])
+        return self._while_open(
+            [head for head in heads if head.head_revision >= head.snapshot_revision + max_threshold]
+        )
 
     # ---- dispatch ----
 

@@ -72,6 +72,25 @@ def test_a_second_store_in_one_process_leaves_the_first_its_locks(tmp_path: Path
             fill(one.advanced, f"after {commits}", commits=2)
 
 
+def test_tables_of_others_are_not_dropped(tmp_path: Path) -> None:
+    engine = SqlEngine(f"sqlite:///{tmp_path}/orders.db")
+    with engine.sqlalchemy_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE Commits (Message TEXT)")
+    for _ in range(2):  # open, then closed
+        with pytest.raises(StorageError, match="a table Commits or Snapshots that fsstore did not make"):
+            engine.drop()
+        engine.close()
+    with engine.sqlalchemy_engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM Commits").scalar() == 0
+    engine.sqlalchemy_engine.dispose()
+
+
+def test_dropping_what_is_gone_makes_no_file(tmp_path: Path) -> None:
+    engine = SqlEngine(f"sqlite:///{tmp_path}/orders.db")
+    engine.drop()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_tables_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/orders.db"
     engine = SqlEngine(url)

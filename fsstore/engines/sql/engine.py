@@ -99,8 +99,7 @@ class SqlEngine(SqlDelivery):
             raise StorageError(f"there is no database {self._name}, and it was opened without creating one")
         for tries in range(_CREATIONS):
             owner = self._transactions.read(schema.owner, f"opening {self._name}")
-            if owner is schema.Owner.SOMEBODY_ELSE:
-                raise StorageError(f"{self._name} has a table Commits or Snapshots that fsstore did not make")
+            self._check_owner(owner)
             if owner is schema.Owner.FSSTORE:
                 self._transactions.write(schema.migrate, f"opening {self._name}")
                 return
@@ -114,6 +113,10 @@ class SqlEngine(SqlDelivery):
                 if tries == _CREATIONS - 1:
                     raise
                 self._waiting.sleep(0.05 * (tries + 1))
+
+    def _check_owner(self, owner: schema.Owner) -> None:
+        if owner is schema.Owner.SOMEBODY_ELSE:
+            raise StorageError(f"{self._name} has a table Commits or Snapshots that fsstore did not make")
 
     def _make_tables(self) -> None:
         what = f"making the tables in {self._name}"
@@ -136,17 +139,26 @@ class SqlEngine(SqlDelivery):
         self._engine.dispose(close=not inherited)
 
     def drop(self) -> None:
-        """Destroy the tables and everything in them, then close; tables of others are refused."""
+        """Destroy the tables and everything in them, also after `close()`, then close; tables of others are refused."""
         if not self._dropped:
-            with self._call():
-                self._transactions.write(schema.drop, f"dropping {self._name}")
+            with self._call(even_closed=True):
+                try:
+                    if not is_missing(self.url):
+                        self._transactions.write(self._drop_tables, f"dropping {self._name}")
+                finally:
+                    if self._closed:
+                        self._engine.dispose()  # of what was connected for this
             self._dropped = True
         self.close()
 
+    def _drop_tables(self, connection: Connection) -> None:
+        self._check_owner(schema.owner(connection))
+        schema.drop(connection)
+
     @contextmanager
-    def _call(self) -> Iterator[None]:
+    def _call(self, *, even_closed: bool = False) -> Iterator[None]:
         with self._idle:
-            self._check()
+            self._check(even_closed=even_closed)
             self._calls += 1
         try:
             yield
@@ -155,8 +167,8 @@ class SqlEngine(SqlDelivery):
                 self._calls -= 1
                 self._idle.notify_all()
 
-    def _check(self) -> None:
-        if self._closed:
+    def _check(self, *, even_closed: bool = False) -> None:
+        if self._closed and not even_closed:
             raise StoreClosedError(f"{self._name} is closed; open it again")
         if self._process != os.getpid():
             raise StoreClosedError(f"{self._name} was opened before this process forked; open it anew in the child")

@@ -29,11 +29,16 @@ class Connecting:
 
     def __init__(self, engine: Engine, database: Database, name: str) -> None:
         self._engine = engine
+        self._database = database
         self._transactions = Transactions(engine, database)
         self._process = os.getpid()
         self.name = name
         self.dialect = engine.dialect.name
         self.is_open = True
+
+    def anew(self) -> Connecting:
+        """The same, open, also where this one is closed."""
+        return Connecting(self._engine, self._database, self.name)
 
     def check(self) -> None:
         """`StoreClosedError` once it is closed, and in a process that inherited it."""
