@@ -18,10 +18,10 @@ from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 class PersistenceEngine(Protocol):
     """A store of commits. Safe to call from any number of threads.
 
-    After `close()` every call but `close()` raises `StoreClosedError`. Iterators read while they are
-    walked and may be abandoned at any point. Ranges are inclusive unless a method says otherwise. An argument of
-    a wrong type or value is a `TypeError` or `ValueError`, as `fsstore.engines.arguments` words it, and changes
-    nothing.
+    After `close()` every call but `close()` and `drop()` raises `StoreClosedError`. Iterators read while they
+    are walked and may be abandoned at any point; one that meets a closed engine raises it too, once it has
+    given what it had read ahead. Ranges are inclusive unless a method says otherwise. An argument of a wrong type
+    or value is a `TypeError` or `ValueError`, as `fsstore.engines.arguments` words it, and changes nothing.
     """
 
     def initialize(self) -> None:
@@ -33,7 +33,7 @@ class PersistenceEngine(Protocol):
         ...
 
     def drop(self) -> None:
-        """Destroy the store and everything in it, then close. Harmless when repeated."""
+        """Destroy the store and everything in it, also after `close()`, then close. Harmless when repeated."""
         ...
 
     def commit(self, attempt: CommitAttempt) -> Commit:

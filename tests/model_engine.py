@@ -131,24 +131,32 @@ class ModelEngine:
         with lock:
             return deepcopy(getattr(self.model, call)(*args, **kwargs))
 
+    def walk(self, call: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        return self.while_open(self.read(call, *args, **kwargs))
+
+    def while_open(self, found: list[Any]) -> Iterator[Any]:
+        for each in found:
+            assert self.model is not None  # raises when this is closed
+            yield each
+
     def get_from(
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
         bucket_id, stream_id = checked_place(bucket_id, stream_id)
         names_no_revision(min_revision, max_revision)
-        return iter(self.read("get_from", bucket_id, stream_id, min_revision, max_revision))
+        return self.walk("get_from", bucket_id, stream_id, min_revision, max_revision)
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         tokens = checked_tokens(checkpoint_token, to_checkpoint)
-        return iter(self.read("get_from_checkpoint", *tokens, bucket_id=checked_bucket(bucket_id)))
+        return self.walk("get_from_checkpoint", *tokens, bucket_id=checked_bucket(bucket_id))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         period = checked_period(start, end)
-        return iter(self.read("get_from_date", *period, bucket_id=checked_bucket(bucket_id)))
+        return self.walk("get_from_date", *period, bucket_id=checked_bucket(bucket_id))
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         limit = checked_limit(max_revision, "max_revision")
@@ -161,10 +169,10 @@ class ModelEngine:
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         bucket_id, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
-        return iter(self.read("get_streams_to_snapshot", bucket_id, threshold))
+        return self.walk("get_streams_to_snapshot", bucket_id, threshold)
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
-        return iter(self.read("get_undispatched_commits"))
+        return self.walk("get_undispatched_commits")
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         with lock:

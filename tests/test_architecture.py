@@ -18,6 +18,7 @@ CORE = {"msgpack", "portalocker", "crc32c", "fsstore"}
 FORBIDDEN = {
     "errors": {"fsstore"},
     "model": {"fsstore"},
+    "options": {"fsstore"},
     "engine": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch", "fsstore.serialization"},
     "steps": {"fsstore"},
     "hooks": {"fsstore.engines", "fsstore.store", "fsstore.wireup", "fsstore.dispatch"},

@@ -175,6 +175,7 @@ class AsyncSubscriptions:
 
     def subscribe(self, name: str, *, timeout_seconds: float | None = None, **options: Any) -> AsyncSubscription:
         """A consumer of `name`; nothing is read before its first step."""
+        self._all.check(options)
         return AsyncSubscription(
             lambda slice_seconds: self._all.subscribe(name, timeout_seconds=slice_seconds, **options), timeout_seconds
         )

@@ -7,10 +7,11 @@ others stand by and go on where it stopped. This module goes round the partition
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
@@ -30,6 +31,7 @@ from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import LeaseLostError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, checked_id
+from fsstore.options import check_options
 
 # How many commits of one partition a consumer takes before others may have it.
 _PARTITION_BATCH = 100
@@ -235,6 +237,13 @@ class Subscription:
         self.close()
 
 
+_OPTIONS = {
+    name
+    for name, parameter in inspect.signature(Subscription).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+} - {"select"}  # that is for the store's hooks
+
+
 class Subscriptions:
     """All subscriptions of one store: opened, listed, reset and deleted."""
 
@@ -246,8 +255,14 @@ class Subscriptions:
         self._open: weakref.WeakSet[Subscription] = weakref.WeakSet()
         self._mutex = threading.Lock()
 
+    @staticmethod
+    def check(options: Iterable[str]) -> None:
+        """`TypeError` for an option that `subscribe` does not have."""
+        check_options("a subscription", options, _OPTIONS)
+
     def subscribe(self, name: str, **options: object) -> Subscription:
         """A consumer of `name`. Read as a whole, it takes over from an earlier one in this store."""
+        self.check(options)
         new = Subscription(self._engine, name, select=self._select, **options)  # type: ignore[arg-type]
         with self._mutex:
             earlier = [each for each in self._open if each.name == new.name and new.partitions == 1]

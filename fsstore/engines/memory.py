@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from fsstore.engines.arguments import (
     checked_attempts,
@@ -27,8 +27,10 @@ from fsstore.engines.memory_delivery import MemoryDelivery
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
 from fsstore.errors import SerializationError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_int, stored_commit
+from fsstore.options import check_options
 from fsstore.serialization import MsgpackSerializer, Serializer, decode_payload, encode_payload
 
+Item = TypeVar("Item")
 _PAGE = 256
 
 
@@ -194,6 +196,7 @@ class MemoryEngine(MemoryDelivery):
     def _read_tokens(self, tokens: range, bucket_id: str | None) -> Iterator[Commit]:
         for first in range(0, len(tokens), _PAGE):
             with self._lock:
+                self._check()
                 found = [
                     self._by_token[token]
                     for token in tokens[first : first + _PAGE]
@@ -202,8 +205,7 @@ class MemoryEngine(MemoryDelivery):
             yield from self._read(found)
 
     def _read(self, found: list[_Stored]) -> Iterator[Commit]:
-        for stored in found:
-            self._check()
+        for stored in self._while_open(found):
             attempt = stored.attempt
             headers, events = decode_payload(self._serializer, stored.payload)
             yield stored_commit(
@@ -217,6 +219,11 @@ class MemoryEngine(MemoryDelivery):
                 attempt.bucket_id,
                 stored.token,
             )
+
+    def _while_open(self, found: list[Item]) -> Iterator[Item]:
+        for each in found:
+            self._check()
+            yield each
 
     # ---- snapshots ----
 
@@ -255,7 +262,7 @@ class MemoryEngine(MemoryDelivery):
                 for name, stream in self._streams.items()
                 if name[0] == bucket
             ]
-        return iter([head for head in heads if head.head_revision >= head.snapshot_revision + threshold])
+        return self._while_open([head for head in heads if head.head_revision >= head.snapshot_revision + threshold])
 
     # ---- dispatch ----
 
@@ -299,8 +306,7 @@ class MemoryEngine(MemoryDelivery):
 
 def open_engine(url: str, *, serializer: Serializer | None = None, **options: Any) -> MemoryEngine:
     """A new, empty memory store for a `memory:` URL."""
-    if options:
-        raise TypeError(f"a memory store has no option {sorted(options)[0]!r}")
+    check_options("a memory store", options, ())
     if url.partition(":")[2].strip("/"):
         raise ValueError(f"{url!r}: a memory store has no name; every memory: is a store of its own")
     return MemoryEngine(serializer)

@@ -265,6 +265,11 @@ async def test_a_subscription_waits_and_remembers(store: AsyncEventStore) -> Non
     assert [(each.name, each.position) for each in await store.subscriptions.all()] == [("mail", 2)]
 
 
+async def test_a_subscription_says_at_once_which_option_it_does_not_have(store: AsyncEventStore) -> None:
+    with pytest.raises(TypeError, match=r"^a subscription has no option 'bogus'; it has acknowledge_every, "):
+        store.subscribe("mail", bogus=1)
+
+
 async def test_a_subscription_ends_after_its_timeout_and_when_the_store_closes(store: AsyncEventStore) -> None:
     with anyio.fail_after(30):
         assert await all_of(store.subscribe("mail", timeout_seconds=0.05)) == []

@@ -53,13 +53,19 @@ class ClosedEnginesWorkOn(ModelEngine):
         self.model  # noqa: B018
 
 
-@caught_by("test_a_walk_that_meets_a_closed_engine_ends_honestly")
+@caught_by("test_a_walk_that_meets_a_closed_engine_ends_honestly", "test_no_walk_begins_after_closing")
 class WalksEndSilentlyOnClosing(ModelEngine):
-    def get_from_checkpoint(self, *args, **kwargs):
-        for commit in super().get_from_checkpoint(*args, **kwargs):
+    def while_open(self, found):
+        for each in found:
             if self.closed:
                 return
-            yield commit
+            yield each
+
+
+@caught_by("test_no_walk_begins_after_closing")
+class WalksGoOnAfterClosing(ModelEngine):
+    def while_open(self, found):
+        return iter(found)
 
 
 @caught_by("test_closing_finishes_what_was_accepted")
@@ -75,6 +81,13 @@ class ClosingLosesTheLastCommit(ModelEngine):
 class DroppingOnlyCloses(ModelEngine):
     def drop(self):
         self.close()
+
+
+@caught_by("test_dropping_after_closing_destroys_too")
+class DroppingAfterClosingDoesNothing(ModelEngine):
+    def drop(self):
+        if not self.closed:
+            super().drop()
 
 
 @caught_by("test_dropping_again_is_harmless")

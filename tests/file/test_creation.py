@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.errors import StorageUnavailableError
+from fsstore.errors import StorageError, StorageUnavailableError
 from fsstore.testing import ProcessKilled, SimulatedDisk, fill
 from fsstore.testing.simulation import Call, Choose, lose_everything, outcomes
 
@@ -46,6 +46,20 @@ def test_a_store_that_a_killed_process_began_is_there_after_a_power_cut(calls: i
         disk = disk.process()
     commits = fill(opened(disk), "a")
     assert list(opened(disk.restarted()).get_from_checkpoint()) == commits
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("/proc/nope/x", "no directory can be made at /proc/nope; name another path"),
+        ("/dev/null/x", "/dev/null/x cannot be opened: .*Not a directory: '/dev/null/x'; name another path"),
+        (f"/tmp/{'x' * 300}", f"/tmp/{'x' * 300} cannot be opened: .*File name too long: .*; name another path"),
+    ],
+)
+def test_where_no_store_can_be_nobody_is_told_to_come_again(where: str, said: str) -> None:
+    with pytest.raises(StorageError, match=f"^{said}") as raised:
+        FileEngine(where).initialize()
+    assert type(raised.value) is StorageError
 
 
 def test_a_store_whose_last_flushes_failed_is_there_after_a_power_cut() -> None:

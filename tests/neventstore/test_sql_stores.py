@@ -17,7 +17,7 @@ import sqlalchemy
 
 import fsstore
 from fsstore.engine import PersistenceEngine
-from fsstore.errors import SerializationError, StorageError, StoreClosedError
+from fsstore.errors import CorruptionError, SerializationError, StorageError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
 from fsstore.wireup import Wireup
 from tests.neventstore.samples import DATA, KEY, differences, expected
@@ -221,6 +221,29 @@ def test_arguments_are_checked_as_by_every_engine(store_url: str, name: str) -> 
         ):
             with pytest.raises(TypeError, match=r"must be .*, not bool"):
                 ask(True)
+
+
+def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    shutil.copy(DATA / "nes10-sqlite-microsoft-json.db", path)
+    path.chmod(0o644)
+    whole = path.read_bytes()
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'Commits'").fetchone()
+    size_bytes = int.from_bytes(whole[16:18], "big")
+    for start in ((page - 1) * size_bytes, 100):  # the commits, the names of the tables
+        data = bytearray(whole)
+        data[start : start // size_bytes * size_bytes + size_bytes] = b"\xff" * (size_bytes - start % size_bytes)
+        path.write_bytes(data)
+        with pytest.raises(CorruptionError) as raised, opened(f"sqlite:///{path}") as store:
+            list(store.advanced.get_from_checkpoint())
+        assert raised.value.path == str(path)
+        assert path.read_bytes() == data
+
+
+def test_an_option_that_nobody_has_is_an_error_though_no_pool_is_made() -> None:
+    with pytest.raises(TypeError, match="a store in SQLite has no option 'bogus'"):
+        fsstore.open(f"sqlite:///{DATA / 'nes10-sqlite-microsoft-json.db'}", bogus=1)
 
 
 def test_binary_formatter_names_the_commit() -> None:

@@ -265,6 +265,21 @@ def test_the_order_of_checks_and_what_a_failed_commit_leaves(tmp_path: Path) -> 
     assert table(path, "SELECT name FROM sqlite_master WHERE name IN ('Commits', 'Snapshots')") == []
 
 
+def test_dropping_after_closing_drops_the_tables_where_that_is_allowed(tmp_path: Path) -> None:
+    path = copied("nes10-sqlite-microsoft-json", tmp_path)
+    names = "SELECT name FROM sqlite_master WHERE name IN ('Commits', 'Snapshots') ORDER BY name"
+    with Wireup.init().using(f"sqlite:///{path}").build() as store:
+        engine = store.advanced
+    with pytest.raises(StorageError, match="opened for reading only"):
+        engine.drop()
+    assert table(path, names) == [("Commits",), ("Snapshots",)]
+    with writing(path) as store:
+        engine = store.advanced
+    engine.drop()
+    assert table(path, names) == []
+    engine.drop()
+
+
 @pytest.mark.parametrize("name", ["nes10-sqlite-microsoft-msgpack", "nes10-sqlite-microsoft-bson"])
 def test_json_is_not_written_among_other_notations(name: str, tmp_path: Path) -> None:
     with writing(copied(name, tmp_path)) as store:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
+import fsstore
 from fsstore.engines import engine_for
 from fsstore.engines.sql import schema, tables
 from fsstore.engines.sql.engine import SqlEngine
 from fsstore.errors import StorageError
-from fsstore.testing.attempts import first_attempt
+from fsstore.testing.attempts import fill, first_attempt
 
 PROCESSES = 2
 _PROGRAM = Path(__file__).with_name("opening_process.py")
+_READ_AND_CLOSE = """
+import sys, fsstore
+with fsstore.open(sys.argv[1]) as store:
+    print(len(list(store.advanced.get_from_checkpoint())))
+"""
 
 
 @pytest.mark.parametrize(
@@ -35,6 +43,52 @@ def test_a_driver_that_is_not_installed_is_an_error_that_names_the_extra(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf"needs {module}: pip install 'fsstore\[{extra}\]'"):
         engine_for(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/orders.db", "postgresql://127.0.0.1:1/orders"])
+def test_an_option_that_nobody_has_is_named_with_those_that_there_are(url: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        TypeError,
+        match=r"a store in (SQLite|PostgreSQL) has no option 'bogus'; it has create, pool_size, timeout_seconds and "
+        "those of SQLAlchemy's create_engine$",
+    ):
+        engine_for(url.format(tmp_path), bogus=1, echo=False)
+
+
+def test_readers_and_a_writer_of_an_sqlite_file_do_not_wait_for_one_another(tmp_path: Path) -> None:
+    fsstore.open(f"sqlite:///{tmp_path}/orders.db").close()
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_second_store_in_one_process_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    """Without them another process takes itself for the last one, and removes the log that is in use."""
+    url = f"sqlite:///{tmp_path}/orders.db"
+    with fsstore.open(url) as one, fsstore.open(url):
+        fill(one.advanced, "a", commits=2)
+        for commits in (2, 4):
+            process = [sys.executable, "-c", _READ_AND_CLOSE, url]
+            assert subprocess.run(process, check=True, capture_output=True).stdout == b"%d\n" % commits
+            fill(one.advanced, f"after {commits}", commits=2)
+
+
+def test_tables_of_others_are_not_dropped(tmp_path: Path) -> None:
+    engine = SqlEngine(f"sqlite:///{tmp_path}/orders.db")
+    with engine.sqlalchemy_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE Commits (Message TEXT)")
+    for _ in range(2):  # open, then closed
+        with pytest.raises(StorageError, match="a table Commits or Snapshots that fsstore did not make"):
+            engine.drop()
+        engine.close()
+    with engine.sqlalchemy_engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM Commits").scalar() == 0
+    engine.sqlalchemy_engine.dispose()
+
+
+def test_dropping_what_is_gone_makes_no_file(tmp_path: Path) -> None:
+    engine = SqlEngine(f"sqlite:///{tmp_path}/orders.db")
+    engine.drop()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tables_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def caught_up(store: EventStore, name: str, **options: object) -> list[int]:
 
 
 class TestOneConsumer:
+    @pytest.mark.parametrize("option", ["bogus", "select"])
+    def test_an_option_that_nobody_has_is_named_with_those_that_there_are(self, store: EventStore, option: str) -> None:
+        known = "acknowledge_every, .*, from_checkpoint, .*stream_prefix and timeout_seconds"
+        with pytest.raises(TypeError, match=f"^a subscription has no option '{option}'; it has {known}$"):
+            store.subscribe("audit", **{option: 1})
+
     def test_the_past_and_then_what_is_committed(self, store: EventStore) -> None:
         fill(store.advanced, "a", commits=3)
         subscription = store.subscribe("audit")

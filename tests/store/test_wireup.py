@@ -98,7 +98,7 @@ def test_an_engine_brings_its_own_serializer() -> None:
 
 
 def test_an_unknown_option_is_an_error() -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"^a memory store has no option 'colour'; it has none$"):
         fsstore.open("memory:", colour="blue")
 
 

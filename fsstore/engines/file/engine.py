@@ -28,12 +28,12 @@ from fsstore.engines.file.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.delivery import FileDelivery
 from fsstore.engines.file.disk import Disk, RealDisk
 from fsstore.engines.file.encoding import Encoder, KnownStreams
-from fsstore.engines.file.making import open_elsewhere, remove_store
+from fsstore.engines.file.making import not_opened, open_elsewhere, remove_store
 from fsstore.engines.file.open_store import OpenStore, WritableStore
 from fsstore.engines.file.opening import open_to_write
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest
-from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
+from fsstore.errors import StorageError, StoreClosedError
 from fsstore.model import (
     Commit,
     CommitAttempt,
@@ -88,7 +88,7 @@ class FileEngine(FileDelivery):
             raise ValueError(f"durability must be 'commit' or 'os', not {durability!r}")
         self.path = os.path.abspath(os.fspath(path))
         self.read_only = read_only
-        self._options = Options(**tuning)
+        self._options = Options.of(tuning, others=("create", "durability", "read_only"))
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._create = create
         self._durability = durability
@@ -114,7 +114,7 @@ class FileEngine(FileDelivery):
             try:
                 self._store = self._open()
             except OSError as error:
-                raise StorageUnavailableError(f"{self.path} cannot be opened: {error}") from error
+                raise not_opened(self.path, error) from error
             finally:
                 self._disk.let_go()  # what was tried may have been dropped and made again meanwhile
             _open_engines.add(self)

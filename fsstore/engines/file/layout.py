@@ -130,11 +130,19 @@ def make_directories(disk: Disk, path: str) -> None:
             with contextlib.suppress(PermissionError):
                 disk.flush_directory(os.path.dirname(directory))
         else:
-            disk.make_directory(directory)
+            _make_directory(disk, directory)
             disk.flush_directory(os.path.dirname(directory))
     for name in (JOURNAL, STREAMS, DISPATCH, QUARANTINE):
         disk.make_directory(f"{path}/{name}")
     disk.flush_directory(path)
+
+
+def _make_directory(disk: Disk, path: str) -> None:
+    try:
+        disk.make_directory(path)
+    except FileNotFoundError as error:
+        # What is above it is there: nobody can make a directory in /proc, for one.
+        raise StorageError(f"no directory can be made at {path}; name another path") from error
 
 
 def _from_the_root(path: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 
 from fsstore.engines.file import format, layout
@@ -9,7 +10,12 @@ from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.planning import Planned
-from fsstore.errors import StorageUnavailableError
+from fsstore.errors import StorageError, StorageUnavailableError
+
+# What the operating system says of a path that will be no better later.
+_LASTING = frozenset(
+    (errno.EACCES, errno.ELOOP, errno.EINVAL, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS)
+)
 
 
 def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
@@ -44,6 +50,13 @@ def remove_store(disk: Disk, path: str) -> None:
     finally:
         locks.close()
         disk.let_go()
+
+
+def not_opened(path: str, error: OSError) -> StorageError:
+    """What is said when opening the store met an error of the operating system."""
+    if error.errno in _LASTING:
+        return StorageError(f"{path} cannot be opened: {error}; name another path, or mend what is wrong with this one")
+    return StorageUnavailableError(f"{path} cannot be opened: {error}")
 
 
 def open_elsewhere(path: str) -> StorageUnavailableError:

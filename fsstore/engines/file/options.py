@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from fsstore.engines.file.disk import DIRECTORY_MODE, FILE_MODE
+from fsstore.options import check_options
 
 MIB = 1 << 20
 _FIRST_JOURNAL_BYTES = 256 << 10
@@ -58,6 +61,12 @@ class Options:
             mode = getattr(self, name)
             if mode & owner != owner or mode > 0o777:
                 raise ValueError(f"{name} must let the owner in ({owner:#o}) and be at most 0o777, not {mode:#o}")
+
+    @classmethod
+    def of(cls, tuning: Mapping[str, Any], others: Iterable[str]) -> Options:
+        """From a caller's keywords; `others` are those that the store has beside these."""
+        check_options("a file store", tuning, {*(field.name for field in fields(cls)), *others})
+        return cls(**tuning)
 
     @property
     def first_journal_bytes(self) -> int:

@@ -8,7 +8,8 @@ engine once more, with another client (`awaiting.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
+from copy import copy
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -83,11 +84,13 @@ class MongoEngine:
 
     def connect(self, client_class: Callable[..., Any], waiting: Waiting) -> None:
         """Begin with a client of one kind; for `awaiting.py`, which has another."""
+        self._client_class, self._waiting = client_class, waiting
         self._driver = Driver(self._connected(client_class), waiting)
         self._store: Opened | None = None
         self._numbering = waiting.lock()
         self._known = writing.Known()
         self._leases: set[Lease] = set()
+        self._dropped = False
 
     def awaiting(self) -> AsyncPersistenceEngine:
         """The twin for the tasks of the running event loop: with pymongo's awaiting client where that can run."""
@@ -117,12 +120,22 @@ class MongoEngine:
         self._driver.close(delivery.release_leases(self._leases))
 
     def drop(self) -> None:
-        """Drop the collections of the store, then close."""
-        try:
-            self._write(layout.forget(self._opened.kind))
-        except StoreClosedError:
+        """Drop the collections of the store, also after `close()`, then close."""
+        if self._dropped:
             return
-        self.close()
+        if self._driver.closing.is_set():
+            # A client that was closed is of no use any more.
+            with closing(self._anew()) as engine:
+                engine.drop()
+        else:
+            self._write(layout.forget(self._opened.kind))
+            self.close()
+        self._dropped = True
+
+    def _anew(self) -> MongoEngine:
+        engine = copy(self)
+        engine.connect(self._client_class, self._waiting)
+        return engine
 
     # ---- commits ----
 
@@ -197,7 +210,10 @@ class MongoEngine:
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
         bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
-        return iter(self._driver.run(self._opened.reads.heads(bucket, threshold)))
+        return self._each(self._opened.reads.heads(bucket, threshold))
+
+    def _each(self, asked: Conversation[list[T]]) -> Iterator[T]:
+        yield from self._driver.run(asked)
 
     # ---- dispatch marks and deletion ----
 

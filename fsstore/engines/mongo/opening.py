@@ -5,10 +5,12 @@ The same for a blocking and an awaiting client: `connected` takes either of pymo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pymongo.errors import ConfigurationError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
@@ -21,11 +23,18 @@ from fsstore.engines.mongo.layout import Kind, Names
 from fsstore.engines.mongo.reading import NumberedReads
 from fsstore.engines.mongo.unnumbered import UnnumberedReads
 from fsstore.errors import StorageError
+from fsstore.options import no_option
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer, Serializer
 from fsstore.serialization.neventstore import MongoValues, NEventStorePayloads
 from fsstore.serialization.neventstore.serializer import NAME, NEventStoreJson
 
 DEFAULT_DATABASE = "fsstore"
+_OPTIONS = (
+    *("commits", "database", "own", "read_concern", "snapshots", "streams", "write_concern"),
+    "those of pymongo's MongoClient",
+)
+_UNKNOWN = re.compile(r"Unknown option:? (\w+)")
+"""How pymongo begins to say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,13 @@ def connected(
     client_options: Mapping[str, Any],
 ) -> Connected:
     """Nothing is sent yet. What the caller leaves open the URL says, and else the safe way is taken."""
-    client = client_class(url, connect=False, **client_options)
+    try:
+        client = client_class(url, connect=False, **client_options)
+    except ConfigurationError as error:
+        found = _UNKNOWN.match(str(error))
+        if found is None:
+            raise
+        raise no_option("a MongoDB store", found[1], _OPTIONS) from error
     if write_concern is None:
         write_concern = client.write_concern if client.write_concern.document else WriteConcern("majority", j=True)
     if not write_concern.acknowledged:

@@ -18,5 +18,6 @@ def open_engine(url: str, *, serializer: Serializer | None = None, **options: An
         if error.name is None or error.name.partition(".")[0] != "sqlalchemy":
             raise
         raise ImportError("a store in an SQL database needs SQLAlchemy: pip install 'fsstore[sql]'") from error
+    engine = SqlEngine(url, serializer=serializer, **options)  # checks the options, and connects to nothing
     found = open_csharp_store(url, serializer, **options)
-    return found if found is not None else SqlEngine(url, serializer=serializer, **options)
+    return found if found is not None else engine

@@ -15,7 +15,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from fsstore.engines import tasks
 from fsstore.engines.sql.engine import SqlEngine
-from fsstore.engines.sql.transactions import in_memory
+from fsstore.engines.sql.sqlite_file import in_memory
 from fsstore.engines.waiting import TaskWaiting
 from fsstore.model import Commit, CommitAttempt
 

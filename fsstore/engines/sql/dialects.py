@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 WRITES = "fsstore_writes"
 """The execution option of a connection whose transaction is going to write."""
+OUTSIDE = "fsstore_outside"
+"""The execution option of a connection on which SQLite begins no transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,16 @@ class Database:
     isolation: str | None = "READ COMMITTED"
     one_writer: bool = False
     """Writers are better queued here than by the database, which makes them sleep and try again."""
-    before_creating: Callable[[Engine], None] = lambda engine: None
+    before_creating: Callable[[Connection], object] | None = None
     """Done before the tables are made, outside of every transaction."""
     again: re.Pattern[str] = field(default=re.compile("(?!)"))
     """In errors after which the transaction is rolled back and may be tried again at once: deadlocks and the like."""
     unavailable: re.Pattern[str] = field(default=re.compile("(?!)"))
     """In errors that pass when somebody else has done something: full, read-only, shutting down."""
+    refuses: re.Pattern[str] = field(default=re.compile("(?!)"))
+    """In errors of connecting that stay until somebody does something: no such database, a wrong password."""
+    damaged: re.Pattern[str] = field(default=re.compile("(?!)"))
+    """In errors about what is stored not being what it was."""
     duplicate: re.Pattern[str] = field(default=re.compile("(?!)"))
     """In errors about a key that is there already."""
 
@@ -79,14 +84,17 @@ _MYSQL: dict[str, Any] = {
     "again": re.compile(r"\(1213,"),
     # lock wait timeout, read-only, shutting down, too many connections, disk full, not part of a cluster
     "unavailable": re.compile(r"\((1205|1290|1836|1053|1040|1021|1114|1047),"),
+    # access denied for the user or to the database, no such database
+    "refuses": re.compile(r"\((1044|1045|1049|1698),"),
+    # a table that crashed, an index or a table that is corrupt
+    "damaged": re.compile(r"\((1194|1712|1877),"),
     "duplicate": re.compile(r"\(1062,"),
 }
 
 
-def _write_ahead(engine: Engine) -> None:
+def _write_ahead(connection: Connection) -> None:
     """SQLite: readers and a writer do not wait for one another. The file remembers it."""
-    with closing(engine.raw_connection()) as connection:
-        connection.cursor().execute("PRAGMA journal_mode = WAL")
+    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
 
 DATABASES = {
@@ -104,6 +112,7 @@ DATABASES = {
         one_writer=True,
         before_creating=_write_ahead,
         unavailable=re.compile("database is locked|database table is locked|disk is full|disk I/O error|readonly"),
+        damaged=re.compile("database disk image is malformed|file is not a database"),
         duplicate=re.compile("UNIQUE constraint failed"),
     ),
     "postgresql": Database(
@@ -123,6 +132,11 @@ DATABASES = {
         again=re.compile("^(40001|40P01) "),
         # lock timeout, read-only, out of resources, shutting down
         unavailable=re.compile("^(55P03|25006|53...|57P0.) "),
+        # Of errors of connecting there is only the text.
+        refuses=re.compile(
+            "^(28...|3D000) |(database|role) .* does not exist|authentication failed|no password|no pg_hba.conf"
+        ),
+        damaged=re.compile("^XX00[12] "),
         duplicate=re.compile("^23505 "),
     ),
     "mysql": Database(name="MySQL", **_MYSQL),
@@ -139,6 +153,10 @@ DATABASES = {
         again=re.compile(r"\b(1205|3960)\b"),
         # lock timeout; Azure SQL: not available, busy, resource limits
         unavailable=re.compile(r"\b(1222|40613|40197|40501|49918|49919|49920|10928|10929|1105|9002)\b"),
+        # login failed, no such database or not for this user
+        refuses=re.compile(r"\b(18456|4060)\b"),
+        # a page that is not what was written
+        damaged=re.compile(r"\((823|824)[,)]"),
         duplicate=re.compile(r"\b(2627|2601)\b"),
     ),
     "oracle": Database(
@@ -151,6 +169,9 @@ DATABASES = {
         connect_arguments=lambda seconds: {"tcp_connect_timeout": seconds},
         again=re.compile("ORA-00060|ORA-08177"),
         unavailable=re.compile("ORA-(00054|30006|01033|01034|01089|01109|16000|01653|01654|01691)"),
+        # wrong name or password, an account that is locked
+        refuses=re.compile("ORA-(01017|28000)"),
+        damaged=re.compile("ORA-01578"),
         duplicate=re.compile("ORA-00001"),
     ),
 }
@@ -212,9 +233,11 @@ def prepare(engine: Engine, database: Database, timeout_seconds: float) -> None:
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
+            options = connection.get_execution_options()
+            if options.get(OUTSIDE):
+                return
             # A transaction that reads and then writes could fail half-way; one that is going to write says so.
-            writes = connection.get_execution_options().get(WRITES)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")
 
 
 def code_of(error: DBAPIError) -> str:

@@ -32,7 +32,8 @@ from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
 from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
 from fsstore.engines.sql.rows import Rows
-from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected, is_missing
+from fsstore.engines.sql.sqlite_file import is_missing
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected
 from fsstore.engines.sql.writes import NotStoredError
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
@@ -108,8 +109,7 @@ class SqlEngine(SqlDelivery):
             raise StorageError(f"there is no database {self._name}, and it was opened without creating one")
         for tries in range(_CREATIONS):
             owner = self._transactions.read(schema.owner, f"opening {self._name}")
-            if owner is schema.Owner.SOMEBODY_ELSE:
-                raise StorageError(f"{self._name} has a table Commits or Snapshots that fsstore did not make")
+            self._check_owner(owner)
             if owner is schema.Owner.FSSTORE:
                 self._transactions.write(schema.migrate, f"opening {self._name}")
                 return
@@ -124,9 +124,15 @@ class SqlEngine(SqlDelivery):
                     raise
                 self._waiting.sleep(0.05 * (tries + 1))
 
+    def _check_owner(self, owner: schema.Owner) -> None:
+        if owner is schema.Owner.SOMEBODY_ELSE:
+            raise StorageError(f"{self._name} has a table Commits or Snapshots that fsstore did not make")
+
     def _make_tables(self) -> None:
-        self.database.before_creating(self._engine)
-        self._transactions.write(schema.create, f"making the tables in {self._name}")
+        what = f"making the tables in {self._name}"
+        if self.database.before_creating is not None:
+            self._transactions.outside(self.database.before_creating, what)
+        self._transactions.write(schema.create, what)
 
     def close(self) -> None:
         """Let calls that began finish, give up the leases, close all connections."""
@@ -143,17 +149,26 @@ class SqlEngine(SqlDelivery):
         self._engine.dispose(close=not inherited)
 
     def drop(self) -> None:
-        """Destroy the tables and everything in them, then close; tables of others are refused."""
+        """Destroy the tables and everything in them, also after `close()`, then close; tables of others are refused."""
         if not self._dropped:
-            with self._call():
-                self._transactions.write(schema.drop, f"dropping {self._name}")
+            with self._call(even_closed=True):
+                try:
+                    if not is_missing(self.url):
+                        self._transactions.write(self._drop_tables, f"dropping {self._name}")
+                finally:
+                    if self._closed:
+                        self._engine.dispose()  # of what was connected for this
             self._dropped = True
         self.close()
 
+    def _drop_tables(self, connection: Connection) -> None:
+        self._check_owner(schema.owner(connection))
+        schema.drop(connection)
+
     @contextmanager
-    def _call(self) -> Iterator[None]:
+    def _call(self, *, even_closed: bool = False) -> Iterator[None]:
         with self._idle:
-            self._check()
+            self._check(even_closed=even_closed)
             self._calls += 1
         try:
             yield
@@ -162,8 +177,8 @@ class SqlEngine(SqlDelivery):
                 self._calls -= 1
                 self._idle.notify_all()
 
-    def _check(self) -> None:
-        if self._closed:
+    def _check(self, *, even_closed: bool = False) -> None:
+        if self._closed and not even_closed:
             raise StoreClosedError(f"{self._name} is closed; open it again")
         if self._process != os.getpid():
             raise StoreClosedError(f"{self._name} was opened before this process forked; open it anew in the child")

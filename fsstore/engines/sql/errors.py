@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from fsstore.engines.sql.dialects import Database, code_of
-from fsstore.errors import StorageError, StorageUnavailableError
+from fsstore.engines.sql.sqlite_file import fault
+from fsstore.errors import CorruptionError, StorageError, StorageUnavailableError
 
 TRIES = 12
 """How often a transaction is tried that others keep in the way of, or whose connection turned out to be dead."""
@@ -31,6 +32,8 @@ class Verdict(enum.Enum):
     """It cannot be known whether the transaction was stored."""
     UNAVAILABLE = enum.auto()
     """Nothing was stored, nor will be soon."""
+    DAMAGED = enum.auto()
+    """What the database holds is not what was stored."""
     FAILED = enum.auto()
     """Nothing was stored; the database refuses what it was asked."""
 
@@ -50,6 +53,10 @@ def judged(error: SQLAlchemyError, database: Database, *, committing: bool) -> V
         return Verdict.DUPLICATE
     if error.connection_invalidated:
         return Verdict.RECONNECT
+    if database.damaged.search(code):
+        return Verdict.DAMAGED
+    if database.refuses.search(code):
+        return Verdict.FAILED
     if database.unavailable.search(code):
         return Verdict.UNAVAILABLE
     # A connection that was never made has no connection that could be invalidated.
@@ -61,9 +68,25 @@ def pause_seconds(tries: int, chance: float) -> float:
     return min(0.005 * 2.0**tries, 0.5) * (0.5 + chance / 2)
 
 
-def storage_error(error: SQLAlchemyError, verdict: Verdict, database: Database, what: str) -> StorageError:
-    """The error for the caller, with what the database said."""
-    said = str(getattr(error, "orig", None) or error).strip()
+def file_error(error: SQLAlchemyError, path: str, what: str) -> StorageError | None:
+    """The error for the caller where the file of an SQLite database is at fault; `None` where it is not known to be."""
+    found = fault(path, _said(error))
+    return None if found is None else StorageError(f"{what}: {path} {found}")
+
+
+def storage_error(
+    error: SQLAlchemyError, verdict: Verdict, database: Database, what: str, path: str | None = None
+) -> StorageError:
+    """The error for the caller, with what the database said; `path` is that of an SQLite database's file."""
+    said = _said(error)
+    if verdict is Verdict.DAMAGED:
+        other = "" if path is None else "; without one, .recover of the sqlite3 shell saves what can be read"
+        return CorruptionError(
+            f"{what}: {database.name} found damage ({said})",
+            path=path,
+            expected="what was stored",
+            repair=f"put a backup of the database in its place{other}",
+        )
     if verdict is Verdict.IN_DOUBT:
         return StorageUnavailableError(
             f"{what}: {database.name} did not say whether it is stored; commit the same attempt again, a "
@@ -75,3 +98,7 @@ def storage_error(error: SQLAlchemyError, verdict: Verdict, database: Database, 
             f"{what}: {database.name} cannot do it now, nothing was stored, try again later ({said})"
         )
     return StorageError(f"{what}: {database.name} refused ({said})")
+
+
+def _said(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip()

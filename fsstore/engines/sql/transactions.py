@@ -6,7 +6,6 @@ a transaction is a function that takes the connection; what an error means, `err
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,11 +15,14 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from fsstore.engines.sql.dialects import WRITES, Database, prepare
-from fsstore.engines.sql.errors import TRIES, Verdict, judged, pause_seconds, storage_error
+from fsstore.engines.sql.dialects import OUTSIDE, WRITES, Database, prepare
+from fsstore.engines.sql.errors import TRIES, Verdict, file_error, judged, pause_seconds, storage_error
+from fsstore.engines.sql.sqlite_file import file_of, in_memory
 from fsstore.engines.waiting import ThreadWaiting, Waiting
+from fsstore.options import no_option
 
 Result = TypeVar("Result")
+_OPTIONS = ("create", "pool_size", "timeout_seconds", "those of SQLAlchemy's create_engine")
 
 
 def connected(
@@ -41,21 +43,15 @@ def connected(
     chosen["pool_reset_on_return"] = None
     if database.isolation is not None:
         chosen["isolation_level"] = database.isolation
-    engine = create(url, **{"hide_parameters": True, **chosen, **options, "connect_args": arguments})
+    try:
+        engine = create(url, **{"hide_parameters": True, **chosen, **options, "connect_args": arguments})
+    except TypeError as error:
+        unknown = [name for name in options if repr(name) in str(error)]
+        if "Invalid argument" not in str(error) or not unknown:
+            raise
+        raise no_option(f"a store in {database.name}", unknown[0], _OPTIONS) from error
     prepare(engine, database, timeout_seconds)
     return engine
-
-
-def in_memory(url: URL) -> bool:
-    """Whether it is an SQLite database that no file holds."""
-    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
-
-
-def is_missing(url: URL) -> bool:
-    """Whether it is an SQLite database whose file is not there."""
-    if url.get_backend_name() != "sqlite" or in_memory(url):
-        return False
-    return not str(url.database).startswith("file:") and not os.path.exists(str(url.database))
 
 
 class KeyTakenError(Exception):
@@ -68,6 +64,7 @@ class Transactions:
     def __init__(self, engine: Engine, database: Database, waiting: Waiting | None = None) -> None:
         self._engine = engine
         self._writing = engine.execution_options(**{WRITES: True})
+        self._file = file_of(engine.url)
         self._database = database
         self._waiting = waiting if waiting is not None else ThreadWaiting()
         self._turn: AbstractContextManager[object] = self._waiting.lock() if database.one_writer else nullcontext()
@@ -85,6 +82,10 @@ class Transactions:
         with self._turn:
             return self._tried(self._writing, change, what)
 
+    def outside(self, act: Callable[[Connection], Result], what: str) -> Result:
+        """Do what the database does in no transaction."""
+        return self._tried(self._engine.execution_options(**{OUTSIDE: True}), act, what)
+
     def _tried(self, engine: Engine, act: Callable[[Connection], Result], what: str) -> Result:
         tries = 0
         while True:
@@ -96,10 +97,12 @@ class Transactions:
                     transaction.commit()
                     return result
             except SQLAlchemyError as error:
+                if self._file is not None and (refused := file_error(error, self._file, what)):
+                    raise refused from error
                 verdict = judged(error, self._database, committing=committing)
                 if verdict is Verdict.DUPLICATE:
                     raise KeyTakenError from error
                 tries += 1
                 if verdict not in (Verdict.AGAIN, Verdict.RECONNECT) or tries >= TRIES:
-                    raise storage_error(error, verdict, self._database, what) from error
+                    raise storage_error(error, verdict, self._database, what, self._file) from error
             self._waiting.sleep(pause_seconds(tries, random.random()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from threading import Event, Thread
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, EventStoreError, StoreClosedError
-from fsstore.model import CommitAttempt, Snapshot
+from fsstore.model import Commit, CommitAttempt, Snapshot
 from fsstore.testing.attempts import EPOCH, fill, first_attempt, next_attempt
 from fsstore.testing.capabilities import needs
 from fsstore.testing.promises.stores import EngineTests, Stores, case, contents, nothing_changes, tokens
@@ -36,6 +36,19 @@ EVERY_CALL: dict[str, Callable[[PersistenceEngine], object]] = {
     "purge": lambda engine: engine.purge(),
     "purge bucket": lambda engine: engine.purge("default"),
 }
+
+
+COMMIT_WALKS: dict[str, Callable[[PersistenceEngine], Iterator[Commit]]] = {
+    "get_from": lambda engine: engine.get_from("default", "stream"),
+    "get_from_checkpoint": lambda engine: engine.get_from_checkpoint(),
+    "get_from_date": lambda engine: engine.get_from_date(EPOCH),
+    "get_undispatched_commits": lambda engine: engine.get_undispatched_commits(),
+}
+WALKS: dict[str, Callable[[PersistenceEngine], Iterator[Any]]] = {
+    **COMMIT_WALKS,
+    "get_streams_to_snapshot": lambda engine: engine.get_streams_to_snapshot("default", 0),
+}
+_SEVERAL_PAGES = 600  # more commits than engines read ahead
 
 
 class LifecyclePromises(EngineTests):
@@ -77,16 +90,27 @@ class LifecyclePromises(EngineTests):
             engine.mark_commit_as_dispatched(commit)
 
     def test_a_walk_that_meets_a_closed_engine_ends_honestly(self, engine: PersistenceEngine) -> None:
-        stored = fill(engine, "stream", commits=50)
-        half_walked = engine.get_from_checkpoint()
-        seen = [next(half_walked)]
+        stored = fill(engine, "stream", commits=_SEVERAL_PAGES, events=1, at_once=_SEVERAL_PAGES)
+        half_walked = {name: make(engine) for name, make in COMMIT_WALKS.items()}
+        first = {name: next(walk) for name, walk in half_walked.items()}
         engine.close()
-        try:
-            seen.extend(half_walked)
-        except StoreClosedError:
-            assert seen == stored[: len(seen)]
-        else:
-            assert seen == stored, "the walk ended early without saying so"
+        for name, walk in half_walked.items():
+            seen = [first[name]]
+            with case(name):
+                try:
+                    seen.extend(walk)
+                except StoreClosedError:
+                    assert seen == stored[: len(seen)]
+                else:
+                    assert seen == stored, "the walk ended early without saying so"
+
+    def test_no_walk_begins_after_closing(self, engine: PersistenceEngine) -> None:
+        fill(engine, "stream", commits=3)
+        walks = {name: make(engine) for name, make in WALKS.items()}
+        engine.close()
+        for name, walk in walks.items():
+            with case(name), pytest.raises(StoreClosedError):
+                next(walk)
 
     def test_closing_finishes_what_was_accepted(self, stores: Stores) -> None:
         engine = stores.open()
@@ -132,6 +156,17 @@ class LifecyclePromises(EngineTests):
         anew = fill(engine, "stream", commits=2)
         assert list(engine.get_from("default", "stream")) == anew
         assert list(engine.get_undispatched_commits()) == anew
+
+    def test_dropping_after_closing_destroys_too(self, stores: Stores) -> None:
+        engine = stores.open()
+        fill(engine, "stream", commits=3)
+        engine.close()
+        engine.drop()
+        with pytest.raises(StoreClosedError):
+            engine.commit(first_attempt("new"))
+        engine = stores.open()
+        assert list(engine.get_from_checkpoint()) == []
+        assert fill(engine, "stream")[0].checkpoint_token == 1
 
     def test_dropping_again_is_harmless(self, engine: PersistenceEngine) -> None:
         fill(engine, "stream")

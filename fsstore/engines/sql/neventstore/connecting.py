@@ -15,6 +15,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, Executable, NullPool, Row, create_engine
 
 from fsstore.engines.sql.dialects import Database, prepare
+from fsstore.engines.sql.sqlite_file import is_in_use
 from fsstore.engines.sql.transactions import Transactions
 from fsstore.errors import StoreClosedError
 
@@ -28,11 +29,16 @@ class Connecting:
 
     def __init__(self, engine: Engine, database: Database, name: str) -> None:
         self._engine = engine
+        self._database = database
         self._transactions = Transactions(engine, database)
         self._process = os.getpid()
         self.name = name
         self.dialect = engine.dialect.name
         self.is_open = True
+
+    def anew(self) -> Connecting:
+        """The same, open, also where this one is closed."""
+        return Connecting(self._engine, self._database, self.name)
 
     def check(self) -> None:
         """`StoreClosedError` once it is closed, and in a process that inherited it."""
@@ -78,6 +84,8 @@ def sqlite_engine(path: str, database: Database, timeout_seconds: float, *, writ
 
 
 def _is_wal_at_rest(path: str) -> bool:
+    if is_in_use(path):
+        return False
     with open(path, "rb") as file:
         header = file.read(20)
-    return header[18:20] == _WAL_VERSIONS and not os.path.exists(path + "-wal")
+    return header[18:20] == _WAL_VERSIONS

@@ -7,6 +7,8 @@ has no marks, and its commits count as dispatched.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 
 from fsstore.engines.arguments import (
@@ -34,14 +36,19 @@ class NEventStoreEngine:
         self._connecting = connecting
         self._reading = Reading(connecting.ask, rows)
         self._may_write = writing
+        self._dropped = False
         self.generation = str(rows.generation)
+
+    @property
+    def _allowed(self) -> Writing:
+        if isinstance(self._may_write, str):
+            raise StorageError(self._may_write)
+        return self._may_write
 
     @property
     def _writing(self) -> Writing:
         self._connecting.check()
-        if isinstance(self._may_write, str):
-            raise StorageError(self._may_write)
-        return self._may_write
+        return self._allowed
 
     # ---- lifecycle ----
 
@@ -52,9 +59,11 @@ class NEventStoreEngine:
         self._connecting.close()
 
     def drop(self) -> None:
-        if self._connecting.is_open:
-            self._writing.drop()
-            self.close()
+        if not self._dropped:
+            allowed = self._allowed
+            with closing(self._connecting if self._connecting.is_open else self._connecting.anew()) as connecting:
+                replace(allowed, connecting=connecting).drop()
+            self._dropped = True
 
     # ---- reading ----
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from fsstore.engines.sql.neventstore.engine import NEventStoreEngine
 from fsstore.engines.sql.neventstore.generation import Generation, recognized
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
 from fsstore.engines.sql.neventstore.writing import Writing
+from fsstore.engines.sql.sqlite_file import file_of, is_database
 from fsstore.engines.sql.transactions import connected
 from fsstore.errors import SerializationError, StorageError
 from fsstore.serialization import Serializer
@@ -22,7 +22,6 @@ from fsstore.serialization.neventstore import NEventStoreJson, NEventStorePayloa
 from fsstore.serialization.neventstore.payloads import innermost
 
 _SAMPLES = 200
-_SQLITE = b"SQLite format 3\0"
 
 
 def open_csharp_store(
@@ -45,8 +44,10 @@ def open_csharp_store(
             engine = sqlite_engine(str(found.database), database, timeout_seconds, write=write)
         return Connecting(engine, database, found.render_as_string(hide_password=True))
 
-    if found.get_backend_name() == "sqlite" and not _is_database(found.database):
-        return None
+    if found.get_backend_name() == "sqlite":
+        path = file_of(found)
+        if path is None or not is_database(path):
+            return None  # what else is wrong with the file is for `SqlEngine`
     reading = connecting(write=False)
     try:
         generation = _generation(reading)
@@ -74,14 +75,6 @@ def _generation(connecting: Connecting) -> Generation | None:
         if connecting.dialect == "sqlite":
             return None
         raise
-
-
-def _is_database(path: str | None) -> bool:
-    """Whether there is a file that SQLite would take for one of its own; what else is wrong is for `SqlEngine`."""
-    if not path or not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        return file.read(len(_SQLITE)) == _SQLITE
 
 
 def _writer(connecting: Connecting, rows: Rows, serializer: Serializer | None) -> PayloadWriter | str:
