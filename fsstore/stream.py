@@ -45,6 +45,7 @@ class WorkingCopy:
     def _forget_committed(self) -> None:
         self._revision = 0
         self._sequence = 0
+        self._last_commit: tuple[uuid.UUID, int] | None = None
         self._committed: list[EventMessage] = []
         self._committed_headers: dict[str, Any] = {}
 
@@ -102,21 +103,18 @@ class WorkingCopy:
         yield from self._populating(revision, max_revision, events_from=revision + 1)
         self._revision = max(self._revision, revision)
 
-    def _populating(self, min_revision: int, max_revision: int | None, events_from: int | None = None) -> Steps[int]:
+    def _populating(self, min_revision: int, max_revision: int | None, events_from: int | None = None) -> Steps[None]:
         first_wanted = min_revision if events_from is None else events_from
-        count = 0
 
         def take(pair: tuple[Commit, Commit | None]) -> None:
-            nonlocal count
             self._take(*pair, first_wanted, max_revision)
-            count += 1
 
         yield Each(self._store.read_stream(self._bucket_id, self._stream_id, min_revision, max_revision), take)
-        return count
 
     def _take(self, stored: Commit, selected: Commit | None, first: int, last: int | None) -> None:
         before = stored.stream_revision - len(stored.events)
         self._sequence = stored.commit_sequence
+        self._last_commit = stored.commit_id, stored.commit_sequence
         self._revision = stored.stream_revision if last is None else min(stored.stream_revision, last)
         if selected is None:
             return
@@ -168,19 +166,23 @@ class WorkingCopy:
         self.clear_changes()
 
     def _refreshing(self) -> Steps[None]:
-        if (yield from self._populating(self._revision + 1, None)):
-            return
-        still_there = False
+        """Take in what others committed; from the beginning where the stream was deleted under this one, for what was
+        begun anew may be as long."""
+        known, first_wanted = self._last_commit, self._revision + 1
+        is_the_same: bool | None = None
 
-        def stop_at_first(_: object) -> bool:
-            nonlocal still_there
-            still_there = True
-            return True
+        def take(pair: tuple[Commit, Commit | None]) -> bool:
+            nonlocal is_the_same
+            if is_the_same is None:
+                is_the_same = known in (None, (pair[0].commit_id, pair[0].commit_sequence))
+            if is_the_same:
+                self._take(*pair, first_wanted, None)
+            return not is_the_same
 
+        # From the last commit that is known, which tells.
         commits = self._store.read_stream(self._bucket_id, self._stream_id, max(self._revision, 1), None)
-        yield Each(commits, stop_at_first)
-        if not still_there:
-            # The stream was deleted under this one: begin where it begins now.
+        yield Each(commits, take)
+        if not is_the_same:
             self._forget_committed()
             yield from self._populating(0, None)
 

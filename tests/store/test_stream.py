@@ -181,6 +181,24 @@ class TestConflicts:
         stream.commit_changes()
         assert bodies(store.open_stream("s")) == ["a", "b", "c", "d", "e", "f"]
 
+    @pytest.mark.parametrize("sizes", [(5,), (6,), (3,), (1,) * 7, (2, 2)], ids=str)
+    def test_a_stream_that_was_begun_anew_is_read_from_its_beginning(
+        self, store: EventStore, sizes: tuple[int, ...]
+    ) -> None:
+        committed(store, "s", *(["old"] for _ in range(5)))
+        stream = store.open_stream("s")
+        stream.uncommitted_headers["by"] = "me"
+        stream.add("mine")
+        store.advanced.delete_stream("default", "s")
+        new = [f"new {number}" for number in range(sum(sizes))]
+        rest = iter(new)
+        committed(store, "s", *([next(rest) for _ in range(size)] for size in sizes))
+        with pytest.raises(ConcurrencyError):
+            stream.commit_changes()
+        assert (bodies(stream), stream.stream_revision, stream.commit_sequence) == (new, sum(sizes), len(sizes))
+        stream.commit_changes()
+        assert bodies(store.open_stream("s")) == bodies(stream) == [*new, "mine"]
+
     def test_a_stream_deleted_under_the_writer_can_be_begun_again(self, store: EventStore) -> None:
         stream = committed(store, "s", ["a"], ["b"])
         store.advanced.delete_stream("default", "s")
