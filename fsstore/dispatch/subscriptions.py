@@ -146,12 +146,14 @@ class Subscription:
         share.store_position()
 
     def _look_at_every_share(self) -> Commit | None:
-        """The next commit of the first partition that has one."""
+        """The next commit of the first partition that has one; of one that was had for long, when no other has any."""
+        share = self._shares[self._current]
+        if self._is_used_up(share):
+            share.give_back()
+            self._turn_to_the_next()
         for _ in self._shares:
             share = self._shares[self._current]
-            if self._is_used_up(share):
-                share.give_back()
-            elif share.take():
+            if share.take():
                 before = share.cursor.read_to
                 commit = share.next_commit()
                 if commit is None and not self._stopping.is_set():
@@ -166,8 +168,11 @@ class Subscription:
                     return None
                 if self.partitions > 1:
                     share.give_back()
-            self._current = (self._current + 1) % self.partitions
+            self._turn_to_the_next()
         return None
+
+    def _turn_to_the_next(self) -> None:
+        self._current = (self._current + 1) % self.partitions
 
     def _is_used_up(self, share: Share) -> bool:
         return self.partitions > 1 and share.handed_out >= _PARTITION_BATCH and not share.cursor.handed_out

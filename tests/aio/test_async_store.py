@@ -25,7 +25,7 @@ from fsstore import (
     Wireup,
 )
 from fsstore.dispatch import Retry
-from fsstore.testing import first_attempt
+from fsstore.testing import first_attempt, next_attempt
 
 pytestmark = pytest.mark.anyio
 
@@ -263,6 +263,26 @@ async def test_a_subscription_waits_and_remembers(store: AsyncEventStore) -> Non
                     break
     assert seen == [1, 2]
     assert [(each.name, each.position) for each in await store.subscriptions.all()] == [("mail", 2)]
+
+
+async def test_consumers_in_tasks_share_more_than_one_takes_at_once(store: AsyncEventStore) -> None:
+    attempt = first_attempt("order")
+    expected = [(await store.commit(attempt)).commit_sequence]
+    for _ in range(249):
+        attempt = next_attempt(attempt)
+        expected.append((await store.commit(attempt)).commit_sequence)
+    seen: list[int] = []
+
+    async def consume() -> None:
+        async with store.subscribe("work", partitions=2, timeout_seconds=0.5) as commits:
+            async for commit in commits:
+                seen.append(commit.commit_sequence)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(consume)
+            tasks.start_soon(consume)
+    assert seen == expected
 
 
 async def test_a_subscription_says_at_once_which_option_it_does_not_have(store: AsyncEventStore) -> None:

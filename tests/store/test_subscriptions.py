@@ -218,6 +218,101 @@ class TestManaging:
             EventStore(Plain()).subscribe("a")  # type: ignore[arg-type]
 
 
+Places = list[tuple[str, int]]
+
+
+def filled(store: EventStore, streams: int, each: int) -> Places:
+    """Commits the streams one after another; the places of the commits, stream by stream."""
+    for number in range(streams):
+        fill(store.advanced, f"s{number}", commits=each, events=1, at_once=each)
+    return [(f"s{number}", sequence) for number in range(streams) for sequence in range(1, each + 1)]
+
+
+def by_stream(seen: Places) -> Places:
+    """What was seen, stream by stream, each in the order in which it was seen."""
+    return sorted(seen, key=lambda place: int(place[0][1:]))
+
+
+def place_of(commit: Commit) -> tuple[str, int]:
+    return commit.stream_id, commit.commit_sequence
+
+
+@pytest.mark.parametrize("target", ["memory", "file"], indirect=True)
+class TestMoreThanAConsumerTakesAtOnce:
+    """A consumer lets go of a partition after a hundred commits. That must cost nobody a commit, or time."""
+
+    @pytest.mark.parametrize(("streams", "each"), [(1, 2_050), (40, 50)])
+    @pytest.mark.parametrize("partitions", [2, 4])
+    def test_one_consumer_goes_on_alone(self, store: EventStore, partitions: int, streams: int, each: int) -> None:
+        expected = filled(store, streams, each)
+        # Without a time to wait in: it does not pause where it lets go either.
+        with store.subscribe("work", partitions=partitions, timeout_seconds=0) as subscription:
+            assert by_stream([place_of(commit) for commit in subscription]) == expected
+        assert caught_up(store, "work", partitions=partitions) == []
+
+    @pytest.mark.parametrize(("streams", "each"), [(1, 1_050), (40, 50)])
+    @pytest.mark.parametrize("partitions", [2, 4])
+    def test_two_consumers_share_the_work(self, store: EventStore, partitions: int, streams: int, each: int) -> None:
+        expected = filled(store, streams, each)
+        seen: Places = []
+        both_have_work = threading.Barrier(2)
+        finished: list[int] = []
+
+        def consume() -> None:
+            count = 0
+            with store.subscribe("work", partitions=partitions, timeout_seconds=0.3) as subscription:
+                for commit in subscription:
+                    seen.append(place_of(commit))
+                    count += 1
+                    if count == 1 and streams > 1:
+                        both_have_work.wait(20)
+            finished.append(count)
+
+        consumers = [threading.Thread(target=consume) for _ in range(2)]
+        for consumer in consumers:
+            consumer.start()
+        for consumer in consumers:
+            consumer.join()
+        assert by_stream(seen) == expected
+        assert len(finished) == 2
+
+    def test_consumers_come_and_go(self, store: EventStore) -> None:
+        expected = filled(store, 20, 50)
+        seen: Places = []
+
+        def come_and_go(stays_for: int) -> None:
+            got = stays_for
+            while got == stays_for:
+                got = 0
+                with store.subscribe("work", partitions=4, timeout_seconds=0.3) as subscription:
+                    for commit in subscription:
+                        seen.append(place_of(commit))
+                        got += 1
+                        if got == stays_for:
+                            subscription.acknowledge(commit)
+                            break
+
+        consumers = [threading.Thread(target=come_and_go, args=(stays_for,)) for stays_for in (30, 100, 170)]
+        for consumer in consumers:
+            consumer.start()
+        for consumer in consumers:
+            consumer.join()
+        assert by_stream(seen) == expected
+
+    def test_acknowledging_by_hand_and_by_the_dozen(self, store: EventStore) -> None:
+        expected = filled(store, 1, 350)
+        seen: Places = []
+        with store.subscribe(
+            "work", partitions=2, auto_acknowledge=False, acknowledge_every=12, timeout_seconds=0
+        ) as subscription:
+            for count, commit in enumerate(subscription, 1):
+                seen.append(place_of(commit))
+                if count % 75 == 0 or count == 350:
+                    subscription.acknowledge(commit)
+        assert seen == expected
+        assert caught_up(store, "work", partitions=2) == []
+
+
 class TestSeveralConsumers:
     def test_partitions_share_the_streams_and_keep_their_order(self, store: EventStore) -> None:
         heads = [store.advanced.commit(first_attempt(f"s{number}")) for number in range(20)]
