@@ -290,6 +290,21 @@ async def test_a_subscription_says_at_once_which_option_it_does_not_have(store: 
         store.subscribe("mail", bogus=1)
 
 
+@pytest.mark.parametrize("slip", ["x", -1])
+async def test_a_subscription_refuses_a_slip_before_its_first_step(store: AsyncEventStore, slip: Any) -> None:
+    for option in ("timeout_seconds", "partitions"):
+        with pytest.raises((TypeError, ValueError), match=f"^{option} must be "):
+            store.subscribe("mail", **{option: slip})
+    with pytest.raises((TypeError, ValueError), match="name"):
+        store.subscribe("")
+    await store.commit(first_attempt("order"))
+    assert len(await all_of(store.subscribe("mail", timeout_seconds=0.05))) == 1
+    with pytest.raises((TypeError, ValueError), match=r"^checkpoint_token must be "):
+        await store.subscriptions.reset("mail", slip)
+    with pytest.raises(ValueError, match="the last commit of the store is at 1"):
+        await store.subscriptions.reset("mail", 2)
+
+
 async def test_a_subscription_ends_after_its_timeout_and_when_the_store_closes(store: AsyncEventStore) -> None:
     with anyio.fail_after(30):
         assert await all_of(store.subscribe("mail", timeout_seconds=0.05)) == []
