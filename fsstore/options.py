@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
+
+
+def keywords_of(called: Callable[..., object]) -> set[str]:
+    """What can be given to it by keyword only."""
+    parameters = inspect.signature(called).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def check_options(of: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -245,6 +245,7 @@ class EventStore(StoreRules):
     ) -> StoreProjection[S]:
         """A state folded from all commits and kept in this store, in which each counts exactly once."""
         self._check()
+        StoreProjection.check(options)
         return StoreProjection(self._engine, name, fold, initial, select=self._hooks.select, **options)
 
     def sqlite_projection(
@@ -252,6 +253,7 @@ class EventStore(StoreRules):
     ) -> SqliteProjection:
         """Tables of an SQLite database kept up by all commits, each counting exactly once."""
         self._check()
+        SqliteProjection.check(options)
         return SqliteProjection(self._engine, name, connection, apply, select=self._hooks.select, **options)
 
     # ---- the rest ----

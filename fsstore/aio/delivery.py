@@ -175,13 +175,13 @@ class AsyncSubscriptions:
 
     def subscribe(self, name: str, *, timeout_seconds: float | None = None, **options: Any) -> AsyncSubscription:
         """A consumer of `name`; nothing is read before its first step."""
-        self._all.check(options)
+        self._all.check(name, {"timeout_seconds": timeout_seconds, **options})
         return AsyncSubscription(
             lambda slice_seconds: self._all.subscribe(name, timeout_seconds=slice_seconds, **options), timeout_seconds
         )
 
     async def all(self) -> list[SubscriptionState]:
-        """Every subscription that has acknowledged anything, by name."""
+        """Every subscription of which anything is remembered, by name."""
         return await _in_thread(self._all.all)
 
     async def reset(self, name: str, checkpoint_token: int = 0) -> None:

@@ -32,7 +32,8 @@ def subscriptions(
             elif delete is not None:
                 known.delete(delete)
         except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="NAME") from error
+            hint = "--reset" if reset is not None else "--delete"
+            raise typer.BadParameter(str(error), param_hint=hint) from error
 
 
 def _list(store: str, as_json: bool) -> None:
@@ -40,7 +41,11 @@ def _list(store: str, as_json: bool) -> None:
         states = Subscriptions(engine).all()
     for state in states:
         if as_json:
-            print_json({"name": state.name, "position": state.position, "partitions": state.partitions})
+            damaged = sorted(state.damaged)
+            print_json(
+                {"name": state.name, "position": state.position, "partitions": state.partitions, "damaged": damaged}
+            )
         else:
             partitions = f"  in {state.partitions} partitions" if state.partitions > 1 else ""
-            print(f"{state.position:>12,}  {printable(state.name)}{partitions}")
+            trouble = "  damaged, cannot be read before --reset or --delete" if state.damaged else ""
+            print(f"{state.position:>12,}  {printable(state.name)}{partitions}{trouble}")

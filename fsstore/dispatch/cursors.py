@@ -73,10 +73,8 @@ def pack_position(position: int) -> bytes:
     return bytes(msgpack.packb({"position": position}))
 
 
-def unpack_position(value: bytes | None) -> int | None:
-    """The position in its stored form; `None` where there is none, `CorruptionError` where it is none."""
-    if value is None:
-        return None
+def unpack_position(value: bytes, name: str) -> int:
+    """The position in its stored form; `CorruptionError`, with the subscription's name, where it is none."""
     try:
         check_msgpack(value)
         match msgpack.unpackb(value):
@@ -85,5 +83,6 @@ def unpack_position(value: bytes | None) -> int | None:
     except (ValueError, TypeError):
         pass
     raise CorruptionError(
-        f"what is stored as a subscription's position is none: {value[:40]!r}", repair="reset the subscription"
+        f"what is stored as the position of subscription {name!r} is none: {value[:40]!r}",
+        repair="reset the subscription, to 0 for example, or delete it",
     )

@@ -6,29 +6,34 @@ It reads and names; nothing here is moved, and nobody waits.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from fsstore.dispatch.cursors import unpack_position
 from fsstore.engine import DeliveryEngine, PersistenceEngine
-from fsstore.errors import StorageError
-from fsstore.model import checked_name
+from fsstore.errors import CorruptionError, StorageError
 
-MAX_NAME_CHARACTERS = 150
 _PREFIX = "subscription"
 _PART = re.compile(f"{_PREFIX}(?:#([0-9]+)of([0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionState:
-    """What is remembered of a subscription: each partition's checkpoint token, and the least of them."""
+    """What is remembered of a subscription: each partition's checkpoint token, and the least of them.
+
+    `damaged`: the partitions for which something is stored that is no position. Nobody can read those before the
+    subscription is reset or deleted; they count as standing at 0.
+    """
 
     name: str
     positions: dict[int, int]
     partitions: int
+    damaged: set[int] = field(default_factory=set)
 
     @property
     def position(self) -> int:
-        return min(self.positions.values())
+        """The token up to which nothing comes again, in whatever partition."""
+        return min(self.positions.get(partition, 0) for partition in range(self.partitions))
 
 
 def position_key(name: str, partition: int, partitions: int) -> str:
@@ -43,27 +48,48 @@ def delivering(engine: PersistenceEngine) -> DeliveryEngine:
     return engine
 
 
-def checked_subscription(name: str) -> str:
-    """`name` as a subscription's: 1 to 150 characters."""
-    if len(checked_name(name)) > MAX_NAME_CHARACTERS:
-        raise ValueError(f"a subscription's name has at most {MAX_NAME_CHARACTERS} characters, not {len(name)}")
-    return name
+def checked_state(engine: DeliveryEngine, name: str, partitions: int) -> SubscriptionState | None:
+    """What is remembered of the name; `ValueError` where it is divided otherwise."""
+    state = state_of(engine, name)
+    if state is not None and state.partitions != partitions:
+        raise ValueError(
+            f"subscription {name!r} is read in {state.partitions} partitions, not {partitions}; "
+            "delete it to divide it anew"
+        )
+    return state
 
 
 def state_of(engine: DeliveryEngine, name: str) -> SubscriptionState | None:
-    return next((state for state in all_states(engine) if state.name == name), None)
+    return _states(engine, (entry for entry in _entries(engine) if entry[0] == name)).get(name)
 
 
 def all_states(engine: DeliveryEngine) -> list[SubscriptionState]:
-    found: dict[str, SubscriptionState] = {}
+    found = _states(engine, _entries(engine))
+    return [found[name] for name in sorted(found)]
+
+
+# A subscription's name, a partition of how many, and the name under which the engine keeps the position of that.
+_Entry = tuple[str, int, int, str]
+
+
+def _entries(engine: DeliveryEngine) -> Iterator[_Entry]:
     for key in engine.get_checkpoint_names():
         kind, _, name = key.partition("/")
         part = _PART.fullmatch(kind)
-        if part is None:
+        if part is not None:
+            partition, partitions = (int(part[1]), int(part[2])) if part[1] else (0, 1)
+            yield name, partition, partitions, key
+
+
+def _states(engine: DeliveryEngine, entries: Iterator[_Entry]) -> dict[str, SubscriptionState]:
+    found: dict[str, SubscriptionState] = {}
+    for name, partition, partitions, key in entries:
+        value = engine.get_checkpoint(key)
+        if value is None:
             continue
-        partition, partitions = (int(part[1]), int(part[2])) if part[1] else (0, 1)
-        position = unpack_position(engine.get_checkpoint(key))
-        if position is not None:
-            state = found.setdefault(name, SubscriptionState(name, {}, partitions))
-            state.positions[partition] = position
-    return [found[name] for name in sorted(found)]
+        state = found.setdefault(name, SubscriptionState(name, {}, partitions))
+        try:
+            state.positions[partition] = unpack_position(value, name)
+        except CorruptionError:
+            state.damaged.add(partition)
+    return found

@@ -7,18 +7,20 @@ forward in batches, each stored in one step with the place it has come to.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from fsstore.dispatch.arguments import checked_at_least, checked_subscription
 from fsstore.dispatch.filters import Filter
 from fsstore.dispatch.following import Follower, head_token
-from fsstore.dispatch.positions import checked_subscription, delivering
+from fsstore.dispatch.positions import delivering
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import CorruptionError, StoreClosedError
 from fsstore.model import Commit
+from fsstore.options import check_options, keywords_of
 from fsstore.serialization import MsgpackSerializer, Serializer
 
 if TYPE_CHECKING:
@@ -43,14 +45,17 @@ class _Projection:
         stream_prefix: str | None,
         batch: int,
     ) -> None:
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, not {batch}")
         self._engine = engine
         self.name = checked_subscription(name)
         self._select = select
         self._filter = Filter(bucket_id, stream_prefix)
-        self._batch = batch
+        self._batch = checked_at_least(batch, 1, "batch")
         self._stopping = threading.Event()
+
+    @classmethod
+    def check(cls, options: Iterable[str]) -> None:
+        """`TypeError` for an option that the store's call has not."""
+        check_options("a projection", options, keywords_of(cls) - {"select"})  # that is for the store's hooks
 
     def catch_up(self, progress: Progress | None = None) -> None:
         """Fold everything that is committed by now. `progress` is called with the token reached and the last one."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fsstore.dispatch.cursors import Cursor, pack_position, unpack_position
 from fsstore.dispatch.filters import Filter, partition_of
-from fsstore.dispatch.positions import position_key
+from fsstore.dispatch.positions import checked_state, position_key
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import LeaseLostError
@@ -56,10 +56,50 @@ class Share:
             return True
         if not self.turn.take():
             return False
-        position = unpack_position(self._of.delivery.get_checkpoint(self._key))
-        self.cursor = Cursor(self._of.from_checkpoint if position is None else position, self._of.acknowledge_every)
+        try:
+            position = self._position()
+        except BaseException:
+            self.turn.give_back()
+            raise
+        if position is None:
+            self.turn.give_back()
+            return False
+        self.cursor = Cursor(position, self._of.acknowledge_every)
         self.handed_out = 0
         self.read_on()
+        return True
+
+    def _position(self) -> int | None:
+        """Where its last consumer stopped; `None` while somebody else settles where the subscription begins."""
+        of = self._of
+        value = of.delivery.get_checkpoint(self._key)
+        if value is None:
+            if not self._begin():
+                return None
+            value = of.delivery.get_checkpoint(self._key)
+        return of.from_checkpoint if value is None else unpack_position(value, of.name)
+
+    def _begin(self) -> bool:
+        """Settle where a new subscription begins, and in how many partitions; `False` while somebody else does.
+
+        The right to that is the lease of the name undivided: who reads it so has it already.
+        """
+        of = self._of
+        # Asked also without that right: who reads a name undivided keeps it, and would be waited for in vain.
+        checked_state(of.delivery, of.name, of.partitions)
+        if of.partitions == 1:
+            return True
+        undivided = Turn(of.engine, position_key(of.name, 0, 1))
+        if not undivided.take():
+            return False
+        try:
+            state = checked_state(of.delivery, of.name, of.partitions)
+            known = set() if state is None else {*state.positions, *state.damaged}
+            for partition in set(range(of.partitions)) - known:
+                key = position_key(of.name, partition, of.partitions)
+                of.delivery.put_checkpoint(key, pack_position(of.from_checkpoint), lease=undivided.lease)
+        finally:
+            undivided.give_back()
         return True
 
     def read_on(self) -> None:
@@ -94,6 +134,11 @@ class Share:
             value = pack_position(self.cursor.position)
             self._of.delivery.put_checkpoint(self._key, value, lease=self.turn.lease)
             self.cursor.stored()
+
+    def lose(self) -> None:
+        """Forget what was handed out: somebody else has it by now, and writes down what is acknowledged."""
+        self.cursor = Cursor(0, 1)
+        self.turn.give_back()
 
     def give_back(self) -> None:
         """Remember what was acknowledged, and let others go on from there."""

@@ -7,21 +7,22 @@ others stand by and go on where it stopped. This module goes round the partition
 
 from __future__ import annotations
 
-import inspect
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
+from typing import Any
 
+from fsstore.dispatch.arguments import check_reading, checked_at_least, checked_subscription
 from fsstore.dispatch.cursors import pack_position
 from fsstore.dispatch.filters import Filter, partition_of
-from fsstore.dispatch.following import Follower
+from fsstore.dispatch.following import Follower, head_token
 from fsstore.dispatch.positions import (
     SubscriptionState,
     all_states,
-    checked_subscription,
+    checked_state,
     delivering,
     position_key,
     state_of,
@@ -31,7 +32,7 @@ from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import LeaseLostError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, checked_id
-from fsstore.options import check_options
+from fsstore.options import check_options, keywords_of
 
 # How many commits of one partition a consumer takes before others may have it.
 _PARTITION_BATCH = 100
@@ -67,17 +68,14 @@ class Subscription:
     ) -> None:
         self._delivery = delivering(engine)
         self.name = checked_subscription(name)
-        for value, what, least in (
-            (from_checkpoint, "from_checkpoint", 0),
-            (partitions, "partitions", 1),
-            (acknowledge_every, "acknowledge_every", 1),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{what} must be an int, not {type(value).__name__}")
-            if value < least:
-                raise ValueError(f"{what} must be at least {least}, not {value}")
+        check_reading(
+            from_checkpoint=from_checkpoint,
+            partitions=partitions,
+            acknowledge_every=acknowledge_every,
+            timeout_seconds=timeout_seconds,
+        )
         self.partitions = partitions
-        self._check_partitions()
+        checked_state(self._delivery, self.name, partitions)
         self._auto_acknowledge = auto_acknowledge
         self._timeout_seconds = timeout_seconds
         self._standby_seconds = standby_seconds
@@ -100,14 +98,6 @@ class Subscription:
         )
         self._shares = [Share(reading, partition) for partition in range(partitions)]
         self._current = 0
-
-    def _check_partitions(self) -> None:
-        state = state_of(self._delivery, self.name)
-        if state is not None and state.partitions != self.partitions:
-            raise ValueError(
-                f"subscription {self.name!r} is read in {state.partitions} partitions, not {self.partitions}; "
-                "delete it to divide it anew"
-            )
 
     # ---- reading ----
 
@@ -137,7 +127,7 @@ class Subscription:
         try:
             yield
         except LeaseLostError:
-            self._shares[self._current].turn.give_back()
+            self._shares[self._current].lose()
             raise
 
     def _acknowledge_all(self) -> None:
@@ -146,12 +136,14 @@ class Subscription:
         share.store_position()
 
     def _look_at_every_share(self) -> Commit | None:
-        """The next commit of the first partition that has one."""
+        """The next commit of the first partition that has one; of one that was had for long, when no other has any."""
+        share = self._shares[self._current]
+        if self._is_used_up(share):
+            share.give_back()
+            self._turn_to_the_next()
         for _ in self._shares:
             share = self._shares[self._current]
-            if self._is_used_up(share):
-                share.give_back()
-            elif share.take():
+            if share.take():
                 before = share.cursor.read_to
                 commit = share.next_commit()
                 if commit is None and not self._stopping.is_set():
@@ -166,8 +158,11 @@ class Subscription:
                     return None
                 if self.partitions > 1:
                     share.give_back()
-            self._current = (self._current + 1) % self.partitions
+            self._turn_to_the_next()
         return None
+
+    def _turn_to_the_next(self) -> None:
+        self._current = (self._current + 1) % self.partitions
 
     def _is_used_up(self, share: Share) -> bool:
         return self.partitions > 1 and share.handed_out >= _PARTITION_BATCH and not share.cursor.handed_out
@@ -237,11 +232,7 @@ class Subscription:
         self.close()
 
 
-_OPTIONS = {
-    name
-    for name, parameter in inspect.signature(Subscription).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-} - {"select"}  # that is for the store's hooks
+_OPTIONS = keywords_of(Subscription) - {"select"}  # that is for the store's hooks
 
 
 class Subscriptions:
@@ -256,14 +247,16 @@ class Subscriptions:
         self._mutex = threading.Lock()
 
     @staticmethod
-    def check(options: Iterable[str]) -> None:
-        """`TypeError` for an option that `subscribe` does not have."""
+    def check(name: str, options: Mapping[str, Any]) -> None:
+        """`TypeError` or `ValueError` for what cannot be given to `subscribe`; nothing is read for that."""
         check_options("a subscription", options, _OPTIONS)
+        checked_subscription(name)
+        check_reading(**options)
 
-    def subscribe(self, name: str, **options: object) -> Subscription:
+    def subscribe(self, name: str, **options: Any) -> Subscription:
         """A consumer of `name`. Read as a whole, it takes over from an earlier one in this store."""
-        self.check(options)
-        new = Subscription(self._engine, name, select=self._select, **options)  # type: ignore[arg-type]
+        self.check(name, options)
+        new = Subscription(self._engine, name, select=self._select, **options)
         with self._mutex:
             earlier = [each for each in self._open if each.name == new.name and new.partitions == 1]
             self._open.add(new)
@@ -272,18 +265,27 @@ class Subscriptions:
         return new
 
     def all(self) -> list[SubscriptionState]:
-        """Every subscription that has acknowledged anything, by name."""
+        """Every subscription of which anything is remembered, by name."""
         return all_states(delivering(self._engine))
 
     def reset(self, name: str, checkpoint_token: int = 0) -> None:
-        """Have everything after the token delivered again; `StorageUnavailableError` while somebody reads it."""
-        for key in self._keys(name):
-            self._change(name, key, pack_position(checkpoint_token))
+        """Have everything after the token delivered again; `StorageUnavailableError` while somebody reads it.
+
+        `ValueError` for a token behind the last commit: what is committed up to there would never be delivered.
+        """
+        checked_at_least(checkpoint_token, 0, "checkpoint_token")
+        keys = self._keys(name)
+        head = head_token(self._engine)
+        if checkpoint_token > head:
+            raise ValueError(
+                f"subscription {name!r} cannot go on after checkpoint {checkpoint_token}: "
+                f"the last commit of the store is at {head}, so {head} is as far as it can be set"
+            )
+        self._change(name, keys, pack_position(checkpoint_token))
 
     def delete(self, name: str) -> None:
         """Forget it; `StorageUnavailableError` while somebody reads it."""
-        for key in self._keys(name):
-            self._change(name, key, None)
+        self._change(name, self._keys(name), None)
 
     def _keys(self, name: str) -> list[str]:
         state = state_of(delivering(self._engine), checked_subscription(name))
@@ -291,18 +293,20 @@ class Subscriptions:
             raise ValueError(f"there is no subscription {name!r}")
         return [position_key(name, partition, state.partitions) for partition in range(state.partitions)]
 
-    def _change(self, name: str, key: str, value: bytes | None) -> None:
+    def _change(self, name: str, keys: list[str], value: bytes | None) -> None:
         engine = delivering(self._engine)
-        turn = Turn(self._engine, key)
-        if not turn.take():
-            raise StorageUnavailableError(f"subscription {name!r} is being read; stop its consumers first")
-        try:
-            if value is None:
-                engine.delete_checkpoint(key)
-            else:
-                engine.put_checkpoint(key, value, lease=turn.lease)
-        finally:
-            turn.give_back()
+        turns = {key: Turn(self._engine, key) for key in keys}
+        with ExitStack() as held:
+            # All of them before the first is changed, so that it is changed whole or not at all.
+            for turn in turns.values():
+                if not turn.take():
+                    raise StorageUnavailableError(f"subscription {name!r} is being read; stop its consumers first")
+                held.callback(turn.give_back)
+            for key, turn in turns.items():
+                if value is None:
+                    engine.delete_checkpoint(key)
+                else:
+                    engine.put_checkpoint(key, value, lease=turn.lease)
 
     def close(self) -> None:
         """Close every subscription that is open."""

@@ -25,7 +25,7 @@ from fsstore import (
     Wireup,
 )
 from fsstore.dispatch import Retry
-from fsstore.testing import first_attempt
+from fsstore.testing import first_attempt, next_attempt
 
 pytestmark = pytest.mark.anyio
 
@@ -265,9 +265,44 @@ async def test_a_subscription_waits_and_remembers(store: AsyncEventStore) -> Non
     assert [(each.name, each.position) for each in await store.subscriptions.all()] == [("mail", 2)]
 
 
+async def test_consumers_in_tasks_share_more_than_one_takes_at_once(store: AsyncEventStore) -> None:
+    attempt = first_attempt("order")
+    expected = [(await store.commit(attempt)).commit_sequence]
+    for _ in range(249):
+        attempt = next_attempt(attempt)
+        expected.append((await store.commit(attempt)).commit_sequence)
+    seen: list[int] = []
+
+    async def consume() -> None:
+        async with store.subscribe("work", partitions=2, timeout_seconds=0.5) as commits:
+            async for commit in commits:
+                seen.append(commit.commit_sequence)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(consume)
+            tasks.start_soon(consume)
+    assert seen == expected
+
+
 async def test_a_subscription_says_at_once_which_option_it_does_not_have(store: AsyncEventStore) -> None:
     with pytest.raises(TypeError, match=r"^a subscription has no option 'bogus'; it has acknowledge_every, "):
         store.subscribe("mail", bogus=1)
+
+
+@pytest.mark.parametrize("slip", ["x", -1])
+async def test_a_subscription_refuses_a_slip_before_its_first_step(store: AsyncEventStore, slip: Any) -> None:
+    for option in ("timeout_seconds", "partitions"):
+        with pytest.raises((TypeError, ValueError), match=f"^{option} must be "):
+            store.subscribe("mail", **{option: slip})
+    with pytest.raises((TypeError, ValueError), match="name"):
+        store.subscribe("")
+    await store.commit(first_attempt("order"))
+    assert len(await all_of(store.subscribe("mail", timeout_seconds=0.05))) == 1
+    with pytest.raises((TypeError, ValueError), match=r"^checkpoint_token must be "):
+        await store.subscriptions.reset("mail", slip)
+    with pytest.raises(ValueError, match="the last commit of the store is at 1"):
+        await store.subscriptions.reset("mail", 2)
 
 
 async def test_a_subscription_ends_after_its_timeout_and_when_the_store_closes(store: AsyncEventStore) -> None:

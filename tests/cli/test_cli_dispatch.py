@@ -76,10 +76,33 @@ def test_subscriptions_are_listed_reset_and_deleted(fsstore: Run, store: Path) -
     assert "subscription audit     9\n" in fsstore("stat", store).out
     assert fsstore("subscriptions", store, "--reset", "audit", "--to", 3).code == 0
     assert fsstore("subscriptions", store, "--delete", "work").code == 0
-    assert fsstore("subscriptions", store, "--json").json == [{"name": "audit", "position": 3, "partitions": 1}]
+    assert fsstore("subscriptions", store, "--json").json == [
+        {"name": "audit", "position": 3, "partitions": 1, "damaged": []}
+    ]
     wrong = fsstore("subscriptions", store, "--reset", "nosuch")
     assert (wrong.code, "no subscription 'nosuch'" in wrong.err) == (2, True)
     assert fsstore("subscriptions", store, "--reset", "a", "--delete", "b").code == 2
+    wrong = fsstore("subscriptions", store, "--reset", "audit", "--to", 10)
+    assert (wrong.code, "the last commit of the store is at 9" in " ".join(wrong.err.split())) == (2, True)
+
+
+def test_a_partitioned_subscription_stands_where_its_last_partition_does(fsstore: Run, store: Path) -> None:
+    with package.open(store) as opened, opened.subscribe("work", partitions=8, from_checkpoint=2) as subscription:
+        subscription.acknowledge(next(subscription))
+    assert fsstore("subscriptions", store).out == "           2  work  in 8 partitions\n"
+
+
+def test_a_damaged_subscription_is_listed_beside_the_others_and_can_be_reset(fsstore: Run, store: Path) -> None:
+    with package.open(store) as opened:
+        for name in ("audit", "mail"):
+            with opened.subscribe(name, timeout_seconds=0) as subscription:
+                assert len(list(subscription)) == 9
+        opened.advanced.put_checkpoint("subscription/mail", b"junk")  # type: ignore[attr-defined]
+    listed = fsstore("subscriptions", store).out.splitlines()
+    assert listed == ["           9  audit", "           0  mail  damaged, cannot be read before --reset or --delete"]
+    assert [state["damaged"] for state in fsstore("subscriptions", store, "--json").json] == [[], [0]]
+    assert fsstore("subscriptions", store, "--reset", "mail", "--to", 8).code == 0
+    assert fsstore("subscriptions", store).out == "           9  audit\n           8  mail\n"
 
 
 def test_a_store_that_is_not_there_is_not_made(fsstore: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from receivers import wait_for
@@ -34,6 +35,22 @@ def test_a_state_is_folded_and_kept_with_its_place(store: EventStore) -> None:
     again.catch_up()
     assert again.state == {"a": 6, "b": 2}
     assert projection.load() == again.state
+
+
+@pytest.mark.parametrize("option", ["bogus", "select"])
+def test_an_option_that_nobody_has_is_named_with_those_that_there_are(store: EventStore, option: str) -> None:
+    known = "batch, bucket_id, serializer and stream_prefix"
+    with pytest.raises(TypeError, match=f"^a projection has no option '{option}'; it has {known}$"):
+        store.projection("counts", count, Counts, **{option: 1})
+    known = "batch, bucket_id, clear and stream_prefix"
+    with pytest.raises(TypeError, match=f"^a projection has no option '{option}'; it has {known}$"):
+        store.sqlite_projection("counts", sqlite3.connect(":memory:"), lambda *_: None, **{option: 1})
+
+
+@pytest.mark.parametrize(("batch", "error"), [(0, ValueError), ("x", TypeError), (True, TypeError)])
+def test_a_wrong_batch_is_refused(store: EventStore, batch: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^batch must be "):
+        store.projection("counts", count, Counts, batch=batch)
 
 
 def test_a_fold_that_fails_counts_nothing_twice(store: EventStore) -> None:

@@ -8,11 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fsstore import Commit, EventMessage, EventStore, LeaseLostError, StorageError, Wireup
-from fsstore.dispatch import PARKED_BUCKET, Parking
+from fsstore import Commit, CorruptionError, EventMessage, EventStore, LeaseLostError, StorageError, Wireup
+from fsstore.dispatch import PARKED_BUCKET, Parking, Subscription
+from fsstore.dispatch.cursors import pack_position
+from fsstore.dispatch.filters import partition_of
+from fsstore.dispatch.positions import position_key
 from fsstore.errors import StorageUnavailableError
 from fsstore.testing import fill, first_attempt, next_attempt
 
@@ -148,10 +152,14 @@ class TestOneConsumer:
             ({"from_checkpoint": -1}, ValueError),
             ({"partitions": 0}, ValueError),
             ({"acknowledge_every": True}, TypeError),
+            ({"timeout_seconds": "x"}, TypeError),
+            ({"timeout_seconds": True}, TypeError),
+            ({"timeout_seconds": -1}, ValueError),
+            ({"timeout_seconds": float("nan")}, ValueError),
         ],
     )
-    def test_wrong_options_are_refused(self, store: EventStore, options: dict[str, int], error: type) -> None:
-        with pytest.raises(error):
+    def test_wrong_options_are_refused(self, store: EventStore, options: dict[str, Any], error: type) -> None:
+        with pytest.raises(error, match=f"^{next(iter(options))} must be "):
             store.subscribe("audit", **options)
 
     def test_wrong_names_are_refused(self, store: EventStore) -> None:
@@ -198,6 +206,54 @@ class TestManaging:
         assert [state.name for state in store.subscriptions.all()] == ["a"]
         assert caught_up(store, "b") == [1, 2, 3, 4, 5]
 
+    @pytest.mark.parametrize(
+        ("token", "error"),
+        [(-1, ValueError), (6, ValueError), (10**6, ValueError)]
+        + [(slip, TypeError) for slip in ("2", 1.5, None, True)],
+    )
+    def test_a_token_that_cannot_be_gone_on_from_is_refused(
+        self, store: EventStore, token: Any, error: type[Exception]
+    ) -> None:
+        fill(store.advanced, "a", commits=5)
+        caught_up(store, "audit")
+        with pytest.raises(error, match=r"checkpoint_token must be|'audit' .* the last commit of the store is at 5"):
+            store.subscriptions.reset("audit", token)
+        store.subscriptions.reset("audit", 5)
+        fill(store.advanced, "b")
+        assert caught_up(store, "audit") == [6]
+
+    @pytest.mark.parametrize("partitions", [1, 2])
+    @pytest.mark.parametrize("value", [b"junk", pack_position(-1), b"\x81\xa8position\xa12"])
+    def test_a_damaged_position_is_one_names_trouble(self, store: EventStore, partitions: int, value: bytes) -> None:
+        fill(store.advanced, "a", commits=5)
+        for name in ("audit", "other"):
+            caught_up(store, name, partitions=partitions)
+        for mend in (store.subscriptions.reset, store.subscriptions.delete):
+            store.advanced.put_checkpoint(position_key("audit", 0, partitions), value)  # type: ignore[attr-defined]
+            assert [(state.name, state.damaged) for state in store.subscriptions.all()] == [
+                ("audit", {0}),
+                ("other", set()),
+            ]
+            assert caught_up(store, "other", partitions=partitions) == []
+            with store.subscribe("audit", partitions=partitions, timeout_seconds=0) as subscription:
+                for _ in range(2):  # trying again does not make it readable
+                    with pytest.raises(CorruptionError, match="position of subscription 'audit' is none"):
+                        next(subscription)
+            mend("audit")
+            assert caught_up(store, "audit", partitions=partitions) == [1, 2, 3, 4, 5]
+
+    def test_what_is_being_read_in_part_is_not_changed_in_part(self, store: EventStore) -> None:
+        filled(store, 8, 5)
+        caught_up(store, "work", partitions=2)
+        before = store.subscriptions.all()
+        fill(store.advanced, last_in(1, partitions=2))
+        with store.subscribe("work", partitions=2) as subscription:
+            next(subscription)
+            for change in (store.subscriptions.reset, store.subscriptions.delete):
+                with pytest.raises(StorageUnavailableError, match="'work' is being read"):
+                    change("work")
+            assert [min(state.positions.values()) for state in store.subscriptions.all()] == [before[0].position]
+
     def test_what_is_being_read_is_left_alone(self, store: EventStore) -> None:
         fill(store.advanced, "a", commits=5)
         subscription = store.subscribe("audit")
@@ -216,6 +272,107 @@ class TestManaging:
 
         with pytest.raises(StorageError, match="Plain cannot remember"):
             EventStore(Plain()).subscribe("a")  # type: ignore[arg-type]
+
+
+Places = list[tuple[str, int]]
+
+
+def filled(store: EventStore, streams: int, each: int) -> Places:
+    """Commits the streams one after another; the places of the commits, stream by stream."""
+    for number in range(streams):
+        fill(store.advanced, f"s{number}", commits=each, events=1, at_once=each)
+    return [(f"s{number}", sequence) for number in range(streams) for sequence in range(1, each + 1)]
+
+
+def by_stream(seen: Places) -> Places:
+    """What was seen, stream by stream, each in the order in which it was seen."""
+    return sorted(seen, key=lambda place: int(place[0][1:]))
+
+
+def last_in(partition: int, *, partitions: int) -> str:
+    """A new stream's id in that partition."""
+    names = (f"last{number}" for number in range(1_000))
+    return next(name for name in names if partition_of(Commit.of(first_attempt(name), 1), partitions) == partition)
+
+
+def place_of(commit: Commit) -> tuple[str, int]:
+    return commit.stream_id, commit.commit_sequence
+
+
+@pytest.mark.parametrize("target", ["memory", "file"], indirect=True)
+class TestMoreThanAConsumerTakesAtOnce:
+    """A consumer lets go of a partition after a hundred commits. That must cost nobody a commit, or time."""
+
+    @pytest.mark.parametrize(("streams", "each"), [(1, 2_050), (40, 50)])
+    @pytest.mark.parametrize("partitions", [2, 4])
+    def test_one_consumer_goes_on_alone(self, store: EventStore, partitions: int, streams: int, each: int) -> None:
+        expected = filled(store, streams, each)
+        # Without a time to wait in: it does not pause where it lets go either.
+        with store.subscribe("work", partitions=partitions, timeout_seconds=0) as subscription:
+            assert by_stream([place_of(commit) for commit in subscription]) == expected
+        assert caught_up(store, "work", partitions=partitions) == []
+
+    @pytest.mark.parametrize(("streams", "each"), [(1, 1_050), (40, 50)])
+    @pytest.mark.parametrize("partitions", [2, 4])
+    def test_two_consumers_share_the_work(self, store: EventStore, partitions: int, streams: int, each: int) -> None:
+        expected = filled(store, streams, each)
+        seen: Places = []
+        both_have_work = threading.Barrier(2)
+        finished: list[int] = []
+
+        def consume() -> None:
+            count = 0
+            with store.subscribe("work", partitions=partitions, timeout_seconds=0.3) as subscription:
+                for commit in subscription:
+                    seen.append(place_of(commit))
+                    count += 1
+                    if count == 1 and streams > 1:
+                        both_have_work.wait(20)
+            finished.append(count)
+
+        consumers = [threading.Thread(target=consume) for _ in range(2)]
+        for consumer in consumers:
+            consumer.start()
+        for consumer in consumers:
+            consumer.join()
+        assert by_stream(seen) == expected
+        assert len(finished) == 2
+
+    def test_consumers_come_and_go(self, store: EventStore) -> None:
+        expected = filled(store, 20, 50)
+        seen: Places = []
+
+        def come_and_go(stays_for: int) -> None:
+            got = stays_for
+            while got == stays_for:
+                got = 0
+                with store.subscribe("work", partitions=4, acknowledge_every=7, timeout_seconds=0.3) as subscription:
+                    for commit in subscription:
+                        seen.append(place_of(commit))
+                        got += 1
+                        if got == stays_for:
+                            subscription.acknowledge(commit)
+                            break
+
+        consumers = [threading.Thread(target=come_and_go, args=(stays_for,)) for stays_for in (30, 100, 170)]
+        for consumer in consumers:
+            consumer.start()
+        for consumer in consumers:
+            consumer.join()
+        assert by_stream(seen) == expected
+
+    def test_acknowledging_by_hand_and_by_the_dozen(self, store: EventStore) -> None:
+        expected = filled(store, 1, 350)
+        seen: Places = []
+        with store.subscribe(
+            "work", partitions=2, auto_acknowledge=False, acknowledge_every=12, timeout_seconds=0
+        ) as subscription:
+            for count, commit in enumerate(subscription, 1):
+                seen.append(place_of(commit))
+                if count % 75 == 0 or count == 350:
+                    subscription.acknowledge(commit)
+        assert seen == expected
+        assert caught_up(store, "work", partitions=2) == []
 
 
 class TestSeveralConsumers:
@@ -247,6 +404,40 @@ class TestSeveralConsumers:
         caught_up(store, "work", partitions=4)
         with pytest.raises(ValueError, match="'work' is read in 4 partitions, not 1"):
             store.subscribe("work")
+
+    @pytest.mark.parametrize(("first", "second"), [(2, 3), (1, 2), (2, 1)])
+    def test_consumers_that_begin_at_once_agree_on_the_number(self, store: EventStore, first: int, second: int) -> None:
+        filled(store, 10, 2)
+        one = store.subscribe("work", partitions=first, timeout_seconds=0)
+        # Another store object on the same place: within one, the last one opened takes over a name read undivided.
+        other = Subscription(store.advanced, "work", partitions=second, timeout_seconds=0)
+        got = [next(one).checkpoint_token]
+        if first == 1:
+            # Nothing is remembered yet; who reads it undivided has the name, and the other one stands by.
+            assert next(other, None) is None
+        got += tokens(one)
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"'work' is read in {first} partitions, not {second}; delete it"):
+                next(other)
+        assert sorted(got) == list(range(1, 21))
+
+    def test_the_position_is_that_of_the_partition_that_is_least_far(self, store: EventStore) -> None:
+        filled(store, 20, 5)
+        with store.subscribe("work", partitions=4, from_checkpoint=7, timeout_seconds=0) as subscription:
+            for _ in range(10):
+                next(subscription)
+            (state,) = store.subscriptions.all()
+            assert (set(state.positions), state.position) == ({0, 1, 2, 3}, 7)
+            assert max(state.positions.values()) > 7
+            list(subscription)
+        assert store.subscriptions.all()[0].position == 100
+        store.subscriptions.reset("work", 50)
+        with store.subscribe("work", partitions=4) as subscription:
+            subscription.acknowledge(next(subscription))
+        assert store.subscriptions.all()[0].position == 50
+        # Where the position of a partition was lost, it reads from the beginning.
+        store.advanced.delete_checkpoint(position_key("work", 2, 4))  # type: ignore[attr-defined]
+        assert store.subscriptions.all()[0].position == 0
 
     def test_acknowledging_by_hand_in_partitions(self, store: EventStore) -> None:
         for number in range(10):

@@ -139,6 +139,21 @@ def test_a_subscriber_that_lost_its_lease_is_told_and_can_begin_anew() -> None:
         slow.close()
 
 
+def test_a_subscriber_that_lost_its_lease_moves_the_position_no_more() -> None:
+    with Wireup.init().using_in_memory_persistence().build() as store:
+        fill(store.advanced, "a", commits=3)
+        slow = Subscription(store.advanced, "audit", lease_seconds=0.01, standby_seconds=0.001, timeout_seconds=0)
+        assert next(slow).checkpoint_token == 1
+        time.sleep(0.02)
+        with Subscription(store.advanced, "audit", timeout_seconds=0) as other:
+            assert len(list(other)) == 3
+            with pytest.raises(LeaseLostError):
+                next(slow)
+            assert next(slow, None) is None
+            assert store.subscriptions.all()[0].position == 3
+        slow.close()
+
+
 def damage(file: Path, *slots: int) -> None:
     data = bytearray(file.read_bytes())
     for slot in slots:
