@@ -92,7 +92,7 @@ class AwaitedScheduler:
         await _in_thread(self._scheduler.start)
 
     async def committed(self, commit: Commit) -> None:
-        await _in_thread(self._scheduler.committed, commit)
+        await _to_the_end(self._scheduler.committed, commit)
 
     async def close(self) -> None:
         await _in_thread(self._scheduler.close)
@@ -142,6 +142,8 @@ class AsyncSubscription:
                 self._fetched.append(commit)
             elif subscription.closed:
                 self._closed = True
+            if self._closed:  # meanwhile, and before there was anything that `close` could have closed
+                subscription.close()
 
     async def acknowledge(self, commit: Commit) -> None:
         """`commit`, and all that were handed out before it, need not come again; remembered on return."""
@@ -156,7 +158,7 @@ class AsyncSubscription:
         """Remember what was acknowledged and let others go on. Harmless when repeated."""
         self._closed = True
         if self._subscription is not None:
-            await _in_thread(self._subscription.close)
+            await _to_the_end(self._subscription.close)
 
     async def __aenter__(self) -> AsyncSubscription:
         return self
@@ -194,7 +196,7 @@ class AsyncSubscriptions:
 
     async def close(self) -> None:
         """Close every subscription that is open."""
-        await _in_thread(self._all.close)
+        await _to_the_end(self._all.close)
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
@@ -202,3 +204,11 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
     from anyio import CapacityLimiter, to_thread
 
     return await to_thread.run_sync(function, *arguments, limiter=CapacityLimiter(1))
+
+
+async def _to_the_end(function: Callable[..., None], *arguments: Any) -> None:
+    """Have a thread do it, also for a task whose scope is cancelled already: it must not be left out."""
+    from anyio import CancelScope
+
+    with CancelScope(shield=True):
+        await _in_thread(function, *arguments)

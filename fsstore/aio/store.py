@@ -128,9 +128,13 @@ class AsyncEventStore(StoreRules):
 
     async def close(self) -> None:
         """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated."""
-        if not self._closed and self._subscriptions is not None:
-            await self._subscriptions.close()
-        await run_async(self.closing())
+        from anyio import CancelScope
+
+        # Where a cancelled scope is left, every `await` would be cancelled again.
+        with CancelScope(shield=True):
+            if not self._closed and self._subscriptions is not None:
+                await self._subscriptions.close()
+            await run_async(self.closing())
 
     async def __aenter__(self) -> AsyncEventStore:
         return self

@@ -1,0 +1,84 @@
+"""What `async with` promises to close is closed, also when the block is left because its scope was cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from fsstore import AsyncEventStore, Commit, PersistenceEngine, StoreClosedError, Wireup
+from fsstore.engines.file import FileEngine
+from fsstore.engines.memory import MemoryEngine
+from fsstore.testing import first_attempt
+
+pytestmark = pytest.mark.anyio
+
+
+class Receiver:
+    closed = False
+
+    async def dispatch(self, commit: Commit) -> None: ...
+
+    async def close(self) -> None:
+        await anyio.sleep(0)
+        self.closed = True
+
+
+@pytest.fixture(params=["memory", "file"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> PersistenceEngine:
+    return MemoryEngine() if request.param == "memory" else FileEngine(tmp_path / "a.store")
+
+
+async def test_a_subscription_in_a_cancelled_scope(store: AsyncEventStore) -> None:
+    await store.commit(first_attempt("order"))
+    with anyio.CancelScope() as scope:
+        async with store.subscribe("audit") as audit:
+            await audit.acknowledge(await anext(audit))
+            scope.cancel()
+            await anyio.sleep(0)
+    assert scope.cancelled_caught
+    await store.subscriptions.reset("audit", 0)
+
+
+@pytest.mark.parametrize(
+    "schedule", [Wireup.using_synchronous_dispatch_scheduler, Wireup.using_asynchronous_dispatch_scheduler]
+)
+async def test_a_store_in_a_cancelled_scope(engine: PersistenceEngine, schedule: Callable[..., Wireup]) -> None:
+    receiver = Receiver()
+    with anyio.CancelScope() as scope:
+        async with await schedule(Wireup.init().using_engine(engine), receiver).build_async() as store:
+            await store.commit(first_attempt("order"))
+            await anext(store.subscribe("audit"))
+            scope.cancel()
+            await anyio.sleep(0)
+    assert receiver.closed
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("another"))
+
+
+async def test_an_engine_in_a_cancelled_scope(engine: PersistenceEngine) -> None:
+    store = await Wireup.init().using_engine(engine).build_async()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await store.advanced.close()
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("order"))
+
+
+async def test_a_stored_commit_is_delivered_whoever_is_cancelled_then(engine: PersistenceEngine) -> None:
+    delivered: list[int] = []
+
+    class Hook:
+        async def post_commit(self, commit: Commit) -> None:
+            scope.cancel()
+            await anyio.sleep(0)
+
+    wireup = Wireup.init().using_engine(engine).hook_into_pipeline_using(Hook())
+    wireup.dispatch_to(lambda commit: delivered.append(commit.checkpoint_token))
+    async with await wireup.build_async() as store:
+        with anyio.CancelScope() as scope:
+            await store.commit(first_attempt("order"))
+        assert scope.cancelled_caught
+        assert delivered == [1]
