@@ -18,7 +18,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, not_a
-from fsstore.steps import Call, Steps, run
+from fsstore.steps import Call, Steps, all_of, run
 from fsstore.stream import EventStream, WorkingCopy
 
 StreamT = TypeVar("StreamT", bound=WorkingCopy)
@@ -46,6 +46,7 @@ class StoreRules:
         self._engine = engine
         self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
         self._scheduler = scheduler
+        self._subscriptions: Any = None
         self._closing = threading.Lock()
         self._dispatching = False
         self._closed = False
@@ -106,19 +107,13 @@ class StoreRules:
         return commit
 
     def closing(self) -> Steps[None]:
-        """The rule of `close`: first delivery, then the hooks, then the engine, whatever fails."""
+        """The rule of `close`: first subscriptions and delivery, then the hooks, then the engine, whatever fails."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
-        try:
-            if self._scheduler is not None:
-                yield Call(self._scheduler.close)
-        finally:
-            try:
-                yield from self._hooks.closing()
-            finally:
-                yield Call(self._engine.close)
+        delivery = (part.close for part in (self._subscriptions, self._scheduler) if part is not None)
+        yield from all_of([*delivery, *self._hooks.closes, self._engine.close])
 
     def _check(self) -> None:
         if self._closed:
@@ -130,6 +125,8 @@ class EventStore(StoreRules):
 
     After `close()` every call raises `StoreClosedError`.
     """
+
+    _subscriptions: Subscriptions
 
     def __init__(
         self, engine: PersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Scheduler | None = None
@@ -264,9 +261,10 @@ class EventStore(StoreRules):
         return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
 
     def close(self) -> None:
-        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated."""
-        if not self._closed:
-            self._subscriptions.close()
+        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated.
+
+        All of them are closed, whatever fails; then the first error is raised.
+        """
         run(self.closing())
 
     def __enter__(self) -> EventStore:

@@ -25,11 +25,12 @@ class AsyncEventStore(StoreRules):
     The words and errors of `EventStore`. After `close()` every call raises `StoreClosedError`.
     """
 
+    _subscriptions: AsyncSubscriptions | None
+
     def __init__(
         self, engine: AsyncPersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Any = None
     ) -> None:
         super().__init__(engine, hooks, scheduler)
-        self._subscriptions: AsyncSubscriptions | None = None
 
     # ---- streams ----
 
@@ -127,13 +128,11 @@ class AsyncEventStore(StoreRules):
         return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
 
     async def close(self) -> None:
-        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated."""
+        """Stop delivering, close subscriptions, hooks and the engine, as `EventStore.close`."""
         from anyio import CancelScope
 
         # Where a cancelled scope is left, every `await` would be cancelled again.
         with CancelScope(shield=True):
-            if not self._closed and self._subscriptions is not None:
-                await self._subscriptions.close()
             await run_async(self.closing())
 
     async def __aenter__(self) -> AsyncEventStore:

@@ -32,6 +32,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.errors import LeaseLostError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, checked_id
 from fsstore.options import check_options
+from fsstore.steps import all_of, run
 
 # How many commits of one partition a consumer takes before others may have it.
 _PARTITION_BATCH = 100
@@ -210,8 +211,7 @@ class Subscription:
         """Remember what was acknowledged and let others go on. Harmless when repeated; wakes a waiting thread."""
         self._stopping.set()
         with self._busy:
-            for share in self._shares:
-                share.give_back()
+            run(all_of(share.give_back for share in self._shares))
 
     def __del__(self) -> None:
         # A loop that was left with `break` has nobody who could close it.
@@ -308,5 +308,4 @@ class Subscriptions:
         """Close every subscription that is open."""
         with self._mutex:
             still_open = list(self._open)
-        for each in still_open:
-            each.close()
+        run(all_of(each.close for each in still_open))

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from fsstore import AsyncEventStore, Commit, PersistenceEngine, StoreClosedError, Wireup
+from fsstore.engine import Lease
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import first_attempt
@@ -82,3 +83,28 @@ async def test_a_stored_commit_is_delivered_whoever_is_cancelled_then(engine: Pe
             await store.commit(first_attempt("order"))
         assert scope.cancelled_caught
         assert delivered == [1]
+
+
+async def test_everything_is_closed_whatever_fails_and_the_first_error_is_raised() -> None:
+    class FullEngine(MemoryEngine):
+        def release_lease(self, lease: Lease) -> None:
+            raise OSError(f"no space to release {lease.name}")
+
+    class Hook:
+        async def close(self) -> None:
+            raise RuntimeError("the hook fails")
+
+    engine = FullEngine()
+    receiver = Receiver()
+    wireup = Wireup.init().using_engine(engine).hook_into_pipeline_using(Hook())
+    store = await wireup.using_asynchronous_dispatch_scheduler(receiver).build_async()
+    await store.commit(first_attempt("order"))
+    audit = store.subscribe("audit")
+    await anext(audit)
+    with pytest.raises(OSError, match="no space to release subscription/audit") as raised:
+        async with store:
+            pass
+    assert raised.value.__notes__ == ["also failed: RuntimeError: the hook fails"]
+    assert receiver.closed
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("another"))
