@@ -77,33 +77,41 @@ class StoreRules:
         # As with NEventStore, here 0 is no end.
         return opened, opened.reading_after_snapshot(snapshot.stream_revision, max_revision or None)
 
-    def commit(self, attempt: CommitAttempt) -> Any:
-        """What a stream of this store calls; the store says who waits for it."""
-        raise NotImplementedError
-
     def read_stream(self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None) -> Any:
         """Each commit as it is stored and as the hooks leave it; `None` where they hide it."""
         raise NotImplementedError
 
-    def committing(self, attempt: CommitAttempt) -> Steps[Commit | None]:
-        """The rule of `commit`."""
+    def committing(
+        self, attempt: CommitAttempt, stored: Callable[[Commit], None] = lambda commit: None
+    ) -> Steps[Commit | None]:
+        """The rule of `commit`. `stored` is called once the commit is stored, whatever happens afterwards."""
         self._check()
         if not isinstance(attempt, CommitAttempt):
             raise not_a(CommitAttempt, attempt)
-        if not (yield from self._hooks.allowing(attempt)):
-            return None
-        commit: Commit = yield Call(self._engine.commit, (attempt,))
+        # For an interruption: a cancellation or a `KeyboardInterrupt`.
+        note: str | None = "interrupted before it was stored: nothing was stored"
         try:
-            yield from self._hooks.committed(commit)
-        except Exception as error:
-            raise AfterCommitError(
-                f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored, "
-                f"but a hook failed afterwards: {error}",
-                commit,
-            ) from error
-        finally:
-            if self._scheduler is not None:
-                yield Call(self._scheduler.committed, (commit,))
+            if not (yield from self._hooks.allowing(attempt)):
+                return None
+            note = None  # the engine knows what it means there
+            commit: Commit = yield Call(self._engine.commit, (attempt,))
+            note = "interrupted after it was stored: do not commit it again"
+            stored(commit)
+            try:
+                yield from self._hooks.committed(commit)
+            except Exception as error:
+                raise AfterCommitError(
+                    f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is "
+                    f"stored, but a hook failed afterwards: {error}",
+                    commit,
+                ) from error
+            finally:
+                if self._scheduler is not None:
+                    yield Call(self._scheduler.committed, (commit,))
+        except BaseException as error:
+            if note is not None and not isinstance(error, Exception):
+                error.add_note(note)
+            raise
         return commit
 
     def closing(self) -> Steps[None]:

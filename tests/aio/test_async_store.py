@@ -305,3 +305,47 @@ async def test_a_commit_id_settles_a_commit_that_was_cancelled(store: AsyncEvent
     except DuplicateCommitError:
         stream = await store.open_stream("order")
     assert [event.body for event in stream.committed_events] == ["event"]
+
+
+@pytest.mark.parametrize("place", ["pre_commit", "post_commit", "dispatch"])
+async def test_a_commit_that_is_cancelled_beside_the_engine_says_what_became_of_it(place: str) -> None:
+    class Hook:
+        async def wait(self, _: object) -> bool:
+            scope.cancel()
+            await anyio.sleep(0)
+            return True
+
+        async def close(self) -> None: ...
+
+    hook = Hook()
+    setattr(hook, place, hook.wait)
+    wireup = Wireup.init()
+    if place == "dispatch":
+        wireup.using_synchronous_dispatch_scheduler(hook.wait)
+    else:
+        wireup.hook_into_pipeline_using(hook)
+    notes: list[str] = []
+
+    async def commit() -> None:
+        try:
+            await stream.commit_changes()
+            await anyio.sleep(0)
+        except BaseException as cancelled:
+            notes.extend(getattr(cancelled, "__notes__", ()))
+            raise
+
+    async with await wireup.build_async() as store:
+        stream = store.create_stream("order")
+        stream.add("event")
+        with anyio.CancelScope() as scope:
+            await commit()
+        assert scope.cancelled_caught
+        stored = await all_of(store.advanced.get_from_checkpoint())
+    assert len(stored) == stream.stream_revision == (0 if place == "pre_commit" else 1)
+    assert [event.body for event in stream.uncommitted_events] == (["event"] if place == "pre_commit" else [])
+    if place != "dispatch":  # which a cancelled scope lets go to its end
+        assert notes == [
+            "interrupted before it was stored: nothing was stored"
+            if place == "pre_commit"
+            else "interrupted after it was stored: do not commit it again"
+        ]

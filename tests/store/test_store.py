@@ -250,6 +250,34 @@ class TestHooks:
             assert (stream.stream_revision, stream.uncommitted_events) == (1, ())
             assert len(list(store.get_from("s"))) == 1
 
+    @pytest.mark.parametrize("place", ["pre_commit", "post_commit", "dispatch"])
+    def test_an_interruption_says_what_became_of_the_commit(self, wireup: Wireup, place: str) -> None:
+        class Hook:
+            def interrupted(self, _: object) -> bool:
+                raise KeyboardInterrupt
+
+            def close(self) -> None: ...
+
+        hook = Hook()
+        setattr(hook, place, hook.interrupted)
+        if place == "dispatch":
+            wireup.using_synchronous_dispatch_scheduler(hook.interrupted)
+        else:
+            wireup.hook_into_pipeline_using(hook)
+        with wireup.build() as store:
+            stream = store.create_stream("s")
+            stream.add("event")
+            with pytest.raises(KeyboardInterrupt) as interrupted:
+                stream.commit_changes()
+            stored = len(list(store.advanced.get_from_checkpoint()))
+        assert stored == stream.stream_revision == (0 if place == "pre_commit" else 1)
+        assert len(stream.uncommitted_events) == 1 - stored
+        assert interrupted.value.__notes__ == [
+            "interrupted after it was stored: do not commit it again"
+            if stored
+            else "interrupted before it was stored: nothing was stored"
+        ]
+
     def test_purges_and_deletions_are_told(self, wireup: Wireup) -> None:
         hook = Recorder()
         with wireup.hook_into_pipeline_using(hook).build() as store:
