@@ -6,19 +6,24 @@ functions; only the waiting for the store happens elsewhere. Knows anyio (extra 
 
 from __future__ import annotations
 
+import _thread
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.engine import PersistenceEngine
+from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import Commit
 from fsstore.steps import Call, Steps, run_async
 
 T = TypeVar("T")
+_log = logging.getLogger("fsstore.dispatch")
 # How long a task that is cancelled while it waits for a commit may be kept from ending.
 _SLICE_SECONDS = 0.2
 
@@ -102,11 +107,15 @@ class AsyncSubscription:
     """A `Subscription` for one task: `async for` waits for new commits, `async with` closes it.
 
     The rules of acknowledging are the same. A commit that was fetched for a task that was cancelled comes with
-    the next step.
+    the next step. `held` keeps what was made from being collected, as it would put itself down where that happens,
+    which is often the event loop's thread.
     """
 
-    def __init__(self, make: Callable[[float], Subscription], timeout_seconds: float | None) -> None:
+    def __init__(
+        self, make: Callable[[float], Subscription], held: set[Subscription], timeout_seconds: float | None
+    ) -> None:
         self._make = make
+        self._held = held
         self._timeout_seconds = timeout_seconds
         self._subscription: Subscription | None = None
         self._mutex = threading.Lock()
@@ -130,6 +139,7 @@ class AsyncSubscription:
     def _opened(self) -> Subscription:
         if self._subscription is None:
             self._subscription = self._make(_SLICE_SECONDS)
+            self._held.add(self._subscription)
         return self._subscription
 
     def _fetch(self) -> None:
@@ -160,6 +170,18 @@ class AsyncSubscription:
         if self._subscription is not None:
             await _to_the_end(self._subscription.close)
 
+    def __del__(self) -> None:
+        subscription: Subscription | None = getattr(self, "_subscription", None)
+        if subscription is None:
+            return
+        if subscription.closed:
+            self._held.discard(subscription)
+            return
+        # A loop that was left with `break` has nobody who could close it. `threading` has locks, which may be held
+        # by whoever is interrupted here.
+        with suppress(RuntimeError):  # the interpreter ends
+            _thread.start_new_thread(_put_down, (subscription, self._held))
+
     async def __aenter__(self) -> AsyncSubscription:
         return self
 
@@ -169,17 +191,30 @@ class AsyncSubscription:
         await self.close()
 
 
+def _put_down(subscription: Subscription, held: set[Subscription]) -> None:
+    try:
+        with suppress(StoreClosedError):
+            subscription.close()
+    except Exception as error:
+        _log.warning("the abandoned subscription %r keeps others waiting: %s", subscription.name, error)
+    finally:
+        held.discard(subscription)
+
+
 class AsyncSubscriptions:
     """All subscriptions of one store, awaited."""
 
     def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None]) -> None:
         self._all = Subscriptions(engine, select)
+        self._held: set[Subscription] = set()
 
     def subscribe(self, name: str, *, timeout_seconds: float | None = None, **options: Any) -> AsyncSubscription:
         """A consumer of `name`; nothing is read before its first step."""
         self._all.check(options)
         return AsyncSubscription(
-            lambda slice_seconds: self._all.subscribe(name, timeout_seconds=slice_seconds, **options), timeout_seconds
+            lambda slice_seconds: self._all.subscribe(name, timeout_seconds=slice_seconds, **options),
+            self._held,
+            timeout_seconds,
         )
 
     async def all(self) -> list[SubscriptionState]:

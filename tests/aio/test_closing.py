@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,3 +110,45 @@ async def test_everything_is_closed_whatever_fails_and_the_first_error_is_raised
     assert receiver.closed
     with pytest.raises(StoreClosedError):
         engine.commit(first_attempt("another"))
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+async def test_an_abandoned_subscription_is_put_down_by_a_thread(cyclic: bool) -> None:
+    """What is collected is collected in the event loop, which must not wait for the database."""
+    released_by: list[int] = []
+
+    class WatchingEngine(MemoryEngine):
+        def release_lease(self, lease: Lease) -> None:
+            released_by.append(threading.get_ident())
+            super().release_lease(lease)
+
+    async with await Wireup.init().using_engine(WatchingEngine()).build_async() as store:
+        await store.commit(first_attempt("order"))
+        audit = store.subscribe("audit")
+        async for _ in audit:
+            break
+        if cyclic:
+            audit.itself = audit  # type: ignore[attr-defined]
+        del audit
+        gc.collect()
+        with anyio.fail_after(20):
+            while not released_by or store.subscriptions._held:
+                await anyio.sleep(0.001)
+        assert threading.get_ident() not in released_by
+        again = [commit async for commit in store.subscribe("audit", timeout_seconds=0.3)]
+        assert [commit.stream_id for commit in again] == ["order"]
+
+
+async def test_a_subscription_that_was_closed_is_not_held(store: AsyncEventStore) -> None:
+    await store.commit(first_attempt("order"))
+    for _ in range(3):
+        async with store.subscribe("audit") as audit:
+            await anext(audit)
+    taken_over = store.subscribe("audit")
+    await anext(taken_over)
+    await anext(store.subscribe("audit"))
+    del audit, taken_over
+    gc.collect()
+    with anyio.fail_after(20):
+        while store.subscriptions._held:
+            await anyio.sleep(0.001)
