@@ -112,7 +112,7 @@ class AsyncSubscription:
     """
 
     def __init__(
-        self, make: Callable[[float], Subscription], held: set[Subscription], timeout_seconds: float | None
+        self, make: Callable[[], Subscription], held: set[Subscription], timeout_seconds: float | None
     ) -> None:
         self._make = make
         self._held = held
@@ -128,25 +128,30 @@ class AsyncSubscription:
     async def __anext__(self) -> Commit:
         import anyio
 
-        until = anyio.current_time() + (float("inf") if self._timeout_seconds is None else self._timeout_seconds)
-        while not self._fetched:
+        left = float("inf") if self._timeout_seconds is None else self._timeout_seconds
+        until = anyio.current_time() + left
+        # At least one look, so that without any time there is what is there now.
+        while not self._fetched and not self._closed:
+            await _in_thread(self._fetch, min(left, _SLICE_SECONDS))
             left = until - anyio.current_time()
-            if self._closed or left <= 0:
-                raise StopAsyncIteration
-            await _in_thread(self._fetch)
+            if left <= 0:
+                break
+        if not self._fetched:
+            raise StopAsyncIteration
         return self._fetched.popleft()
 
     def _opened(self) -> Subscription:
         if self._subscription is None:
-            self._subscription = self._make(_SLICE_SECONDS)
+            self._subscription = self._make()
             self._held.add(self._subscription)
         return self._subscription
 
-    def _fetch(self) -> None:
+    def _fetch(self, seconds: float) -> None:
         with self._mutex:
             if self._fetched or self._closed:
                 return
             subscription = self._opened()
+            subscription.timeout_seconds = seconds
             commit = next(subscription, None)
             if commit is not None:
                 self._fetched.append(commit)
@@ -211,11 +216,7 @@ class AsyncSubscriptions:
     def subscribe(self, name: str, *, timeout_seconds: float | None = None, **options: Any) -> AsyncSubscription:
         """A consumer of `name`; nothing is read before its first step."""
         self._all.check(options)
-        return AsyncSubscription(
-            lambda slice_seconds: self._all.subscribe(name, timeout_seconds=slice_seconds, **options),
-            self._held,
-            timeout_seconds,
-        )
+        return AsyncSubscription(lambda: self._all.subscribe(name, **options), self._held, timeout_seconds)
 
     async def all(self) -> list[SubscriptionState]:
         """Every subscription that has acknowledged anything, by name."""

@@ -46,7 +46,7 @@ class Subscription:
     Asking for the next commit acknowledges the one before, unless `auto_acknowledge` is false; `acknowledge` does
     so at once, with all before it. What was not acknowledged comes again to whoever reads this name next.
     Iteration ends when the subscription or the store is closed, and, with `timeout_seconds`, after so long without
-    a commit; asking again then waits again.
+    a commit; asking again then waits again. Its `timeout_seconds` may be changed between two steps.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Subscription:
         self.partitions = partitions
         self._check_partitions()
         self._auto_acknowledge = auto_acknowledge
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._standby_seconds = standby_seconds
         self._stopping = threading.Event()
         self._follower = Follower(engine, self._stopping)
@@ -118,7 +118,7 @@ class Subscription:
     def __next__(self) -> Commit:
         with self._busy, self._letting_go_of_what_is_lost():
             self._check_taken_over()
-            until = float("inf") if self._timeout_seconds is None else time.monotonic() + self._timeout_seconds
+            until = float("inf") if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
             if self._auto_acknowledge:
                 self._acknowledge_all()
             while not self._stopping.is_set():

@@ -24,7 +24,7 @@ from fsstore import (
     StreamNotFoundError,
     Wireup,
 )
-from fsstore.dispatch import Retry
+from fsstore.dispatch import Retry, Subscription
 from fsstore.testing import first_attempt
 
 pytestmark = pytest.mark.anyio
@@ -281,6 +281,32 @@ async def test_a_subscription_ends_after_its_timeout_and_when_the_store_closes(s
             tasks.start_soon(read)
             await anyio.sleep(0.05)
             await store.close()
+
+
+async def test_without_any_time_a_subscription_gives_what_is_there_now(store: AsyncEventStore) -> None:
+    stored = [await store.commit(first_attempt(f"order {number}")) for number in range(3)]
+    with anyio.fail_after(30):
+        assert await all_of(store.subscribe("mail", timeout_seconds=0)) == stored
+        assert await all_of(store.subscribe("mail", timeout_seconds=0)) == []
+
+
+async def test_a_short_timeout_is_not_made_longer(store: AsyncEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen by how long each look may wait, as the clock of a busy machine cannot tell."""
+    looks: list[float] = []
+    look = Subscription.__next__
+
+    def looking(subscription: Subscription) -> Commit:
+        assert subscription.timeout_seconds is not None
+        looks.append(subscription.timeout_seconds)
+        return look(subscription)
+
+    monkeypatch.setattr(Subscription, "__next__", looking)
+    assert await all_of(store.subscribe("mail", timeout_seconds=0.01)) == []
+    assert max(looks) <= 0.01
+    looks.clear()
+    assert await all_of(store.subscribe("mail", timeout_seconds=0.21)) == []
+    assert looks[0] == 0.2
+    assert max(looks[1:], default=0.0) <= 0.011
 
 
 async def test_a_cancelled_reader_loses_nothing(store: AsyncEventStore) -> None:
