@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
@@ -152,3 +154,19 @@ async def test_a_subscription_that_was_closed_is_not_held(store: AsyncEventStore
     with anyio.fail_after(20):
         while store.subscriptions._held:
             await anyio.sleep(0.001)
+
+
+async def test_a_reader_that_is_closed_early_leaves_nothing_to_the_collector(store: AsyncEventStore) -> None:
+    """Of which trio would warn."""
+    await store.commit(first_attempt("order"))
+    finalized: list[object] = []
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=finalized.append)
+    try:
+        async with aclosing(store.get_from("order")) as commits:
+            async for _ in commits:
+                break
+        gc.collect()
+    finally:
+        sys.set_asyncgen_hooks(*before)
+    assert finalized == []
