@@ -118,10 +118,10 @@ class Hooks:
         for method in self._delete:
             yield Call(method, (bucket_id, stream_id))
 
-    def closing(self) -> Steps[None]:
-        """Close every hook that can be closed."""
-        for method in self._methods("close"):
-            yield Call(method)
+    @property
+    def closes(self) -> Sequence[Callable[..., Any]]:
+        """What closes the hooks that can be closed."""
+        return self._methods("close")
 
 
 class EventUpconverter(PipelineHook):

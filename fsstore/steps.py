@@ -7,7 +7,7 @@ the caller's thread; `run_async` makes the same ones and awaits what is awaitabl
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,6 +32,23 @@ class Each:
 
 
 Steps = Generator[Call | Each, Any, T]
+
+
+def all_of(functions: Iterable[Callable[..., Any]]) -> Steps[None]:
+    """Call every function, whatever fails. Then the first error is raised, with the others as notes."""
+    errors: list[BaseException] = []
+    for function in functions:
+        try:
+            yield Call(function)
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        # An interruption or a cancellation must not get lost behind an error.
+        first = min(errors, key=lambda each: isinstance(each, Exception))
+        for other in errors:
+            if other is not first:
+                first.add_note(f"also failed: {type(other).__name__}: {other}")
+        raise first
 
 
 def run(steps: Steps[T]) -> T:

@@ -18,7 +18,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, not_a
-from fsstore.steps import Call, Steps, run
+from fsstore.steps import Call, Steps, all_of, run
 from fsstore.stream import EventStream, WorkingCopy
 
 StreamT = TypeVar("StreamT", bound=WorkingCopy)
@@ -46,6 +46,7 @@ class StoreRules:
         self._engine = engine
         self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
         self._scheduler = scheduler
+        self._subscriptions: Any = None
         self._closing = threading.Lock()
         self._dispatching = False
         self._closed = False
@@ -76,49 +77,51 @@ class StoreRules:
         # As with NEventStore, here 0 is no end.
         return opened, opened.reading_after_snapshot(snapshot.stream_revision, max_revision or None)
 
-    def commit(self, attempt: CommitAttempt) -> Any:
-        """What a stream of this store calls; the store says who waits for it."""
-        raise NotImplementedError
-
     def read_stream(self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None) -> Any:
         """Each commit as it is stored and as the hooks leave it; `None` where they hide it."""
         raise NotImplementedError
 
-    def committing(self, attempt: CommitAttempt) -> Steps[Commit | None]:
-        """The rule of `commit`."""
+    def committing(
+        self, attempt: CommitAttempt, stored: Callable[[Commit], None] = lambda commit: None
+    ) -> Steps[Commit | None]:
+        """The rule of `commit`. `stored` is called once the commit is stored, whatever happens afterwards."""
         self._check()
         if not isinstance(attempt, CommitAttempt):
             raise not_a(CommitAttempt, attempt)
-        if not (yield from self._hooks.allowing(attempt)):
-            return None
-        commit: Commit = yield Call(self._engine.commit, (attempt,))
+        # For an interruption: a cancellation or a `KeyboardInterrupt`.
+        note: str | None = "interrupted before it was stored: nothing was stored"
         try:
-            yield from self._hooks.committed(commit)
-        except Exception as error:
-            raise AfterCommitError(
-                f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored, "
-                f"but a hook failed afterwards: {error}",
-                commit,
-            ) from error
-        finally:
-            if self._scheduler is not None:
-                yield Call(self._scheduler.committed, (commit,))
+            if not (yield from self._hooks.allowing(attempt)):
+                return None
+            note = None  # the engine knows what it means there
+            commit: Commit = yield Call(self._engine.commit, (attempt,))
+            note = "interrupted after it was stored: do not commit it again"
+            stored(commit)
+            try:
+                yield from self._hooks.committed(commit)
+            except Exception as error:
+                raise AfterCommitError(
+                    f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is "
+                    f"stored, but a hook failed afterwards: {error}",
+                    commit,
+                ) from error
+            finally:
+                if self._scheduler is not None:
+                    yield Call(self._scheduler.committed, (commit,))
+        except BaseException as error:
+            if note is not None and not isinstance(error, Exception):
+                error.add_note(note)
+            raise
         return commit
 
     def closing(self) -> Steps[None]:
-        """The rule of `close`: first delivery, then the hooks, then the engine, whatever fails."""
+        """The rule of `close`: first subscriptions and delivery, then the hooks, then the engine, whatever fails."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
-        try:
-            if self._scheduler is not None:
-                yield Call(self._scheduler.close)
-        finally:
-            try:
-                yield from self._hooks.closing()
-            finally:
-                yield Call(self._engine.close)
+        delivery = (part.close for part in (self._subscriptions, self._scheduler) if part is not None)
+        yield from all_of([*delivery, *self._hooks.closes, self._engine.close])
 
     def _check(self) -> None:
         if self._closed:
@@ -130,6 +133,8 @@ class EventStore(StoreRules):
 
     After `close()` every call raises `StoreClosedError`.
     """
+
+    _subscriptions: Subscriptions
 
     def __init__(
         self, engine: PersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Scheduler | None = None
@@ -266,9 +271,10 @@ class EventStore(StoreRules):
         return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
 
     def close(self) -> None:
-        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated."""
-        if not self._closed:
-            self._subscriptions.close()
+        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated.
+
+        All of them are closed, whatever fails; then the first error is raised.
+        """
         run(self.closing())
 
     def __enter__(self) -> EventStore:

@@ -8,20 +8,22 @@ no engine.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol
 
-from fsstore.errors import AfterCommitError, ConcurrencyError, StoreClosedError, StreamNotFoundError
+from fsstore.errors import ConcurrencyError, StoreClosedError, StreamNotFoundError
 from fsstore.model import Commit, CommitAttempt, EventMessage
-from fsstore.steps import Call, Each, Steps, run
+from fsstore.steps import Each, Steps, run
 
 
 class StreamSource(Protocol):
     """What a stream needs of its store."""
 
-    def commit(self, attempt: CommitAttempt) -> Commit | Awaitable[Commit | None] | None: ...
+    def committing(self, attempt: CommitAttempt, stored: Callable[[Commit], None]) -> Steps[Commit | None]:
+        """The rule of a commit, which calls `stored` once it is stored."""
+        ...
 
     def read_stream(
         self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None
@@ -149,21 +151,15 @@ class WorkingCopy:
             self._bucket_id,
         )
         try:
-            commit: Commit | None = yield Call(self._store.commit, (attempt,))
+            # Taken in at once: what is stored must not be stored again, whatever happens afterwards.
+            return (yield from self._store.committing(attempt, self._accept))
         except ConcurrencyError:
             yield from self._refreshing()
             raise
-        except AfterCommitError as error:
-            if isinstance(error.commit, Commit):
-                self._accept(error.commit)
-            raise
-        if commit is not None:
-            self._accept(commit)
-        return commit
 
     def _accept(self, commit: Commit) -> None:
         self._take(commit, commit, 0, None)
-        self.clear_changes()
+        self._forget_changes()
 
     def _refreshing(self) -> Steps[None]:
         """Take in what others committed; from the beginning where the stream was deleted under this one, for what was
@@ -189,6 +185,9 @@ class WorkingCopy:
     def clear_changes(self) -> None:
         """Forget what was added and is not committed."""
         self._check()
+        self._forget_changes()
+
+    def _forget_changes(self) -> None:
         self._uncommitted = []
         self._uncommitted_headers = {}
 

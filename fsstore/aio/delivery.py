@@ -6,19 +6,24 @@ functions; only the waiting for the store happens elsewhere. Knows anyio (extra 
 
 from __future__ import annotations
 
+import _thread
+import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.engine import PersistenceEngine
+from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import Commit
 from fsstore.steps import Call, Steps, run_async
 
 T = TypeVar("T")
+_log = logging.getLogger("fsstore.dispatch")
 # How long a task that is cancelled while it waits for a commit may be kept from ending.
 _SLICE_SECONDS = 0.2
 
@@ -92,7 +97,7 @@ class AwaitedScheduler:
         await _in_thread(self._scheduler.start)
 
     async def committed(self, commit: Commit) -> None:
-        await _in_thread(self._scheduler.committed, commit)
+        await _to_the_end(self._scheduler.committed, commit)
 
     async def close(self) -> None:
         await _in_thread(self._scheduler.close)
@@ -102,11 +107,15 @@ class AsyncSubscription:
     """A `Subscription` for one task: `async for` waits for new commits, `async with` closes it.
 
     The rules of acknowledging are the same. A commit that was fetched for a task that was cancelled comes with
-    the next step.
+    the next step. `held` keeps what was made from being collected, as it would put itself down where that happens,
+    which is often the event loop's thread.
     """
 
-    def __init__(self, make: Callable[[float], Subscription], timeout_seconds: float | None) -> None:
+    def __init__(
+        self, make: Callable[[], Subscription], held: set[Subscription], timeout_seconds: float | None
+    ) -> None:
         self._make = make
+        self._held = held
         self._timeout_seconds = timeout_seconds
         self._subscription: Subscription | None = None
         self._mutex = threading.Lock()
@@ -119,29 +128,37 @@ class AsyncSubscription:
     async def __anext__(self) -> Commit:
         import anyio
 
-        until = anyio.current_time() + (float("inf") if self._timeout_seconds is None else self._timeout_seconds)
-        while not self._fetched:
+        left = float("inf") if self._timeout_seconds is None else self._timeout_seconds
+        until = anyio.current_time() + left
+        # At least one look, so that without any time there is what is there now.
+        while not self._fetched and not self._closed:
+            await _in_thread(self._fetch, min(left, _SLICE_SECONDS))
             left = until - anyio.current_time()
-            if self._closed or left <= 0:
-                raise StopAsyncIteration
-            await _in_thread(self._fetch)
+            if left <= 0:
+                break
+        if not self._fetched:
+            raise StopAsyncIteration
         return self._fetched.popleft()
 
     def _opened(self) -> Subscription:
         if self._subscription is None:
-            self._subscription = self._make(_SLICE_SECONDS)
+            self._subscription = self._make()
+            self._held.add(self._subscription)
         return self._subscription
 
-    def _fetch(self) -> None:
+    def _fetch(self, seconds: float) -> None:
         with self._mutex:
             if self._fetched or self._closed:
                 return
             subscription = self._opened()
+            subscription.timeout_seconds = seconds
             commit = next(subscription, None)
             if commit is not None:
                 self._fetched.append(commit)
             elif subscription.closed:
                 self._closed = True
+            if self._closed:  # meanwhile, and before there was anything that `close` could have closed
+                subscription.close()
 
     async def acknowledge(self, commit: Commit) -> None:
         """`commit`, and all that were handed out before it, need not come again; remembered on return."""
@@ -156,7 +173,19 @@ class AsyncSubscription:
         """Remember what was acknowledged and let others go on. Harmless when repeated."""
         self._closed = True
         if self._subscription is not None:
-            await _in_thread(self._subscription.close)
+            await _to_the_end(self._subscription.close)
+
+    def __del__(self) -> None:
+        subscription: Subscription | None = getattr(self, "_subscription", None)
+        if subscription is None:
+            return
+        if subscription.closed:
+            self._held.discard(subscription)
+            return
+        # A loop that was left with `break` has nobody who could close it. `threading` has locks, which may be held
+        # by whoever is interrupted here.
+        with suppress(RuntimeError):  # the interpreter ends
+            _thread.start_new_thread(_put_down, (subscription, self._held))
 
     async def __aenter__(self) -> AsyncSubscription:
         return self
@@ -167,18 +196,27 @@ class AsyncSubscription:
         await self.close()
 
 
+def _put_down(subscription: Subscription, held: set[Subscription]) -> None:
+    try:
+        with suppress(StoreClosedError):
+            subscription.close()
+    except Exception as error:
+        _log.warning("the abandoned subscription %r keeps others waiting: %s", subscription.name, error)
+    finally:
+        held.discard(subscription)
+
+
 class AsyncSubscriptions:
     """All subscriptions of one store, awaited."""
 
     def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None]) -> None:
         self._all = Subscriptions(engine, select)
+        self._held: set[Subscription] = set()
 
     def subscribe(self, name: str, *, timeout_seconds: float | None = None, **options: Any) -> AsyncSubscription:
         """A consumer of `name`; nothing is read before its first step."""
         self._all.check(name, {"timeout_seconds": timeout_seconds, **options})
-        return AsyncSubscription(
-            lambda slice_seconds: self._all.subscribe(name, timeout_seconds=slice_seconds, **options), timeout_seconds
-        )
+        return AsyncSubscription(lambda: self._all.subscribe(name, **options), self._held, timeout_seconds)
 
     async def all(self) -> list[SubscriptionState]:
         """Every subscription of which anything is remembered, by name."""
@@ -194,7 +232,7 @@ class AsyncSubscriptions:
 
     async def close(self) -> None:
         """Close every subscription that is open."""
-        await _in_thread(self._all.close)
+        await _to_the_end(self._all.close)
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
@@ -202,3 +240,11 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
     from anyio import CapacityLimiter, to_thread
 
     return await to_thread.run_sync(function, *arguments, limiter=CapacityLimiter(1))
+
+
+async def _to_the_end(function: Callable[..., None], *arguments: Any) -> None:
+    """Have a thread do it, also for a task whose scope is cancelled already: it must not be left out."""
+    from anyio import CancelScope
+
+    with CancelScope(shield=True):
+        await _in_thread(function, *arguments)

@@ -5,7 +5,8 @@ Hooks and dispatchers may be functions or coroutine functions. Knows the engine'
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, nullcontext
 from types import TracebackType
 from typing import Any, overload
 from uuid import UUID
@@ -25,11 +26,12 @@ class AsyncEventStore(StoreRules):
     The words and errors of `EventStore`. After `close()` every call raises `StoreClosedError`.
     """
 
+    _subscriptions: AsyncSubscriptions | None
+
     def __init__(
         self, engine: AsyncPersistenceEngine, hooks: Iterable[Any] | Hooks = (), scheduler: Any = None
     ) -> None:
         super().__init__(engine, hooks, scheduler)
-        self._subscriptions: AsyncSubscriptions | None = None
 
     # ---- streams ----
 
@@ -78,20 +80,24 @@ class AsyncEventStore(StoreRules):
         max_revision: int | None = None,
         *,
         bucket_id: str = DEFAULT_BUCKET,
-    ) -> AsyncIterator[Commit]:
+    ) -> AsyncGenerator[Commit, None]:
         """The commits that touch that range, oldest first, as the hooks leave them."""
         names = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
-        async for _, selected in self.read_stream(*names, min_revision, max_revision):
-            if selected is not None:
-                yield selected
+        # Left early, a generator inside would wait for the collector, of which trio warns.
+        async with aclosing(self.read_stream(*names, min_revision, max_revision)) as pairs:
+            async for _, selected in pairs:
+                if selected is not None:
+                    yield selected
 
     async def read_stream(
         self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None
-    ) -> AsyncIterator[tuple[Commit, Commit | None]]:
+    ) -> AsyncGenerator[tuple[Commit, Commit | None], None]:
         """Each commit as it is stored and as the hooks leave it; `None` where they hide it."""
         self._check()
-        async for commit in self._engine.get_from(bucket_id, stream_id, min_revision, max_revision):
-            yield commit, await run_async(self._hooks.selecting(commit))
+        read = self._engine.get_from(bucket_id, stream_id, min_revision, max_revision)
+        async with aclosing(read) if hasattr(read, "aclose") else nullcontext(read) as commits:
+            async for commit in commits:
+                yield commit, await run_async(self._hooks.selecting(commit))
 
     # ---- dispatch ----
 
@@ -127,10 +133,12 @@ class AsyncEventStore(StoreRules):
         return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
 
     async def close(self) -> None:
-        """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated."""
-        if not self._closed and self._subscriptions is not None:
-            await self._subscriptions.close()
-        await run_async(self.closing())
+        """Stop delivering, close subscriptions, hooks and the engine, as `EventStore.close`."""
+        from anyio import CancelScope
+
+        # Where a cancelled scope is left, every `await` would be cancelled again.
+        with CancelScope(shield=True):
+            await run_async(self.closing())
 
     async def __aenter__(self) -> AsyncEventStore:
         return self

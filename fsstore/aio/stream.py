@@ -19,8 +19,8 @@ class AsyncEventStream(WorkingCopy):
     async def commit_changes(self, commit_id: uuid.UUID | None = None) -> Commit | None:
         """Store what was added as one commit; results and errors as with `EventStream.commit_changes`.
 
-        Cancelled, the stream keeps what was added: committing again under the same `commit_id` settles whether
-        it was stored.
+        Cancelled while it is being stored, the stream keeps what was added: committing again under the same
+        `commit_id` settles whether it was stored. Cancelled afterwards, it has taken it in.
         """
         return await run_async(self.committing(commit_id))
 

@@ -203,14 +203,20 @@ class AsynchronousDispatchScheduler(_Scheduler):
                 return
             except LeaseLostError as error:
                 _log.warning("another process delivers now: %s", error)
-                self._turn.give_back()
+                self._give_back()
             except Exception as error:  # the engine failed; shown, and tried again
                 failures += 1
                 self._delivery.attempts.health = DispatchHealth(failures, None, describe(error))
                 _log.warning("reading what is undispatched failed: %s", error)
-                self._turn.give_back()
+                self._give_back()
                 self._stopping.wait(self._delivery.attempts.retry.wait_seconds(failures))
-        self._turn.give_back()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        try:
+            self._turn.give_back()
+        except Exception as error:  # no reason for the thread to end otherwise than it would
+            _log.warning("others must wait until the turn runs out: %s", error)
 
     def _deliver_while_it_is_our_turn(self) -> None:
         position = 0

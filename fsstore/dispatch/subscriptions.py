@@ -33,6 +33,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.errors import LeaseLostError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, checked_id
 from fsstore.options import check_options, keywords_of
+from fsstore.steps import all_of, run
 
 # How many commits of one partition a consumer takes before others may have it.
 _PARTITION_BATCH = 100
@@ -46,7 +47,7 @@ class Subscription:
     Asking for the next commit acknowledges the one before, unless `auto_acknowledge` is false; `acknowledge` does
     so at once, with all before it. What was not acknowledged comes again to whoever reads this name next.
     Iteration ends when the subscription or the store is closed, and, with `timeout_seconds`, after so long without
-    a commit; asking again then waits again.
+    a commit; asking again then waits again. Its `timeout_seconds` may be changed between two steps.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Subscription:
         self.partitions = partitions
         checked_state(self._delivery, self.name, partitions)
         self._auto_acknowledge = auto_acknowledge
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._standby_seconds = standby_seconds
         self._stopping = threading.Event()
         self._follower = Follower(engine, self._stopping)
@@ -107,7 +108,7 @@ class Subscription:
     def __next__(self) -> Commit:
         with self._busy, self._letting_go_of_what_is_lost():
             self._check_taken_over()
-            until = float("inf") if self._timeout_seconds is None else time.monotonic() + self._timeout_seconds
+            until = float("inf") if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
             if self._auto_acknowledge:
                 self._acknowledge_all()
             while not self._stopping.is_set():
@@ -205,8 +206,7 @@ class Subscription:
         """Remember what was acknowledged and let others go on. Harmless when repeated; wakes a waiting thread."""
         self._stopping.set()
         with self._busy:
-            for share in self._shares:
-                share.give_back()
+            run(all_of(share.give_back for share in self._shares))
 
     def __del__(self) -> None:
         # A loop that was left with `break` has nobody who could close it.
@@ -312,5 +312,4 @@ class Subscriptions:
         """Close every subscription that is open."""
         with self._mutex:
             still_open = list(self._open)
-        for each in still_open:
-            each.close()
+        run(all_of(each.close for each in still_open))

@@ -77,10 +77,17 @@ class CallingEngine(ABC):
 
     async def close(self) -> None:
         """Finish what was accepted, also for callers that were cancelled, then close."""
-        await self._finish(self._called.close)
+        await self._end(self._called.close)
 
     async def drop(self) -> None:
-        await self._finish(self._called.drop)
+        await self._end(self._called.drop)
+
+    async def _end(self, end: Callable[[], None]) -> None:
+        from anyio import CancelScope
+
+        # Where a cancelled scope is left, every `await` would be cancelled again.
+        with CancelScope(shield=True):
+            await self._finish(end)
 
     # ---- commits ----
 

@@ -24,7 +24,7 @@ from fsstore import (
     StreamNotFoundError,
     Wireup,
 )
-from fsstore.dispatch import Retry
+from fsstore.dispatch import Retry, Subscription
 from fsstore.testing import first_attempt, next_attempt
 
 pytestmark = pytest.mark.anyio
@@ -318,6 +318,32 @@ async def test_a_subscription_ends_after_its_timeout_and_when_the_store_closes(s
             await store.close()
 
 
+async def test_without_any_time_a_subscription_gives_what_is_there_now(store: AsyncEventStore) -> None:
+    stored = [await store.commit(first_attempt(f"order {number}")) for number in range(3)]
+    with anyio.fail_after(30):
+        assert await all_of(store.subscribe("mail", timeout_seconds=0)) == stored
+        assert await all_of(store.subscribe("mail", timeout_seconds=0)) == []
+
+
+async def test_a_short_timeout_is_not_made_longer(store: AsyncEventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen by how long each look may wait, as the clock of a busy machine cannot tell."""
+    looks: list[float] = []
+    look = Subscription.__next__
+
+    def looking(subscription: Subscription) -> Commit:
+        assert subscription.timeout_seconds is not None
+        looks.append(subscription.timeout_seconds)
+        return look(subscription)
+
+    monkeypatch.setattr(Subscription, "__next__", looking)
+    assert await all_of(store.subscribe("mail", timeout_seconds=0.01)) == []
+    assert max(looks) <= 0.01
+    looks.clear()
+    assert await all_of(store.subscribe("mail", timeout_seconds=0.21)) == []
+    assert looks[0] == 0.2
+    assert max(looks[1:], default=0.0) <= 0.011
+
+
 async def test_a_cancelled_reader_loses_nothing(store: AsyncEventStore) -> None:
     mail = store.subscribe("mail")
     with anyio.move_on_after(0.01):
@@ -340,3 +366,47 @@ async def test_a_commit_id_settles_a_commit_that_was_cancelled(store: AsyncEvent
     except DuplicateCommitError:
         stream = await store.open_stream("order")
     assert [event.body for event in stream.committed_events] == ["event"]
+
+
+@pytest.mark.parametrize("place", ["pre_commit", "post_commit", "dispatch"])
+async def test_a_commit_that_is_cancelled_beside_the_engine_says_what_became_of_it(place: str) -> None:
+    class Hook:
+        async def wait(self, _: object) -> bool:
+            scope.cancel()
+            await anyio.sleep(0)
+            return True
+
+        async def close(self) -> None: ...
+
+    hook = Hook()
+    setattr(hook, place, hook.wait)
+    wireup = Wireup.init()
+    if place == "dispatch":
+        wireup.using_synchronous_dispatch_scheduler(hook.wait)
+    else:
+        wireup.hook_into_pipeline_using(hook)
+    notes: list[str] = []
+
+    async def commit() -> None:
+        try:
+            await stream.commit_changes()
+            await anyio.sleep(0)
+        except BaseException as cancelled:
+            notes.extend(getattr(cancelled, "__notes__", ()))
+            raise
+
+    async with await wireup.build_async() as store:
+        stream = store.create_stream("order")
+        stream.add("event")
+        with anyio.CancelScope() as scope:
+            await commit()
+        assert scope.cancelled_caught
+        stored = await all_of(store.advanced.get_from_checkpoint())
+    assert len(stored) == stream.stream_revision == (0 if place == "pre_commit" else 1)
+    assert [event.body for event in stream.uncommitted_events] == (["event"] if place == "pre_commit" else [])
+    if place != "dispatch":  # which a cancelled scope lets go to its end
+        assert notes == [
+            "interrupted before it was stored: nothing was stored"
+            if place == "pre_commit"
+            else "interrupted after it was stored: do not commit it again"
+        ]

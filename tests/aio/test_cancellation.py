@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import fsstore
-from fsstore import AsyncEventStore, Commit, DuplicateCommitError
+from fsstore import AsyncEventStore, Commit, DuplicateCommitError, Wireup
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.awaiting import AsyncFileEngine
 from fsstore.engines.memory import MemoryEngine
@@ -122,6 +122,27 @@ async def test_the_same_attempt_settles_what_was_in_doubt(tmp_path: Path) -> Non
         with contextlib.suppress(DuplicateCommitError):
             await store.commit(attempt)
         assert len([commit async for commit in store.get_from("order")]) == 1
+
+
+async def test_a_task_that_is_cancelled_while_its_commit_is_delivered_is_told_that_it_is_stored() -> None:
+    begun, let_on = asyncio.Event(), asyncio.Event()
+
+    async def deliver(commit: Commit) -> None:
+        begun.set()
+        await let_on.wait()
+
+    async with await Wireup.init().using_synchronous_dispatch_scheduler(deliver).build_async() as store:
+        stream = store.create_stream("order")
+        stream.add("event")
+        task = asyncio.create_task(stream.commit_changes())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await task
+        assert cancelled.value.__notes__ == ["interrupted after it was stored: do not commit it again"]
+        assert stream.stream_revision == 1
+        assert await stream.commit_changes() is None
+        let_on.set()
 
 
 async def test_more_commits_than_are_taken_in_wait_for_their_turn(tmp_path: Path) -> None:

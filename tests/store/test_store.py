@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -20,6 +22,8 @@ from fsstore import (
     StoreClosedError,
     Wireup,
 )
+from fsstore.engine import Lease
+from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import fill, first_attempt, next_attempt
 
 
@@ -87,6 +91,69 @@ def test_a_closed_store_refuses_everything(wireup: Wireup) -> None:
     ):
         with pytest.raises(StoreClosedError):
             call()
+
+
+@pytest.mark.parametrize("leave", [EventStore.close, lambda store: store.__exit__(None, None, None)])
+def test_everything_is_closed_whatever_fails_and_the_first_error_is_raised(leave: Callable[[EventStore], None]) -> None:
+    closed: list[str] = []
+
+    class FullEngine(MemoryEngine):
+        full = False
+
+        def release_lease(self, lease: Lease) -> None:
+            if self.full:
+                raise OSError(errno.ENOSPC, f"no space to release {lease.name}")
+            super().release_lease(lease)
+
+        def close(self) -> None:
+            closed.append("engine")
+            super().close()
+
+    class Part:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def dispatch(self, commit: Commit) -> None: ...
+
+        def post_commit(self, commit: Commit) -> None: ...
+
+        def close(self) -> None:
+            closed.append(self.name)
+            raise RuntimeError(f"the {self.name} fails")
+
+    engine = FullEngine()
+    wireup = Wireup.init().using_engine(engine).hook_into_pipeline_using(Part("first hook"), Part("second hook"))
+    store = wireup.dispatch_to(Part("dispatcher")).build()
+    fill(store.advanced, "order", commits=2)
+    subscriptions = [store.subscribe("audit"), store.subscribe("mail"), store.subscribe("shared", partitions=2)]
+    for subscription in subscriptions:
+        next(subscription)
+    engine.full = True
+    with pytest.raises(OSError, match="no space to release") as raised:
+        leave(store)
+    assert all(subscription.closed for subscription in subscriptions)
+    assert closed == ["dispatcher", "first hook", "second hook", "engine"]
+    assert sum("RuntimeError: the " in note for note in raised.value.__notes__) == 3
+    store.close()
+    assert len(closed) == 4
+
+
+def test_an_interruption_while_closing_is_what_is_raised() -> None:
+    class Hook:
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def close(self) -> None:
+            raise self.error
+
+    engine = MemoryEngine()
+    hooks = Hook(RuntimeError("earlier")), Hook(KeyboardInterrupt()), Hook(RuntimeError("later"))
+    store = Wireup.init().using_engine(engine).hook_into_pipeline_using(*hooks).build()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        store.close()
+    assert raised.value.__notes__ == ["also failed: RuntimeError: earlier", "also failed: RuntimeError: later"]
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("order"))
 
 
 class Recorder(PipelineHook):
@@ -182,6 +249,34 @@ class TestHooks:
             assert isinstance(caught.value.commit, Commit)
             assert (stream.stream_revision, stream.uncommitted_events) == (1, ())
             assert len(list(store.get_from("s"))) == 1
+
+    @pytest.mark.parametrize("place", ["pre_commit", "post_commit", "dispatch"])
+    def test_an_interruption_says_what_became_of_the_commit(self, wireup: Wireup, place: str) -> None:
+        class Hook:
+            def interrupted(self, _: object) -> bool:
+                raise KeyboardInterrupt
+
+            def close(self) -> None: ...
+
+        hook = Hook()
+        setattr(hook, place, hook.interrupted)
+        if place == "dispatch":
+            wireup.using_synchronous_dispatch_scheduler(hook.interrupted)
+        else:
+            wireup.hook_into_pipeline_using(hook)
+        with wireup.build() as store:
+            stream = store.create_stream("s")
+            stream.add("event")
+            with pytest.raises(KeyboardInterrupt) as interrupted:
+                stream.commit_changes()
+            stored = len(list(store.advanced.get_from_checkpoint()))
+        assert stored == stream.stream_revision == (0 if place == "pre_commit" else 1)
+        assert len(stream.uncommitted_events) == 1 - stored
+        assert interrupted.value.__notes__ == [
+            "interrupted after it was stored: do not commit it again"
+            if stored
+            else "interrupted before it was stored: nothing was stored"
+        ]
 
     def test_purges_and_deletions_are_told(self, wireup: Wireup) -> None:
         hook = Recorder()

@@ -1,0 +1,172 @@
+"""What `async with` promises to close is closed, also when the block is left because its scope was cancelled."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from fsstore import AsyncEventStore, Commit, PersistenceEngine, StoreClosedError, Wireup
+from fsstore.engine import Lease
+from fsstore.engines.file import FileEngine
+from fsstore.engines.memory import MemoryEngine
+from fsstore.testing import first_attempt
+
+pytestmark = pytest.mark.anyio
+
+
+class Receiver:
+    closed = False
+
+    async def dispatch(self, commit: Commit) -> None: ...
+
+    async def close(self) -> None:
+        await anyio.sleep(0)
+        self.closed = True
+
+
+@pytest.fixture(params=["memory", "file"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> PersistenceEngine:
+    return MemoryEngine() if request.param == "memory" else FileEngine(tmp_path / "a.store")
+
+
+async def test_a_subscription_in_a_cancelled_scope(store: AsyncEventStore) -> None:
+    await store.commit(first_attempt("order"))
+    with anyio.CancelScope() as scope:
+        async with store.subscribe("audit") as audit:
+            await audit.acknowledge(await anext(audit))
+            scope.cancel()
+            await anyio.sleep(0)
+    assert scope.cancelled_caught
+    await store.subscriptions.reset("audit", 0)
+
+
+@pytest.mark.parametrize(
+    "schedule", [Wireup.using_synchronous_dispatch_scheduler, Wireup.using_asynchronous_dispatch_scheduler]
+)
+async def test_a_store_in_a_cancelled_scope(engine: PersistenceEngine, schedule: Callable[..., Wireup]) -> None:
+    receiver = Receiver()
+    with anyio.CancelScope() as scope:
+        async with await schedule(Wireup.init().using_engine(engine), receiver).build_async() as store:
+            await store.commit(first_attempt("order"))
+            await anext(store.subscribe("audit"))
+            scope.cancel()
+            await anyio.sleep(0)
+    assert receiver.closed
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("another"))
+
+
+async def test_an_engine_in_a_cancelled_scope(engine: PersistenceEngine) -> None:
+    store = await Wireup.init().using_engine(engine).build_async()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await store.advanced.close()
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("order"))
+
+
+async def test_a_stored_commit_is_delivered_whoever_is_cancelled_then(engine: PersistenceEngine) -> None:
+    delivered: list[int] = []
+
+    class Hook:
+        async def post_commit(self, commit: Commit) -> None:
+            scope.cancel()
+            await anyio.sleep(0)
+
+    wireup = Wireup.init().using_engine(engine).hook_into_pipeline_using(Hook())
+    wireup.dispatch_to(lambda commit: delivered.append(commit.checkpoint_token))
+    async with await wireup.build_async() as store:
+        with anyio.CancelScope() as scope:
+            await store.commit(first_attempt("order"))
+        assert scope.cancelled_caught
+        assert delivered == [1]
+
+
+async def test_everything_is_closed_whatever_fails_and_the_first_error_is_raised() -> None:
+    class FullEngine(MemoryEngine):
+        def release_lease(self, lease: Lease) -> None:
+            raise OSError(f"no space to release {lease.name}")
+
+    class Hook:
+        async def close(self) -> None:
+            raise RuntimeError("the hook fails")
+
+    engine = FullEngine()
+    receiver = Receiver()
+    wireup = Wireup.init().using_engine(engine).hook_into_pipeline_using(Hook())
+    store = await wireup.using_asynchronous_dispatch_scheduler(receiver).build_async()
+    await store.commit(first_attempt("order"))
+    audit = store.subscribe("audit")
+    await anext(audit)
+    with pytest.raises(OSError, match="no space to release subscription/audit") as raised:
+        async with store:
+            pass
+    assert raised.value.__notes__ == ["also failed: RuntimeError: the hook fails"]
+    assert receiver.closed
+    with pytest.raises(StoreClosedError):
+        engine.commit(first_attempt("another"))
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+async def test_an_abandoned_subscription_is_put_down_by_a_thread(cyclic: bool) -> None:
+    """What is collected is collected in the event loop, which must not wait for the database."""
+    released_by: list[int] = []
+
+    class WatchingEngine(MemoryEngine):
+        def release_lease(self, lease: Lease) -> None:
+            released_by.append(threading.get_ident())
+            super().release_lease(lease)
+
+    async with await Wireup.init().using_engine(WatchingEngine()).build_async() as store:
+        await store.commit(first_attempt("order"))
+        audit = store.subscribe("audit")
+        async for _ in audit:
+            break
+        if cyclic:
+            audit.itself = audit  # type: ignore[attr-defined]
+        del audit
+        gc.collect()
+        with anyio.fail_after(20):
+            while not released_by or store.subscriptions._held:
+                await anyio.sleep(0.001)
+        assert threading.get_ident() not in released_by
+        again = [commit async for commit in store.subscribe("audit", timeout_seconds=0.3)]
+        assert [commit.stream_id for commit in again] == ["order"]
+
+
+async def test_a_subscription_that_was_closed_is_not_held(store: AsyncEventStore) -> None:
+    await store.commit(first_attempt("order"))
+    for _ in range(3):
+        async with store.subscribe("audit") as audit:
+            await anext(audit)
+    taken_over = store.subscribe("audit")
+    await anext(taken_over)
+    await anext(store.subscribe("audit"))
+    del audit, taken_over
+    gc.collect()
+    with anyio.fail_after(20):
+        while store.subscriptions._held:
+            await anyio.sleep(0.001)
+
+
+async def test_a_reader_that_is_closed_early_leaves_nothing_to_the_collector(store: AsyncEventStore) -> None:
+    """Of which trio would warn."""
+    await store.commit(first_attempt("order"))
+    finalized: list[object] = []
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=finalized.append)
+    try:
+        async with aclosing(store.get_from("order")) as commits:
+            async for _ in commits:
+                break
+        gc.collect()
+    finally:
+        sys.set_asyncgen_hooks(*before)
+    assert finalized == []
