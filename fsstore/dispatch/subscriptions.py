@@ -109,7 +109,7 @@ class Subscription:
         with self._busy, self._letting_go_of_what_is_lost():
             self._check_taken_over()
             until = float("inf") if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
-            if self._auto_acknowledge:
+            if self._auto_acknowledge and not self._stopping.is_set():
                 self._acknowledge_all()
             while not self._stopping.is_set():
                 commit = self._look_at_every_share()
@@ -183,9 +183,17 @@ class Subscription:
     # ---- acknowledging ----
 
     def acknowledge(self, commit: Commit) -> None:
-        """`commit`, and all that were handed out before it, need not come again; remembered when this returns."""
+        """`commit`, and all that were handed out before it, need not come again; remembered when this returns.
+
+        `StoreClosedError` once this consumer is closed: others read by then, and the position is theirs.
+        """
         with self._busy, self._letting_go_of_what_is_lost():
             self._check_taken_over()
+            if self.closed:
+                raise StoreClosedError(
+                    f"a consumer of subscription {self.name!r} was closed before it acknowledged commit "
+                    f"{commit.checkpoint_token}, which comes again"
+                )
             share = self._shares[partition_of(commit, self.partitions) if self.partitions > 1 else 0]
             share.cursor.acknowledge(commit.checkpoint_token)
             share.store_position(idle=True)

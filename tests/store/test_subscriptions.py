@@ -17,7 +17,7 @@ from fsstore.dispatch import PARKED_BUCKET, Parking, Subscription
 from fsstore.dispatch.cursors import pack_position
 from fsstore.dispatch.filters import partition_of
 from fsstore.dispatch.positions import position_key
-from fsstore.errors import StorageUnavailableError
+from fsstore.errors import StorageUnavailableError, StoreClosedError
 from fsstore.testing import fill, first_attempt, next_attempt
 
 
@@ -102,6 +102,24 @@ class TestOneConsumer:
             with pytest.raises(ValueError, match="checkpoint 5 was not handed out"):
                 subscription.acknowledge(Commit.of(first_attempt("a"), 5))
         assert caught_up(store, "audit") == [3, 4, 5]
+
+    def test_a_closed_consumer_does_not_change_the_position_of_the_next_one(
+        self, file_store: EventStore, tmp_path: Path
+    ) -> None:
+        fill(file_store.advanced, "s", commits=5)
+        by_hand = file_store.subscribe("mail", timeout_seconds=0, auto_acknowledge=False)
+        early = next(by_hand)
+        by_itself = file_store.subscribe("copy", timeout_seconds=0)
+        next(by_itself)
+        by_hand.close()
+        by_itself.close()
+        with Wireup.init().using(tmp_path / "s").build() as elsewhere:
+            for name in ("mail", "copy"):
+                assert caught_up(elsewhere, name) == [1, 2, 3, 4, 5]
+        with pytest.raises(StoreClosedError, match="'mail' was closed before it acknowledged commit 1"):
+            by_hand.acknowledge(early)
+        assert list(by_itself) == []
+        assert {state.name: state.position for state in file_store.subscriptions.all()} == {"mail": 5, "copy": 5}
 
     def test_batches_are_written_when_they_are_full_and_at_the_end(self, file_store: EventStore) -> None:
         fill(file_store.advanced, "a", commits=7)
