@@ -278,6 +278,7 @@ class EventStore(StoreRules):
         run(self.closing())
 
     def __enter__(self) -> EventStore:
+        self._check()
         return self
 
     def __exit__(

@@ -215,6 +215,7 @@ class EventStream(WorkingCopy):
         return run(self.committing(commit_id))
 
     def __enter__(self) -> EventStream:
+        self._check()
         return self
 
     def __exit__(

@@ -141,6 +141,7 @@ class AsyncEventStore(StoreRules):
             await run_async(self.closing())
 
     async def __aenter__(self) -> AsyncEventStore:
+        self._check()
         return self
 
     async def __aexit__(

@@ -25,6 +25,7 @@ class AsyncEventStream(WorkingCopy):
         return await run_async(self.committing(commit_id))
 
     async def __aenter__(self) -> AsyncEventStream:
+        self._check()
         return self
 
     async def __aexit__(

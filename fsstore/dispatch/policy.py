@@ -126,6 +126,6 @@ class Attempts:
         return self.retry.wait_seconds(max(self._failures, 1))
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """An error in one line, for health and dead letters."""
     return f"{type(error).__name__}: {error}"

@@ -204,10 +204,10 @@ class AsynchronousDispatchScheduler(_Scheduler):
             except LeaseLostError as error:
                 _log.warning("another process delivers now: %s", error)
                 self._give_back()
-            except Exception as error:  # the engine failed; shown, and tried again
+            except BaseException as error:  # the engine failed, or a dispatcher called `sys.exit`; tried again
                 failures += 1
                 self._delivery.attempts.health = DispatchHealth(failures, None, describe(error))
-                _log.warning("reading what is undispatched failed: %s", error)
+                _log.warning("delivery failed and is tried again: %s", describe(error))
                 self._give_back()
                 self._stopping.wait(self._delivery.attempts.retry.wait_seconds(failures))
         self._give_back()

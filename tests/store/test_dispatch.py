@@ -179,6 +179,20 @@ class TestAsynchronous:
             wait_for(lambda: len(receiver.tokens) == 4)
         assert receiver.tokens == [1, 2, 3, 4]
 
+    def test_a_dispatcher_that_ends_the_program_does_not_end_delivery(self, wireup: Wireup) -> None:
+        delivered: list[int] = []
+
+        def deliver(commit: Commit) -> None:
+            if not delivered:
+                delivered.append(0)
+                raise SystemExit(3)
+            delivered.append(commit.checkpoint_token)
+
+        dispatcher = DelegateMessageDispatcher(deliver)
+        with wireup.using_asynchronous_dispatch_scheduler(dispatcher, retry=QUICK).build() as store:
+            store.commit(first_attempt("s"))
+            wait_for(lambda: delivered == [0, 1])
+
     def test_closing_does_not_wait_for_a_commit_that_never_goes(self, wireup: Wireup) -> None:
         receiver = Receiver()
         receiver.failures = {1: 1_000_000}

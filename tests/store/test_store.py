@@ -87,6 +87,7 @@ def test_a_closed_store_refuses_everything(wireup: Wireup) -> None:
         lambda: store.commit(first_attempt("s")),
         lambda: list(store.get_from("s")),
         lambda: store.advanced,
+        store.__enter__,
         stream.commit_changes,
     ):
         with pytest.raises(StoreClosedError):

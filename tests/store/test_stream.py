@@ -284,7 +284,7 @@ class TestClosing:
     def test_a_closed_stream_refuses(self, store: EventStore) -> None:
         with store.create_stream("s") as stream:
             stream.add("a")
-        for call in (lambda: stream.add("b"), stream.commit_changes, stream.clear_changes):
+        for call in (lambda: stream.add("b"), stream.commit_changes, stream.clear_changes, stream.__enter__):
             with pytest.raises(StoreClosedError):
                 call()
         stream.close()
