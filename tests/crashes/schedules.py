@@ -87,7 +87,7 @@ def _life(run: Run, decide: Choose, diary: Diary) -> _End:
             diary.lines.append(operation)
             try:
                 run.do(operation)
-            except (OSError, StorageError) as error:
+            except StorageError as error:
                 diary.counts["calls that failed"] += 1
                 diary.lines.append(f"({type(error).__name__}: {str(error)[:80]})")
                 if len(run.allowed) > 1:
@@ -136,8 +136,8 @@ def _recover(end: _End, decide: Choose, diary: Diary) -> Run:
         if without != including:
             there = "found" if _content(found.model) == including else "not found"
             diary.counts[f"changes under way that were {there}"] += 1
-        disk.cut_power_at(0)
-        disk.kill_at(0)
+        disk.cut_power_at(None)
+        disk.kill_at(None)
         return found
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import inspect
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from fsstore.testing import PowerCut, ProcessKilled, SimulatedDisk
-from fsstore.testing.simulation import interleave, keep_everything, lose_everything, outcomes, seeded
+from fsstore.testing.simulation import CALLS, interleave, keep_everything, lose_everything, outcomes, seeded
 from fsstore.testing.simulation.choices import Choose
 
 SECTOR = 512
@@ -153,6 +156,47 @@ def test_a_write_fails_where_it_was_asked_to() -> None:
         disk.write(handle, b"2", 0)
     disk.write(handle, b"3", 0)
     assert content(disk) == b"3ld"
+
+
+def test_a_call_that_there_is_none_of_cannot_fail() -> None:
+    disk, _ = disk_with(b"")
+    with pytest.raises(ValueError, match=r"no call is named 'fsync'; there are .* flush, "):
+        disk.fail("fsync")
+    for count in ({"times": 0}, {"skip": -1}):
+        with pytest.raises(ValueError, match="times at least 1"):
+            disk.fail("flush", **count)
+
+
+def test_the_calls_that_can_fail_are_all_that_there_are() -> None:
+    made = set(re.findall(r"_begin\(\"(\w+)\"", Path(inspect.getfile(SimulatedDisk)).read_text()))
+    assert made == set(CALLS)
+
+
+@pytest.mark.parametrize("calls", [0, -1])
+def test_calls_count_from_one(calls: int) -> None:
+    disk, handle = disk_with(b"")
+    for stop in (disk.cut_power_at, disk.kill_at):
+        with pytest.raises(ValueError, match="calls count from 1"):
+            stop(calls)
+        stop(1)
+        stop(None)
+    assert disk.size(handle) == 0
+
+
+def test_a_process_can_be_killed_in_the_call_that_is_watched() -> None:
+    disk, handle = disk_with(b"")
+    disk.watch(lambda call: disk.kill_at(0))
+    with pytest.raises(ProcessKilled):
+        disk.size(handle)
+
+
+def test_nothing_rots_where_nothing_is() -> None:
+    disk, _ = disk_with(b"12")
+    for offset in (2, 1_000_000, -1):
+        with pytest.raises(ValueError, match="/file has 2 bytes"):
+            disk.rot("/file", offset)
+    with pytest.raises(ValueError, match="bits 0 to 7"):
+        disk.rot("/file", 0, 8)
 
 
 def test_a_bit_rots() -> None:

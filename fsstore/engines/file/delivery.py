@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from fsstore.engine import Lease
 from fsstore.engines.arguments import checked_value
 from fsstore.engines.file.control import VISIBLE
+from fsstore.engines.file.failures import asked
 from fsstore.engines.file.open_store import OpenStore, WritableStore
 from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit, checked_checkpoint, checked_name
@@ -93,7 +94,9 @@ class FileDelivery:
             now = time.monotonic()
             visible = store.control.get(VISIBLE)
             if visible != seen:
-                if store.reader.last_token() > checkpoint_token:
+                with asked(f"looking for commits after checkpoint {checkpoint_token} in {store.path}"):
+                    last = store.reader.last_token()
+                if last > checkpoint_token:
                     return True
                 seen = visible
             if visible != self._moved[0]:
@@ -105,8 +108,9 @@ class FileDelivery:
 
 
 def _undispatched(store: OpenStore) -> Iterator[Commit]:
-    marks = store.marks.read()
-    last = store.reader.last_token()
+    with asked(f"reading what is not dispatched in {store.path}"):
+        marks = store.marks.read()
+        last = store.reader.last_token()
     first = True
     for commit in store.reader.checkpoints(marks.up_to, last, None):
         if commit.checkpoint_token in marks:

@@ -319,6 +319,10 @@ class RealDisk:
                 portalocker.lock(handle, flags)
             except portalocker.AlreadyLocked:
                 return False
+            except portalocker.LockException as error:
+                if isinstance(error.__cause__, OSError):
+                    raise error.__cause__ from None
+                raise
         if not os.fstat(handle).st_nlink:
             fcntl.flock(handle, fcntl.LOCK_UN)
             raise OSError(errno.ESTALE, "the file was removed while it was in use")

@@ -28,12 +28,13 @@ from fsstore.engines.file.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.delivery import FileDelivery
 from fsstore.engines.file.disk import Disk, RealDisk
 from fsstore.engines.file.encoding import Encoder, KnownStreams
+from fsstore.engines.file.failures import asked
 from fsstore.engines.file.making import not_opened, open_elsewhere, remove_store
 from fsstore.engines.file.open_store import OpenStore, WritableStore
 from fsstore.engines.file.opening import open_to_write
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest
-from fsstore.errors import StorageError, StoreClosedError
+from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import (
     Commit,
     CommitAttempt,
@@ -155,6 +156,11 @@ class FileEngine(FileDelivery):
             _open_engines.discard(self)
             try:
                 self._store.close()
+            except OSError as error:
+                raise StorageUnavailableError(
+                    f"{self.path} was closed, but not folded ({error}): its journal holds everything, and the next "
+                    "opening goes on from there"
+                ) from error
             finally:
                 self._disk.let_go()
 
@@ -164,11 +170,12 @@ class FileEngine(FileDelivery):
             raise StoreClosedError(f"{self.path} was opened before a fork; open it anew in this process")
         if self.read_only:
             raise StorageError(f"{self.path} is open read-only and cannot be dropped")
-        if isinstance(self._store, WritableStore) and not self._closed and not self._store.locks.alone():
-            raise open_elsewhere(self.path)
-        self.close()
-        if layout.look(self._disk, self.path):
-            remove_store(self._disk, self.path)
+        with asked(f"dropping {self.path}"):
+            if isinstance(self._store, WritableStore) and not self._closed and not self._store.locks.alone():
+                raise open_elsewhere(self.path)
+            self.close()
+            if layout.look(self._disk, self.path):
+                remove_store(self._disk, self.path)
 
     def _leave_to_parent(self) -> None:
         """In the child of a fork: no use of the store."""
@@ -304,7 +311,7 @@ class FileEngine(FileDelivery):
         store = self.opened()
         control, view = store.control, store.view
         fold_error = store.folding.error if isinstance(store, WritableStore) else None
-        with store.mutex:
+        with asked(f"looking at {self.path}"), store.mutex:
             view.refresh(control, to_tail=False)
             return {
                 "path": self.path,

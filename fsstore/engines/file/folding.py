@@ -76,21 +76,21 @@ class Folding:
         with self._locks.fold:
             self._writer.check_failed(in_doubt=False)
             control = self._control
-            while control.get(FOLDED) < control.get(VISIBLE):
-                with self._mutex:
-                    self._view.refresh(control, to_tail=True)
-                    newest_reset = self._view.tail.newest_reset
-                if newest_reset >= max(control.get(ERASE), 1):
-                    self._writer.roll_now()
-                if control.get(SYNCED) < control.get(VISIBLE):
-                    self._writer.flush_to(control.get(TAIL))
-                try:
+            try:
+                while control.get(FOLDED) < control.get(VISIBLE):
+                    with self._mutex:
+                        self._view.refresh(control, to_tail=True)
+                        newest_reset = self._view.tail.newest_reset
+                    if newest_reset >= max(control.get(ERASE), 1):
+                        self._writer.roll_now()
+                    if control.get(SYNCED) < control.get(VISIBLE):
+                        self._writer.flush_to(control.get(TAIL))
                     self._fold_once(control.get(SYNCED))
-                except OSError as error:
-                    raise StorageUnavailableError(
-                        f"the journal of {self._path} could not be folded ({error}); it still holds everything, and "
-                        "folding is tried again"
-                    ) from error
+            except OSError as error:
+                raise StorageUnavailableError(
+                    f"the journal of {self._path} could not be folded ({error}); it still holds everything, and "
+                    "folding is tried again"
+                ) from error
 
     def _fold_once(self, target: int) -> None:
         control, disk = self._control, self._disk

@@ -51,23 +51,26 @@ class InOrder:
         """Commits after one token up to another, up to what is visible now; also by their stamps."""
         looking = self._looking
         looking.check_open()
-        last = self.last_token()
-        if to_token is not None:
-            last = min(last, to_token)
-        retries, size = 0, min(_FIRST_PAGE_COMMITS, self._options.page_commits)
-        while after < last:
-            known = looking.known()
-            try:
-                for until, records in self._page(after, min(last, after + size), dates):
-                    for made in self._decoding.pages(self._of_bucket(records, bucket_id), _MADE_AT_ONCE):
-                        yield from made
-                    looking.check_open()
-                    after, retries = until, 0
-            except CHANGED as error:
-                retries += 1
-                looking.again(error, known, retries, partial(self._page_damage, after + 1, last))
-                continue
-            size = min(size * _PAGE_GROWTH, self._options.page_commits)
+        try:
+            last = self.last_token()
+            if to_token is not None:
+                last = min(last, to_token)
+            retries, size = 0, min(_FIRST_PAGE_COMMITS, self._options.page_commits)
+            while after < last:
+                known = looking.known()
+                try:
+                    for until, records in self._page(after, min(last, after + size), dates):
+                        for made in self._decoding.pages(self._of_bucket(records, bucket_id), _MADE_AT_ONCE):
+                            yield from made
+                        looking.check_open()
+                        after, retries = until, 0
+                except CHANGED as error:
+                    retries += 1
+                    looking.again(error, known, retries, partial(self._page_damage, after + 1, last))
+                    continue
+                size = min(size * _PAGE_GROWTH, self._options.page_commits)
+        except OSError as error:
+            raise looking.unavailable(f"reading the commits after checkpoint {after}", error) from error
 
     def _of_bucket(self, records: list[format.Record], bucket_id: str | None) -> list[format.Record]:
         if bucket_id is None:

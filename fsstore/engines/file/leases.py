@@ -12,6 +12,7 @@ import threading
 from fsstore.engine import Lease
 from fsstore.engines.file import layout
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.failures import asked
 from fsstore.engines.file.named_values import file_name
 from fsstore.errors import CorruptionError, LeaseLostError
 
@@ -32,7 +33,7 @@ class Leases:
         self._held: dict[str, Lease] = {}
 
     def acquire(self, name: str) -> Lease | None:
-        with self._mutex:
+        with self._mutex, asked(f"acquiring the lease {name!r} in {self._directory}"):
             if name in self._held:
                 return None
             handle = self._handles.get(name)
@@ -41,20 +42,27 @@ class Leases:
                 handle = self._handles[name] = self._disk.open(path, write=True, create=True)
             if not self._disk.lock(handle, blocking=False):
                 return None
-            fence = int.from_bytes(self._disk.read(handle, _FENCE_BYTES, 0), "big") + 1
-            if fence > _MAX_FENCE:
+            try:
+                fence = self._next_fence(name, handle)
+            except BaseException:
                 self._disk.unlock(handle)
-                raise CorruptionError(
-                    f"the lease of {name!r} cannot be given out",
-                    path=f"{self._directory}/{file_name(name)}{LEASE}",
-                    offset_bytes=0,
-                    expected=f"the number of its last holder, below {_MAX_FENCE}",
-                    repair="delete the file while nobody has the store open",
-                )
-            self._disk.write(handle, fence.to_bytes(_FENCE_BYTES, "big"), 0)
+                raise
             lease = Lease(name, f"process {os.getpid()} thread {threading.get_ident()}", fence)
             self._held[name] = lease
             return lease
+
+    def _next_fence(self, name: str, handle: int) -> int:
+        fence = int.from_bytes(self._disk.read(handle, _FENCE_BYTES, 0), "big") + 1
+        if fence > _MAX_FENCE:
+            raise CorruptionError(
+                f"the lease of {name!r} cannot be given out",
+                path=f"{self._directory}/{file_name(name)}{LEASE}",
+                offset_bytes=0,
+                expected=f"the number of its last holder, below {_MAX_FENCE}",
+                repair="delete the file while nobody has the store open",
+            )
+        self._disk.write(handle, fence.to_bytes(_FENCE_BYTES, "big"), 0)
+        return fence
 
     def check(self, lease: Lease) -> None:
         if self._held.get(lease.name) != lease:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from fsstore.engines.file import format
 from fsstore.engines.file.control import VISIBLE, Control
+from fsstore.engines.file.failures import unavailable
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS
 from fsstore.engines.file.view import View
-from fsstore.errors import CorruptionError
+from fsstore.errors import CorruptionError, StorageUnavailableError
 
 _MAX_RETRIES = 8
 Known = tuple[int, int]
@@ -66,6 +67,10 @@ class Looking:
                 return view.journal.damage(position, expected)
         kind = SNAPSHOTS if fields[format.KIND] == format.SNAPSHOT else SEGMENT
         return view.segments.damage(fields[format.KEY], kind, fields[format.PLACE], expected)
+
+    def unavailable(self, what: str, error: OSError) -> StorageUnavailableError:
+        """The system refused what looking again does not help against."""
+        return unavailable(f"{what} in {self.store}", error)
 
     def again(self, error: Exception, known: Known, retries: int, damage: Callable[[], CorruptionError]) -> None:
         """Return when looking again may help: a fold or a deletion changed files between looking and reading.

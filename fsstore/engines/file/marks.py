@@ -16,6 +16,7 @@ from typing import Any
 
 from fsstore.engines.file import format, slots
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.failures import asked
 from fsstore.errors import StorageError, StorageUnavailableError
 
 
@@ -106,7 +107,7 @@ class DispatchCheckpoint:
     def _change(self, change: Callable[[Dispatched], bool]) -> None:
         if self._handle is None:
             raise StorageError(f"{self._path} was opened read-only; dispatch marks cannot be written")
-        with self._mutex:
+        with self._mutex, asked(f"marking commits as dispatched in {self._path}"):
             self._disk.lock(self._handle)
             try:
                 marks = self._read()

@@ -8,6 +8,7 @@ from typing import Any
 
 from fsstore.engines.file import layout, slots
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.failures import asked
 from fsstore.engines.file.handles import opened
 
 VALUE = ".value"
@@ -43,25 +44,33 @@ class NamedValues:
             return []
 
     def get(self, name: str) -> bytes | None:
-        fields = self._read(self._path(name))
+        with asked(f"reading checkpoint {name!r} in {self._directory}"):
+            fields = self._read(self._path(name))
         return fields[1] if fields and fields[0] == name else None
 
     def put(self, name: str, value: bytes) -> None:
         disk, seed = self._disk, self._seed
-        with opened(disk, self._path(name), write=True, create=True) as handle:
+        what = f"putting checkpoint {name!r} in {self._directory}"
+        with asked(what), opened(disk, self._path(name), write=True, create=True) as handle:
             disk.lock(handle)
             generation = slots.read_newest(disk, handle, seed, fits)[0] + 1
-            slots.write(disk, handle, seed, generation, slots.pack(generation, name, value))
+            with asked(what, in_doubt=True):
+                slots.write(disk, handle, seed, generation, slots.pack(generation, name, value))
 
     def delete(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError), opened(self._disk, self._path(name), write=True) as handle:
+        with (
+            asked(f"deleting checkpoint {name!r} in {self._directory}"),
+            contextlib.suppress(FileNotFoundError),
+            opened(self._disk, self._path(name), write=True) as handle,
+        ):
             self._disk.lock(handle)
             self._disk.truncate(handle, 0)
 
     def names(self) -> list[str]:
-        files = (name for name in self._disk.names(self._directory) if name.endswith(VALUE))
-        found = (self._read(f"{self._directory}/{name}") for name in files)
-        return sorted(fields[0] for fields in found if fields)
+        with asked(f"reading the names of checkpoints in {self._directory}"):
+            files = (name for name in self._disk.names(self._directory) if name.endswith(VALUE))
+            found = (self._read(f"{self._directory}/{name}") for name in files)
+            return sorted(fields[0] for fields in found if fields)
 
 
 def file_name(name: str) -> str:

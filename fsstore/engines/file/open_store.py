@@ -121,7 +121,7 @@ class WritableStore(OpenStore):
         control, view = self.control, self.view
         try:
             self._writer.shrink(self._first_journal_bytes)
-        except StorageUnavailableError as error:
+        except (OSError, StorageUnavailableError) as error:
             # For want of room; where a flush failed, folding says so.
             _log.warning("closing %s left its large journal file: %s", self.path, error)
         try:

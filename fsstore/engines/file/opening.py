@@ -38,7 +38,6 @@ def open_to_write(
             if not layout.look(disk, path):
                 make_store(disk, path, journal_bytes=options.first_journal_bytes)
             store = _attach(disk, path, options, serializer, check_open, locks, flush=flush)
-            locks.presence.share()
         opened.pop_all()
     return store
 
@@ -75,6 +74,7 @@ def _attach(
         view = View(disk, path, seed, journal, heads, commits, segments, options, folded, unfolded)
         with CollectorHeld():
             view.refresh(control, to_tail=True)
+        locks.presence.share()
         return WritableStore(disk, path, seed, control, view, options, serializer, check_open, locks, flush=flush)
     except BaseException:
         for part in (commits, heads, control):

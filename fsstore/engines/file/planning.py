@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from uuid import UUID
 
 from fsstore.engines.file import file_headers, format
+from fsstore.engines.file.failures import unavailable
 from fsstore.engines.file.group import Waiting
 from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import SNAPSHOTS, Stream
@@ -121,6 +122,18 @@ class Request(Waiting):
     def plan(self, plan: Plan) -> None:
         raise NotImplementedError
 
+    def __str__(self) -> str:
+        """What is asked, for who is told that it failed."""
+        raise NotImplementedError
+
+    def fail(self, error: Exception, store: str, *, in_doubt: bool = False) -> None:
+        """Give its caller this error, if there is none yet; `in_doubt` where the system's may have come too late."""
+        if self.error is None and not self.done:
+            self.error = error
+            if isinstance(error, OSError):
+                self.error = unavailable(f"{self} in {store}", error, in_doubt=in_doubt)
+                self.error.__cause__ = error
+
 
 class CommitRequest(Request):
     """Append commits, all or none."""
@@ -134,6 +147,10 @@ class CommitRequest(Request):
             size_bytes += record.length_bytes
         super().__init__(size_bytes)
         self.records = records
+
+    def __str__(self) -> str:
+        others = len(self.records) - 1
+        return f"storing {_named(self.records[0])}" + (f" and {others} more" if others else "")
 
     def plan(self, plan: Plan) -> None:
         view, planned_heads, planned_ids = plan.view, plan.heads, plan.ids
@@ -179,7 +196,11 @@ class SeveralCommits(Request):
             try:
                 request.plan(plan)
             except Exception as error:  # its caller gets it
-                request.error = error
+                request.fail(error, plan.view.store)
+
+    def fail(self, error: Exception, store: str, *, in_doubt: bool = False) -> None:
+        for request in self.requests:
+            request.fail(error, store, in_doubt=in_doubt)
 
 
 def _named(record: Planned) -> str:
@@ -195,6 +216,9 @@ class SnapshotRequest(Request):
         super().__init__(record.length_bytes)
         self.records = []
         self.record = record
+
+    def __str__(self) -> str:
+        return f"adding a snapshot to {self.record.stream}"
 
     def plan(self, plan: Plan) -> None:
         view, record = plan.view, self.record
@@ -216,6 +240,10 @@ class ForgetRequest(Request):
         super().__init__(record.length_bytes)
         self.records = []
         self.record = record
+
+    def __str__(self) -> str:
+        stream = self.record.stream
+        return f"deleting {stream}" if stream is not None else "purging"
 
     def plan(self, plan: Plan) -> None:
         stream = self.record.stream

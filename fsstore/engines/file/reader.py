@@ -47,18 +47,21 @@ class Reader:
         """The stream's commits that touch the revisions, oldest first."""
         looking = self._looking
         after = retries = 0
-        while True:
-            known = looking.known()
-            try:
-                for made in self._stream_once(stream, min_revision, max_revision, after):
-                    if made:
-                        after, retries = made[-1].commit_sequence, 0
-                    yield from made
-                    looking.check_open()
-                return
-            except CHANGED as error:
-                retries += 1
-                looking.again(error, known, retries, partial(self._missing, stream, SEGMENT))
+        try:
+            while True:
+                known = looking.known()
+                try:
+                    for made in self._stream_once(stream, min_revision, max_revision, after):
+                        if made:
+                            after, retries = made[-1].commit_sequence, 0
+                        yield from made
+                        looking.check_open()
+                    return
+                except CHANGED as error:
+                    retries += 1
+                    looking.again(error, known, retries, partial(self._missing, stream, SEGMENT))
+        except OSError as error:
+            raise looking.unavailable(f"reading {stream}", error) from error
 
     def _stream_once(
         self, stream: Stream, min_revision: int, max_revision: int | None, after: int
@@ -132,7 +135,10 @@ class Reader:
     def snapshot(self, stream: Stream, max_revision: int | None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
         self._looking.check_open()
-        return self._again(lambda: self._snapshot_once(stream, max_revision), stream)
+        try:
+            return self._again(lambda: self._snapshot_once(stream, max_revision), stream)
+        except OSError as error:
+            raise self._looking.unavailable(f"reading a snapshot of {stream}", error) from error
 
     def _again(self, look: Callable[[], T], stream: Stream) -> T:
         retries = 0
@@ -176,6 +182,12 @@ class Reader:
     def heads_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of the bucket's streams whose newest snapshot is at least `max_threshold` revisions behind."""
         self._looking.check_open()
+        try:
+            yield from self._heads_to_snapshot(bucket_id, max_threshold)
+        except OSError as error:
+            raise self._looking.unavailable(f"reading the heads of bucket {bucket_id!r}", error) from error
+
+    def _heads_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         mark = format.bucket_mark(bucket_id)
         unfolded: list[tuple[Stream, int, int]] = []
         with self._mutex:

@@ -6,6 +6,7 @@ control page shows a new epoch and is followed from then on. No lock is held bey
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from fsstore.engines.file import layout, recovery
@@ -57,15 +58,23 @@ def open_to_read(
 ) -> OpenStore:
     """The store at `path`."""
     meta = layout.read_meta(disk, path)
-    with locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"):
-        control, view = _attach(disk, path, meta, options)
-    return OpenStore(disk, path, meta.seed, control, view, options, serializer, check_open)  # type: ignore[arg-type]
+    with contextlib.ExitStack() as opened:
+        with locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"):
+            control, view = _attach(disk, path, meta, options, opened)
+        store = OpenStore(disk, path, meta.seed, control, view, options, serializer, check_open)  # type: ignore[arg-type]
+        opened.pop_all()
+    return store
 
 
-def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple[ReadControl, View]:
+def _attach(
+    disk: Disk, path: str, meta: layout.Meta, options: Options, opened: contextlib.ExitStack
+) -> tuple[ReadControl, View]:
+    """The store's marks and the view of it; what `opened` closes where they do not become a store."""
     seed = meta.seed
     journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=False, max_record_bytes=options.max_record_bytes)
+    opened.callback(journal.forget)
     control = ReadControl(lambda: _page(disk, path, meta))
+    opened.callback(control.close)
     unfolded = None
     # Beside writers a mark may disagree with its complement, since one of them was killed; the next moves it again.
     if control.page is None or not control.page.belongs() or at_rest(disk, path):
@@ -79,6 +88,8 @@ def _attach(disk: Disk, path: str, meta: layout.Meta, options: Options) -> tuple
     folded = control.get(FOLDED)
     heads = Heads(disk, path, seed, write=False)
     commits = CommitsIndex(disk, path, seed, write=False)
+    for index in (heads, commits):
+        opened.callback(index.close)
     try:
         heads.open(at_least_folded=folded)
         commits.open(at_least_folded=folded)

@@ -68,7 +68,7 @@ class View:
         unfolded: Tail | None = None,
     ) -> None:
         self._disk = disk
-        self._store = store
+        self.store = store
         self._seed = seed
         self.journal = journal
         self.heads = heads
@@ -136,7 +136,7 @@ class View:
                 path=self.heads.path,
                 offset_bytes=0,
                 expected="what its segment says",
-                repair=f"fsstore repair {self._store}",
+                repair=f"fsstore repair {self.store}",
             )
         return folded.sequence, folded.revision, folded.segment_bytes
 
@@ -245,7 +245,7 @@ class View:
                 "a stream's file is missing",
                 path=self.segments.path(stream.key, kind),
                 expected=f"{end} bytes of {stream}",
-                repair=f"fsstore repair {self._store}",
+                repair=f"fsstore repair {self.store}",
             ) from None
 
     def _in_segment(self, stream: Stream, end: int, commit_id: bytes) -> bool:

@@ -75,11 +75,9 @@ class Writer:
             )
             raise
 
-    @staticmethod
-    def _fail(requests: list[Request], error: Exception) -> None:
+    def _fail(self, requests: list[Request], error: Exception, *, in_doubt: bool = False) -> None:
         for request in requests:
-            if request.error is None and not request.done:
-                request.error = error
+            request.fail(error, self._store, in_doubt=in_doubt)
 
     def _pass(self, requests: list[Request]) -> None:
         self._make_room()
@@ -96,13 +94,13 @@ class Writer:
                     try:
                         request.plan(plan)
                     except Exception as error:  # this request fails alone; its caller gets it
-                        request.error = error
+                        request.fail(error, self._store)
                 end = words[TAIL]
                 if plan.records:
                     try:
                         end = self._append(plan)
                     except Exception as error:
-                        self._fail(requests, error)
+                        self._fail(requests, error, in_doubt=words[BEGUN] > end)
                         return
             alone = self._control.is_alone()
             if alone:
@@ -117,7 +115,7 @@ class Writer:
         try:
             self._make_durable(end, advance)
         except Exception as error:
-            self._fail(requests, error)
+            self._fail(requests, error, in_doubt=True)
         for request in requests:
             request.done = True
 

@@ -52,6 +52,8 @@ class Database:
     """In errors after which the transaction is rolled back and may be tried again at once: deadlocks and the like."""
     unavailable: re.Pattern[str] = field(default=re.compile("(?!)"))
     """In errors that pass when somebody else has done something: full, read-only, shutting down."""
+    undone: re.Pattern[str] = field(default=re.compile("(?!)"))
+    """In errors of COMMIT after which nothing of the transaction is there, nor will be after a crash."""
     refuses: re.Pattern[str] = field(default=re.compile("(?!)"))
     """In errors of connecting that stay until somebody does something: no such database, a wrong password."""
     damaged: re.Pattern[str] = field(default=re.compile("(?!)"))
@@ -112,6 +114,8 @@ DATABASES = {
         one_writer=True,
         before_creating=_write_ahead,
         unavailable=re.compile("database is locked|database table is locked|disk is full|disk I/O error|readonly"),
+        # Not one of flushing the log: whoever opens it after a crash finds the commit in it.
+        undone=re.compile("^SQLITE_(FULL|BUSY|IOERR_WRITE)"),
         damaged=re.compile("database disk image is malformed|file is not a database"),
         duplicate=re.compile("UNIQUE constraint failed"),
     ),
@@ -241,5 +245,7 @@ def prepare(engine: Engine, database: Database, timeout_seconds: float) -> None:
 
 
 def code_of(error: DBAPIError) -> str:
-    """What the patterns of a `Database` are matched with: SQLSTATE where the driver has it, and what it says."""
-    return f"{getattr(error.orig, 'sqlstate', None) or '-'} {error.orig}"
+    """What the patterns of a `Database` are matched with: SQLSTATE or SQLite's name of the error where the driver has
+    it, and what it says."""
+    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    return f"{code or '-'} {error.orig}"

@@ -30,6 +30,7 @@ from fsstore.engines.arguments import (
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
+from fsstore.engines.sql.errors import COMMITTED_AGAIN, DONE_AGAIN
 from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
 from fsstore.engines.sql.rows import Rows
 from fsstore.engines.sql.sqlite_file import is_missing
@@ -187,9 +188,9 @@ class SqlEngine(SqlDelivery):
         with self._call():
             return self._transactions.read(ask, what)
 
-    def _write(self, change: Callable[[Connection], Result], what: str) -> Result:
+    def _write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
         with self._call():
-            return self._transactions.write(change, what)
+            return self._transactions.write(change, what, settles)
 
     # ---- commits ----
 
@@ -207,7 +208,7 @@ class SqlEngine(SqlDelivery):
         what = f"committing to stream {attempts[0].stream_id!r} in bucket {attempts[0].bucket_id!r}"
         for _ in range(_REFUSALS):
             try:
-                commits = self._write(partial(writes.append, attempts=attempts, rows=rows), what)
+                commits = self._write(partial(writes.append, attempts=attempts, rows=rows), what, COMMITTED_AGAIN)
             except (NotStoredError, KeyTakenError):
                 refusal = self._write(partial(writes.refusal, attempts=attempts), what)
                 if refusal is not None:

@@ -19,6 +19,11 @@ TRIES = 12
 """How often a transaction is tried that others keep in the way of, or whose connection turned out to be dead."""
 
 
+DONE_AGAIN = "do the same again"
+COMMITTED_AGAIN = "commit the same attempt again, a DuplicateCommitError then says that it was stored"
+"""What settles whether something was stored."""
+
+
 class Verdict(enum.Enum):
     """What to do about an error."""
 
@@ -39,7 +44,7 @@ class Verdict(enum.Enum):
 
 
 def judged(error: SQLAlchemyError, database: Database, *, committing: bool) -> Verdict:
-    """What `error` means; `committing` when COMMIT was said and not answered."""
+    """What `error` means; `committing` when it is the answer to COMMIT, or that there was none."""
     if isinstance(error, NoConnectionError):
         return Verdict.UNAVAILABLE
     if not isinstance(error, DBAPIError):
@@ -47,7 +52,7 @@ def judged(error: SQLAlchemyError, database: Database, *, committing: bool) -> V
     code = code_of(error)
     if database.again.search(code):
         return Verdict.AGAIN
-    if committing:
+    if committing and not database.undone.search(code):
         return Verdict.IN_DOUBT
     if isinstance(error, IntegrityError) and database.duplicate.search(code):
         return Verdict.DUPLICATE
@@ -75,9 +80,15 @@ def file_error(error: SQLAlchemyError, path: str, what: str) -> StorageError | N
 
 
 def storage_error(
-    error: SQLAlchemyError, verdict: Verdict, database: Database, what: str, path: str | None = None
+    error: SQLAlchemyError,
+    verdict: Verdict,
+    database: Database,
+    what: str,
+    path: str | None = None,
+    settles: str = DONE_AGAIN,
 ) -> StorageError:
-    """The error for the caller, with what the database said; `path` is that of an SQLite database's file."""
+    """The error for the caller, with what the database said; `path` is that of an SQLite database's file, and
+    `settles` says what to do where it is in doubt."""
     said = _said(error)
     if verdict is Verdict.DAMAGED:
         other = "" if path is None else "; without one, .recover of the sqlite3 shell saves what can be read"
@@ -89,8 +100,7 @@ def storage_error(
         )
     if verdict is Verdict.IN_DOUBT:
         return StorageUnavailableError(
-            f"{what}: {database.name} did not say whether it is stored; commit the same attempt again, a "
-            f"DuplicateCommitError then says that it was ({said})",
+            f"{what}: whether {database.name} stored it is in doubt; {settles} ({said})",
             in_doubt=True,
         )
     if verdict in (Verdict.UNAVAILABLE, Verdict.RECONNECT, Verdict.AGAIN):

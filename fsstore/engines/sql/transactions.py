@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, Transaction, create_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from fsstore.engines.sql.dialects import OUTSIDE, WRITES, Database, prepare
-from fsstore.engines.sql.errors import TRIES, Verdict, file_error, judged, pause_seconds, storage_error
+from fsstore.engines.sql.dialects import OUTSIDE, WRITES, Database, code_of, prepare
+from fsstore.engines.sql.errors import DONE_AGAIN, TRIES, Verdict, file_error, judged, pause_seconds, storage_error
 from fsstore.engines.sql.sqlite_file import file_of, in_memory
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.options import no_option
@@ -73,20 +73,23 @@ class Transactions:
         """The answer of `ask`, which changes nothing."""
         return self._tried(self._engine, ask, what)
 
-    def write(self, change: Callable[[Connection], Result], what: str) -> Result:
+    def write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
         """Do `change` and commit it; durable on return. An error of its own rolls it back and comes out.
 
         `KeyTakenError` when the database says that a key is there. `StorageUnavailableError` when others were in
-        the way too often, the database cannot be reached, or, then `in_doubt`, was lost while it committed.
+        the way too often, the database cannot be reached, or, then `in_doubt`, was lost or failed while it committed;
+        its text says what `settles` that.
         """
         with self._turn:
-            return self._tried(self._writing, change, what)
+            return self._tried(self._writing, change, what, settles)
 
     def outside(self, act: Callable[[Connection], Result], what: str) -> Result:
         """Do what the database does in no transaction."""
         return self._tried(self._engine.execution_options(**{OUTSIDE: True}), act, what)
 
-    def _tried(self, engine: Engine, act: Callable[[Connection], Result], what: str) -> Result:
+    def _tried(
+        self, engine: Engine, act: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN
+    ) -> Result:
         tries = 0
         while True:
             committing = False
@@ -94,7 +97,7 @@ class Transactions:
                 with engine.connect() as connection, connection.begin() as transaction:
                     result = act(connection)
                     committing = engine is self._writing
-                    transaction.commit()
+                    self._commit(connection, transaction)
                     return result
             except SQLAlchemyError as error:
                 if self._file is not None and (refused := file_error(error, self._file, what)):
@@ -104,5 +107,14 @@ class Transactions:
                     raise KeyTakenError from error
                 tries += 1
                 if verdict not in (Verdict.AGAIN, Verdict.RECONNECT) or tries >= TRIES:
-                    raise storage_error(error, verdict, self._database, what, self._file) from error
+                    raise storage_error(error, verdict, self._database, what, self._file, settles) from error
             self._waiting.sleep(pause_seconds(tries, random.random()))
+
+    def _commit(self, connection: Connection, transaction: Transaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if self._database.undone.search(code_of(error)):
+                # What readers kept from being committed SQLite leaves open, and the file locked.
+                connection.connection.rollback()
+            raise

@@ -7,9 +7,10 @@ power under an application and look. Nothing in here knows an engine.
 from fsstore.testing.simulation.choices import Choose, drawn, keep_everything, lose_everything, outcomes, seeded
 from fsstore.testing.simulation.disk import SimulatedDisk
 from fsstore.testing.simulation.interleaving import interleave
-from fsstore.testing.simulation.machine import Call, Fault, PowerCut, ProcessKilled
+from fsstore.testing.simulation.machine import CALLS, Call, Fault, PowerCut, ProcessKilled
 
 __all__ = [
+    "CALLS",
     "Call",
     "Choose",
     "Fault",

@@ -58,13 +58,23 @@ class SimulatedDisk:
         self._killed = True
         self._machine.let_go(self)
 
-    def kill_at(self, calls: int) -> None:
-        """Kill this process in its n-th call from now on; of a write, a part may be there."""
-        self._kill_at = self._machine.calls + calls
+    def kill_at(self, calls: int | None) -> None:
+        """Kill this process in its n-th call from now on, or in none; of a write, a part may be there.
 
-    def cut_power_at(self, calls: int) -> None:
-        """Cut the power in the n-th call from now on, whoever makes it. `PowerCut` is raised there."""
-        self._machine.power_cut_at = self._machine.calls + calls
+        Within `watch`, 0 is the call that is looked at.
+        """
+        self._kill_at = self._call_from_now(calls, first=0 if self._machine.is_watched else 1)
+
+    def cut_power_at(self, calls: int | None) -> None:
+        """Cut the power in the n-th call from now on, whoever makes it, or in none. `PowerCut` is raised there."""
+        self._machine.power_cut_at = self._call_from_now(calls, first=1)
+
+    def _call_from_now(self, calls: int | None, *, first: int) -> int:
+        if calls is None:
+            return 0
+        if calls < first:
+            raise ValueError(f"calls count from {first}: there is no call {calls}; None stands for none")
+        return self._machine.calls + calls
 
     def restarted(self, choose: Choose | None = None) -> SimulatedDisk:
         """The disk of the first process after a power cut, which comes now unless it came already.
@@ -85,7 +95,7 @@ class SimulatedDisk:
     # ---- what goes wrong ----
 
     def fail(self, name: str, code: int = errno.EIO, *, path: str = "*", skip: int = 0, times: int = 1) -> Fault:
-        """Have calls of this name (`"write"`, `"flush"`, …) on paths that match the pattern fail.
+        """Have calls of this name (one of `CALLS`) on paths that match the pattern fail.
 
         A failed write leaves a part of itself. A failed flush leaves any part of what was to be flushed on the
         device and marks the rest as clean: a later flush succeeds without it. `skip` calls succeed before.
@@ -108,7 +118,12 @@ class SimulatedDisk:
 
     def rot(self, path: str, offset: int, bit: int = 0) -> None:
         """Flip one bit of a file."""
-        self._machine.files.file(path).flip(offset, bit)
+        file = self._machine.files.file(path)
+        if not 0 <= offset < file.size_bytes:
+            raise ValueError(f"{path} has {file.size_bytes} bytes: there is none at {offset}")
+        if not 0 <= bit < 8:
+            raise ValueError(f"a byte has bits 0 to 7, not {bit}")
+        file.flip(offset, bit)
 
     # ---- looking ----
 

@@ -10,11 +10,32 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fsstore.testing.simulation.choices import Choose
 from fsstore.testing.simulation.files import SECTOR_BYTES, File
 from fsstore.testing.simulation.names import FileSystem
+
+CALLS: Final = (
+    "exists",
+    "flush",
+    "flush_directory",
+    "flush_file_system",
+    "lock",
+    "make_directory",
+    "map_words",
+    "names",
+    "open",
+    "read",
+    "remove_directory",
+    "rename",
+    "size",
+    "store",
+    "truncate",
+    "unlink",
+    "write",
+)
+"""The calls that are counted and can fail; `store` is one into a mapped page."""
 
 
 class PowerCut(BaseException):
@@ -42,6 +63,12 @@ class Fault:
     path: str = "*"
     skip: int = 0
     times: int = 1
+
+    def __post_init__(self) -> None:
+        if self.name not in CALLS:
+            raise ValueError(f"no call is named {self.name!r}; there are {', '.join(CALLS)}")
+        if self.skip < 0 or self.times < 1:
+            raise ValueError(f"skip must be at least 0 and times at least 1, not {self.skip} and {self.times}")
 
     def strikes(self, call: Call) -> bool:
         """Whether this call fails; counts it."""
@@ -78,6 +105,7 @@ class Machine:
         self.is_off = False
         self.power_cut_at = 0
         self.watch: Callable[[Call], None] | None = None
+        self.is_watched = False
         self.turn: Callable[[object, bool], None] | None = None
         self._last_handle = 2
 
@@ -88,7 +116,11 @@ class Machine:
             self.is_off = True
             raise PowerCut(f"in call {self.calls}: {name} {path}")
         if self.watch is not None:
-            self.watch(Call(self.calls, name, path))
+            self.is_watched = True
+            try:
+                self.watch(Call(self.calls, name, path))
+            finally:
+                self.is_watched = False
         if self.faults:
             call = Call(self.calls, name, path)
             for fault in self.faults:

@@ -41,12 +41,16 @@ class Look:
 
     def __enter__(self) -> Look:
         self.page: Control | None = None
-        with self._held(layout.WRITE_LOCK):
-            with contextlib.suppress(FileNotFoundError):
-                self.page = Control(self.disk, f"{self.path}/{layout.CONTROL}", self._meta.store_id, write=False)
-            self.trusted = self.page is not None and self.page.whole()
-            self._live = self.trusted and not self._alone and not at_rest(self.disk, self.path)
-            self._epoch = self.page.get(EPOCH) if self.page is not None else 0
+        try:
+            with self._held(layout.WRITE_LOCK):
+                with contextlib.suppress(FileNotFoundError):
+                    self.page = Control(self.disk, f"{self.path}/{layout.CONTROL}", self._meta.store_id, write=False)
+                self.trusted = self.page is not None and self.page.whole()
+                self._live = self.trusted and not self._alone and not at_rest(self.disk, self.path)
+                self._epoch = self.page.get(EPOCH) if self.page is not None else 0
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import read_from
+from fsstore.engines.file.handles import opened, read_from
 from fsstore.engines.file.scan import Gap, scan
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
 from fsstore.engines.file.verify.finding import Finding
@@ -86,11 +87,11 @@ class SegmentCheck:
                 what, expected = f"this is the file of {stream}", "the stream of its name"
                 yield Finding(self._path, 0, what, expected, self._lost(1, self._last_sequence))
                 return
-        handle = self._disk.open(self._path)
-        indexes = StreamIndexes(
-            self._disk, self._seed, self._key, beside, self._disk.size(handle) // format.RECORD_HEADER_BYTES
-        )
-        try:
+        with contextlib.ExitStack() as files:
+            handle = files.enter_context(opened(self._disk, self._path))
+            size_bytes = self._disk.size(handle)
+            indexes = StreamIndexes(self._disk, self._seed, self._key, beside, size_bytes // format.RECORD_HEADER_BYTES)
+            files.callback(indexes.close)
             gap: Gap | None = None
             at = start
             for item in scan(self._disk, handle, self._seed, start, self._end, self._address):
@@ -116,9 +117,6 @@ class SegmentCheck:
                 gap = Gap(at, self._end)
             if gap is not None:
                 yield self._gap(gap._replace(end=self._end), None)
-        finally:
-            self._disk.close(handle)
-            indexes.close()
         yield from indexes.findings()
 
     def _address(self, header: format.RecordHeader) -> int:

@@ -25,6 +25,14 @@ class StreamIndexes:
         self._faults: dict[str, int | None] = {}
         self._index: int | None = None
         self._ids: LongIds | None = None
+        try:
+            self._open(seed, key, most_commits)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, seed: int, key: bytes, most_commits: int) -> None:
+        disk, paths = self._disk, self._paths
         if INDEX in paths:
             self._index = disk.open(paths[INDEX])
             try:

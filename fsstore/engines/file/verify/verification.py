@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from fsstore.engines.file import index_entries, layout
 from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.failures import asked
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.heads import slots
@@ -28,6 +29,11 @@ def verify(disk: Disk, path: str, *, progress: Progress | None = None) -> Iterat
     `progress` is called with the bytes that were read and those that there are. `StorageError` when no store is
     there, or when a later version of fsstore wrote it.
     """
+    with asked(f"verifying {path}"):
+        yield from _findings(disk, path, progress)
+
+
+def _findings(disk: Disk, path: str, progress: Progress | None) -> Iterator[Finding]:
     if not layout.look(disk, path):
         raise StorageError(f"there is no store at {path}")
     strangers = list(layout.strangers(disk, path))

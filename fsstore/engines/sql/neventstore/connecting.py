@@ -15,6 +15,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, Executable, NullPool, Row, create_engine
 
 from fsstore.engines.sql.dialects import Database, prepare
+from fsstore.engines.sql.errors import DONE_AGAIN
 from fsstore.engines.sql.sqlite_file import is_in_use
 from fsstore.engines.sql.transactions import Transactions
 from fsstore.errors import StoreClosedError
@@ -56,10 +57,10 @@ class Connecting:
         self.check()
         return self._transactions.read(ask, f"reading {self.name}")
 
-    def write(self, change: Callable[[Connection], Result], what: str) -> Result:
+    def write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
         """Do `change` in one transaction; as `Transactions.write`."""
         self.check()
-        return self._transactions.write(change, what)
+        return self._transactions.write(change, what, settles)
 
     def close(self) -> None:
         """Let go of the connections. Harmless when repeated."""

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, select, text, update
 
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
+from fsstore.engines.sql.errors import COMMITTED_AGAIN
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
 from fsstore.engines.sql.transactions import KeyTakenError
@@ -50,7 +51,7 @@ class Writing:
 
         for _ in range(_TRIES):
             try:
-                return self.connecting.write(store, "committing")
+                return self.connecting.write(store, "committing", COMMITTED_AGAIN)
             except KeyTakenError:
                 continue  # by a program in C#, which takes no lock: now it can be seen
         raise StorageUnavailableError(f"{_TRIES} commits of others came first, one after the other: try again")
