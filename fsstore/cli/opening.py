@@ -79,11 +79,16 @@ def reading(store: str, keys: Sequence[NamedKey] | None = None, *, opaque: bool 
 
 @contextmanager
 def writing(
-    store: str, keys: Sequence[NamedKey] | None = None, *, key_option: str = KEY_FILE, create: bool = True
+    store: str,
+    keys: Sequence[NamedKey] | None = None,
+    *,
+    key_option: str = KEY_FILE,
+    create: bool = True,
+    opaque: bool = False,
 ) -> Iterator[PersistenceEngine]:
     """The store's engine, open to write; one in a file or an SQL database that is not there is created, or is an
-    error. `key_option` is the one that gives its keys."""
-    with _opened(store, _creation(store, create=create), keys, key_option) as engine:
+    error. `key_option` is the one that gives its keys; `opaque` as for `reading`."""
+    with _opened(store, _creation(store, create=create), keys, key_option, opaque=opaque) as engine:
         yield engine
 
 

@@ -24,7 +24,7 @@ def subscriptions(
     if reset is None and delete is None:
         _list(store, as_json)
         return
-    with writing(store, create=False) as engine:
+    with writing(store, create=False, opaque=True) as engine:
         known = Subscriptions(engine)
         try:
             if reset is not None:

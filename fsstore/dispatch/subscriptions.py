@@ -283,8 +283,7 @@ class Subscriptions:
         """
         checked_at_least(checkpoint_token, 0, "checkpoint_token")
         keys = self._keys(name)
-        head = head_token(self._engine)
-        if checkpoint_token > head:
+        if checkpoint_token and checkpoint_token > (head := head_token(self._engine)):
             raise ValueError(
                 f"subscription {name!r} cannot go on after checkpoint {checkpoint_token}: "
                 f"the last commit of the store is at {head}, so {head} is as far as it can be set"
