@@ -17,16 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from fsstore.engine import Lease
-from fsstore.engines.arguments import (
-    checked_attempts,
-    checked_bucket,
-    checked_limit,
-    checked_period,
-    checked_place,
-    checked_tokens,
-    checked_value,
-    names_no_revision,
-)
+from fsstore.engines import arguments
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, LeaseLostError, SerializationError, StoreClosedError
 from fsstore.model import (
     Commit,
@@ -34,8 +25,6 @@ from fsstore.model import (
     Snapshot,
     StreamHead,
     checked_checkpoint,
-    checked_id,
-    checked_int,
     checked_name,
 )
 from fsstore.testing import EngineModel
@@ -93,7 +82,7 @@ class ModelEngine:
         return self.commit_many([attempt])[0]
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
-        attempts = checked_attempts(attempts)
+        attempts = arguments.checked_attempts(attempts)
         for attempt in attempts:
             self.check_writable(attempt)
         with lock:
@@ -142,33 +131,33 @@ class ModelEngine:
     def get_from(
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
-        bucket_id, stream_id = checked_place(bucket_id, stream_id)
-        names_no_revision(min_revision, max_revision)
+        bucket_id, stream_id = arguments.checked_place(bucket_id, stream_id)
+        arguments.names_no_revision(min_revision, max_revision)
         return self.walk("get_from", bucket_id, stream_id, min_revision, max_revision)
 
     def get_from_checkpoint(
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
-        tokens = checked_tokens(checkpoint_token, to_checkpoint)
-        return self.walk("get_from_checkpoint", *tokens, bucket_id=checked_bucket(bucket_id))
+        tokens = arguments.checked_tokens(checkpoint_token, to_checkpoint)
+        return self.walk("get_from_checkpoint", *tokens, bucket_id=arguments.checked_bucket(bucket_id))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
-        period = checked_period(start, end)
-        return self.walk("get_from_date", *period, bucket_id=checked_bucket(bucket_id))
+        period = arguments.checked_period(start, end)
+        return self.walk("get_from_date", *period, bucket_id=arguments.checked_bucket(bucket_id))
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
-        limit = checked_limit(max_revision, "max_revision")
-        return self.read("get_snapshot", *checked_place(bucket_id, stream_id), limit)
+        limit = arguments.checked_limit(max_revision, "max_revision")
+        return self.read("get_snapshot", *arguments.checked_place(bucket_id, stream_id), limit)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
-        self.size(checked_value(snapshot, Snapshot).payload)
+        self.size(arguments.checked_value(snapshot, Snapshot).payload)
         with lock:
             return self.model.add_snapshot(snapshot)
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
-        bucket_id, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        bucket_id, threshold = arguments.checked_heads(bucket_id, max_threshold)
         return self.walk("get_streams_to_snapshot", bucket_id, threshold)
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
@@ -176,15 +165,15 @@ class ModelEngine:
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         with lock:
-            self.model.mark_commit_as_dispatched(checked_value(commit, Commit))
+            self.model.mark_commit_as_dispatched(arguments.checked_value(commit, Commit))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         with lock:
-            self.model.delete_stream(*checked_place(bucket_id, stream_id))
+            self.model.delete_stream(*arguments.checked_place(bucket_id, stream_id))
 
     def purge(self, bucket_id: str | None = None) -> None:
         with lock:
-            self.model.purge(checked_bucket(bucket_id))
+            self.model.purge(arguments.checked_bucket(bucket_id))
 
     @property
     def delivery(self) -> Delivery:

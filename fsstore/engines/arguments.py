@@ -52,6 +52,11 @@ def checked_tokens(checkpoint_token: int, to_checkpoint: int | None) -> tuple[in
     return checked_int(checkpoint_token, "checkpoint_token"), checked_limit(to_checkpoint, "to_checkpoint")
 
 
+def checked_heads(bucket_id: str | UUID, max_threshold: int) -> tuple[str, int]:
+    """What heads of streams are asked for by."""
+    return checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+
+
 def names_no_revision(min_revision: int, max_revision: int | None) -> bool:
     """Whether the range is empty, so that no commit touches it, not even one that has events on both sides of it."""
     first = max(checked_int(min_revision, "min_revision"), 1)

@@ -13,20 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from fsstore.engines.arguments import (
-    checked_attempts,
-    checked_bucket,
-    checked_limit,
-    checked_period,
-    checked_place,
-    checked_tokens,
-    checked_value,
-    names_no_revision,
-)
+from fsstore.engines import arguments
 from fsstore.engines.memory_delivery import MemoryDelivery
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
 from fsstore.errors import SerializationError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_int, stored_commit
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, stored_commit
 from fsstore.options import check_options
 from fsstore.serialization import MsgpackSerializer, Serializer, decode_payload, encode_payload
 
@@ -104,7 +95,7 @@ class MemoryEngine(MemoryDelivery):
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none."""
         self._check()
-        attempts = checked_attempts(attempts)
+        attempts = arguments.checked_attempts(attempts)
         payloads = [self._encode(attempt) for attempt in attempts]
         with self._lock:
             self._check()
@@ -150,8 +141,8 @@ class MemoryEngine(MemoryDelivery):
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions, as of this call."""
         self._check()
-        name = checked_place(bucket_id, stream_id)
-        if names_no_revision(min_revision, max_revision):
+        name = arguments.checked_place(bucket_id, stream_id)
+        if arguments.names_no_revision(min_revision, max_revision):
             return iter(())
         with self._lock:
             self._check()
@@ -168,8 +159,8 @@ class MemoryEngine(MemoryDelivery):
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other, as of this call."""
-        after, to = checked_tokens(checkpoint_token, to_checkpoint)
-        bucket = checked_bucket(bucket_id)
+        after, to = arguments.checked_tokens(checkpoint_token, to_checkpoint)
+        bucket = arguments.checked_bucket(bucket_id)
         with self._lock:
             self._check()
             last = self._last_token if to is None else min(to, self._last_token)
@@ -180,8 +171,8 @@ class MemoryEngine(MemoryDelivery):
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`, as of this call."""
-        start, end = checked_period(start, end)
-        bucket = checked_bucket(bucket_id)
+        start, end = arguments.checked_period(start, end)
+        bucket = arguments.checked_bucket(bucket_id)
         with self._lock:
             self._check()
             found = [
@@ -229,8 +220,8 @@ class MemoryEngine(MemoryDelivery):
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
-        name = checked_place(bucket_id, stream_id)
-        limit = checked_limit(max_revision, "max_revision")
+        name = arguments.checked_place(bucket_id, stream_id)
+        limit = arguments.checked_limit(max_revision, "max_revision")
         with self._lock:
             self._check()
             snapshots = (self._streams.get(name) or _Stream()).snapshots
@@ -243,7 +234,7 @@ class MemoryEngine(MemoryDelivery):
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         self._check()
-        payload = self._serializer.dumps(checked_value(snapshot, Snapshot).payload)
+        payload = self._serializer.dumps(arguments.checked_value(snapshot, Snapshot).payload)
         with self._lock:
             self._check()
             stream = self._streams.get((snapshot.bucket_id, snapshot.stream_id))
@@ -254,7 +245,7 @@ class MemoryEngine(MemoryDelivery):
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
-        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        bucket, threshold = arguments.checked_heads(bucket_id, max_threshold)
         with self._lock:
             self._check()
             heads = [
@@ -275,7 +266,7 @@ class MemoryEngine(MemoryDelivery):
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
-        token = checked_value(commit, Commit).checkpoint_token
+        token = arguments.checked_value(commit, Commit).checkpoint_token
         with self._lock:
             self._check()
             self._undispatched.pop(token, None)
@@ -284,14 +275,14 @@ class MemoryEngine(MemoryDelivery):
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream."""
-        name = checked_place(bucket_id, stream_id)
+        name = arguments.checked_place(bucket_id, stream_id)
         with self._lock:
             self._check()
             self._forget(name)
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
-        bucket = checked_bucket(bucket_id)
+        bucket = arguments.checked_bucket(bucket_id)
         with self._lock:
             self._check()
             for name in [name for name in self._streams if bucket in (None, name[0])]:

@@ -14,15 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fsstore.engine import AsyncPersistenceEngine
-from fsstore.engines.arguments import (
-    checked_attempts,
-    checked_bucket,
-    checked_limit,
-    checked_period,
-    checked_tokens,
-    checked_value,
-    names_no_revision,
-)
+from fsstore.engines import arguments
 from fsstore.engines.file import layout
 from fsstore.engines.file.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.delivery import FileDelivery
@@ -40,8 +32,6 @@ from fsstore.model import (
     CommitAttempt,
     Snapshot,
     StreamHead,
-    checked_id,
-    checked_int,
     not_a,
 )
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -214,7 +204,7 @@ class FileEngine(FileDelivery):
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one durable step, or none."""
         self.writable()
-        attempts = checked_attempts(attempts)
+        attempts = arguments.checked_attempts(attempts)
         if not attempts:
             return []
         request = self.request(attempts)
@@ -239,7 +229,7 @@ class FileEngine(FileDelivery):
         """The stream's commits that touch the revisions, oldest first."""
         reader = self.opened().reader
         stream = self._streams.get(bucket_id, stream_id)
-        if names_no_revision(min_revision, max_revision):
+        if arguments.names_no_revision(min_revision, max_revision):
             return iter(())
         return reader.stream(stream, min_revision, max_revision)
 
@@ -248,34 +238,36 @@ class FileEngine(FileDelivery):
     ) -> Iterator[Commit]:
         """Commits after the one token up to the other, in checkpoint order."""
         reader = self.opened().reader
-        after, to = checked_tokens(checkpoint_token, to_checkpoint)
-        return reader.checkpoints(max(after, 0), to, checked_bucket(bucket_id))
+        after, to = arguments.checked_tokens(checkpoint_token, to_checkpoint)
+        return reader.checkpoints(max(after, 0), to, arguments.checked_bucket(bucket_id))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`, in checkpoint order."""
         reader = self.opened().reader
-        return reader.dates(*checked_period(start, end), checked_bucket(bucket_id))
+        return reader.dates(*arguments.checked_period(start, end), arguments.checked_bucket(bucket_id))
 
     # ---- snapshots ----
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
         reader = self.opened().reader
-        return reader.snapshot(self._streams.get(bucket_id, stream_id), checked_limit(max_revision, "max_revision"))
+        return reader.snapshot(
+            self._streams.get(bucket_id, stream_id), arguments.checked_limit(max_revision, "max_revision")
+        )
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store a snapshot, durable when this returns; `False` where there may be none."""
         self.writable()
-        request = self._encoder.snapshot(checked_value(snapshot, Snapshot))
+        request = self._encoder.snapshot(arguments.checked_value(snapshot, Snapshot))
         self.group.run(request)
         return bool(request.records)
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
         reader = self.opened().reader
-        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        bucket, threshold = arguments.checked_heads(bucket_id, max_threshold)
         return reader.heads_to_snapshot(bucket, threshold)
 
     # ---- deletion ----

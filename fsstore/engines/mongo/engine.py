@@ -19,16 +19,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from fsstore.engine import AsyncPersistenceEngine, Lease
-from fsstore.engines.arguments import (
-    checked_attempts,
-    checked_bucket,
-    checked_limit,
-    checked_period,
-    checked_place,
-    checked_tokens,
-    checked_value,
-    names_no_revision,
-)
+from fsstore.engines import arguments
 from fsstore.engines.mongo import changing, delivery, layout, opening, waking, writing
 from fsstore.engines.mongo.calls import Conversation
 from fsstore.engines.mongo.driver import Driver
@@ -44,8 +35,6 @@ from fsstore.model import (
     Snapshot,
     StreamHead,
     checked_checkpoint,
-    checked_id,
-    checked_int,
     checked_name,
 )
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -147,7 +136,7 @@ class MongoEngine:
         """Store all attempts, or raise and store none. Several need a server with transactions."""
         store = self._opened
         store.check_writable()
-        attempts = checked_attempts(attempts)
+        attempts = arguments.checked_attempts(attempts)
         with self._driver.open():
             documents = [store.form.document(attempt) for attempt in attempts]
         if not attempts:
@@ -163,8 +152,8 @@ class MongoEngine:
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions."""
-        place = checked_place(bucket_id, stream_id)
-        if names_no_revision(min_revision, max_revision):
+        place = arguments.checked_place(bucket_id, stream_id)
+        if arguments.names_no_revision(min_revision, max_revision):
             with self._driver.open():  # otherwise it says that it is closed
                 return iter(())
         return self._walk(self._opened.reads.stream(*place, min_revision, max_revision))
@@ -173,15 +162,15 @@ class MongoEngine:
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other."""
-        after, to = checked_tokens(checkpoint_token, to_checkpoint)
-        return self._walk(self._opened.reads.checkpoints(after, to, checked_bucket(bucket_id)))
+        after, to = arguments.checked_tokens(checkpoint_token, to_checkpoint)
+        return self._walk(self._opened.reads.checkpoints(after, to, arguments.checked_bucket(bucket_id)))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`."""
-        period = checked_period(start, end)
-        return self._walk(self._opened.reads.dates(*period, checked_bucket(bucket_id)))
+        period = arguments.checked_period(start, end)
+        return self._walk(self._opened.reads.dates(*period, arguments.checked_bucket(bucket_id)))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         """Commits not marked as dispatched."""
@@ -195,8 +184,8 @@ class MongoEngine:
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
-        place = checked_place(bucket_id, stream_id)
-        limit = checked_limit(max_revision, "max_revision")
+        place = arguments.checked_place(bucket_id, stream_id)
+        limit = arguments.checked_limit(max_revision, "max_revision")
         return self._driver.run(self._opened.reads.snapshot(*place, limit))
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
@@ -204,12 +193,12 @@ class MongoEngine:
         store = self._opened
         store.check_writable()
         with self._driver.open():
-            payload = store.form.snapshot_payload(checked_value(snapshot, Snapshot).payload)
+            payload = store.form.snapshot_payload(arguments.checked_value(snapshot, Snapshot).payload)
         return self._write(changing.add_snapshot(store.form, snapshot, payload))
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
-        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        bucket, threshold = arguments.checked_heads(bucket_id, max_threshold)
         return self._each(self._opened.reads.heads(bucket, threshold))
 
     def _each(self, asked: Conversation[list[T]]) -> Iterator[T]:
@@ -219,18 +208,18 @@ class MongoEngine:
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
-        token = checked_value(commit, Commit).checkpoint_token
+        token = arguments.checked_value(commit, Commit).checkpoint_token
         self._write(changing.mark(self._opened.form.undispatched, token))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream. A commit to it that is under way may end up as the first of a stream without
         beginning: delete streams that nobody writes to."""
-        place = checked_place(bucket_id, stream_id)
+        place = arguments.checked_place(bucket_id, stream_id)
         self._write(changing.bury(self._opened.form, *place))
 
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
-        self._write(changing.bury(self._opened.form, checked_bucket(bucket_id)))
+        self._write(changing.bury(self._opened.form, arguments.checked_bucket(bucket_id)))
 
     # ---- delivery ----
 

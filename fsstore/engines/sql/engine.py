@@ -17,16 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine
 
 from fsstore.engine import AsyncPersistenceEngine
-from fsstore.engines.arguments import (
-    checked_attempts,
-    checked_bucket,
-    checked_limit,
-    checked_period,
-    checked_place,
-    checked_tokens,
-    checked_value,
-    names_no_revision,
-)
+from fsstore.engines import arguments
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
@@ -39,7 +30,7 @@ from fsstore.engines.sql.writes import NotStoredError
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_int
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 from fsstore.serialization import MsgpackSerializer, Serializer
 
 Item = TypeVar("Item")
@@ -201,7 +192,7 @@ class SqlEngine(SqlDelivery):
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one transaction, or raise and store none."""
         self._check()
-        attempts = checked_attempts(attempts)
+        attempts = arguments.checked_attempts(attempts)
         if not attempts:
             return []
         rows = [self._rows.row_of(attempt) for attempt in attempts]
@@ -225,8 +216,8 @@ class SqlEngine(SqlDelivery):
     ) -> Iterator[Commit]:
         """The stream's commits that touch the revisions, oldest first."""
         self._check()
-        bucket_id, stream_id = checked_place(bucket_id, stream_id)
-        if names_no_revision(min_revision, max_revision):
+        bucket_id, stream_id = arguments.checked_place(bucket_id, stream_id)
+        if arguments.names_no_revision(min_revision, max_revision):
             return iter(())
         return self._walk(reads.stream(self._rows, bucket_id, stream_id, min_revision, max_revision))
 
@@ -235,15 +226,17 @@ class SqlEngine(SqlDelivery):
     ) -> Iterator[Commit]:
         """Commits after the one token, up to and with the other."""
         self._check()
-        after, to = checked_tokens(checkpoint_token, to_checkpoint)
-        return self._walk(reads.checkpoints(self._rows, after, to, checked_bucket(bucket_id)))
+        after, to = arguments.checked_tokens(checkpoint_token, to_checkpoint)
+        return self._walk(reads.checkpoints(self._rows, after, to, arguments.checked_bucket(bucket_id)))
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         """Commits with `start <= commit_stamp < end`, in checkpoint order."""
         self._check()
-        return self._walk(reads.dates(self._rows, *checked_period(start, end), checked_bucket(bucket_id)))
+        return self._walk(
+            reads.dates(self._rows, *arguments.checked_period(start, end), arguments.checked_bucket(bucket_id))
+        )
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         """Commits not marked as dispatched, in checkpoint order."""
@@ -253,7 +246,7 @@ class SqlEngine(SqlDelivery):
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         """Heads of streams whose newest snapshot is at least `max_threshold` revisions behind."""
         self._check()
-        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        bucket, threshold = arguments.checked_heads(bucket_id, max_threshold)
         return self._walk(reads.heads(bucket, threshold))
 
     def _walk(self, ask: Ask[Item]) -> Iterator[Item]:
@@ -272,8 +265,8 @@ class SqlEngine(SqlDelivery):
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         """The newest snapshot at or before `max_revision`."""
         self._check()
-        bucket_id, stream_id = checked_place(bucket_id, stream_id)
-        limit = checked_limit(max_revision, "max_revision")
+        bucket_id, stream_id = arguments.checked_place(bucket_id, stream_id)
+        limit = arguments.checked_limit(max_revision, "max_revision")
         found = self._read(
             partial(reads.newest_snapshot, bucket_id=bucket_id, stream_id=stream_id, high=limit),
             f"reading a snapshot of stream {stream_id!r} in bucket {bucket_id!r}",
@@ -286,7 +279,7 @@ class SqlEngine(SqlDelivery):
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         self._check()
-        payload = self._rows.snapshot_payload(checked_value(snapshot, Snapshot))
+        payload = self._rows.snapshot_payload(arguments.checked_value(snapshot, Snapshot))
         return self._write(
             partial(writes.add_snapshot, snapshot=snapshot, payload=payload),
             f"adding a snapshot to stream {snapshot.stream_id!r} in bucket {snapshot.bucket_id!r}",
@@ -295,13 +288,13 @@ class SqlEngine(SqlDelivery):
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
         self._check()
-        commit = checked_value(commit, Commit)
+        commit = arguments.checked_value(commit, Commit)
         self._write(partial(writes.mark, commit=commit), f"marking commit {commit.commit_id} as dispatched")
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream."""
         self._check()
-        bucket_id, stream_id = checked_place(bucket_id, stream_id)
+        bucket_id, stream_id = arguments.checked_place(bucket_id, stream_id)
         self._write(
             partial(writes.delete_stream, bucket_id=bucket_id, stream_id=stream_id),
             f"deleting stream {stream_id!r} in bucket {bucket_id!r}",
@@ -310,7 +303,7 @@ class SqlEngine(SqlDelivery):
     def purge(self, bucket_id: str | None = None) -> None:
         """Forget every stream of the bucket, or of the store."""
         self._check()
-        self._write(partial(writes.purge, bucket_id=checked_bucket(bucket_id)), f"purging {self._name}")
+        self._write(partial(writes.purge, bucket_id=arguments.checked_bucket(bucket_id)), f"purging {self._name}")
 
 
 def _asked(ask: Ask[Item], after: Any, limit: int, connection: Connection) -> Page[Item]:

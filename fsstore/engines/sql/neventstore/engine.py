@@ -11,22 +11,13 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 
-from fsstore.engines.arguments import (
-    checked_attempts,
-    checked_bucket,
-    checked_limit,
-    checked_period,
-    checked_place,
-    checked_tokens,
-    checked_value,
-    names_no_revision,
-)
+from fsstore.engines import arguments
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.reading import Reading
 from fsstore.engines.sql.neventstore.rows import Rows
 from fsstore.engines.sql.neventstore.writing import Writing
 from fsstore.errors import StorageError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_id, checked_int
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
 
 class NEventStoreEngine:
@@ -71,8 +62,8 @@ class NEventStoreEngine:
         self, bucket_id: str, stream_id: str, min_revision: int = 0, max_revision: int | None = None
     ) -> Iterator[Commit]:
         self._connecting.check()
-        place = checked_place(bucket_id, stream_id)
-        if names_no_revision(min_revision, max_revision):
+        place = arguments.checked_place(bucket_id, stream_id)
+        if arguments.names_no_revision(min_revision, max_revision):
             return iter(())
         return self._reading.stream(*place, min_revision, max_revision)
 
@@ -80,14 +71,14 @@ class NEventStoreEngine:
         self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         self._connecting.check()
-        after, to = checked_tokens(checkpoint_token, to_checkpoint)
-        return self._reading.walk(checked_bucket(bucket_id), after=after, to=to)
+        after, to = arguments.checked_tokens(checkpoint_token, to_checkpoint)
+        return self._reading.walk(arguments.checked_bucket(bucket_id), after=after, to=to)
 
     def get_from_date(
         self, start: datetime, end: datetime | None = None, *, bucket_id: str | None = None
     ) -> Iterator[Commit]:
         self._connecting.check()
-        return self._reading.dated(checked_bucket(bucket_id), *checked_period(start, end))
+        return self._reading.dated(arguments.checked_bucket(bucket_id), *arguments.checked_period(start, end))
 
     def get_undispatched_commits(self) -> Iterator[Commit]:
         self._connecting.check()
@@ -95,11 +86,13 @@ class NEventStoreEngine:
 
     def get_snapshot(self, bucket_id: str, stream_id: str, max_revision: int | None = None) -> Snapshot | None:
         self._connecting.check()
-        return self._reading.snapshot(*checked_place(bucket_id, stream_id), checked_limit(max_revision, "max_revision"))
+        return self._reading.snapshot(
+            *arguments.checked_place(bucket_id, stream_id), arguments.checked_limit(max_revision, "max_revision")
+        )
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
         self._connecting.check()
-        bucket, threshold = checked_id(bucket_id, "bucket_id"), checked_int(max_threshold, "max_threshold")
+        bucket, threshold = arguments.checked_heads(bucket_id, max_threshold)
         return self._reading.heads(bucket, threshold)
 
     # ---- writing ----
@@ -108,16 +101,16 @@ class NEventStoreEngine:
         return self.commit_many((attempt,))[0]
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
-        return self._writing.commit_many(checked_attempts(attempts))
+        return self._writing.commit_many(arguments.checked_attempts(attempts))
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
-        return self._writing.add_snapshot(checked_value(snapshot, Snapshot))
+        return self._writing.add_snapshot(arguments.checked_value(snapshot, Snapshot))
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
-        self._writing.mark(checked_value(commit, Commit))
+        self._writing.mark(arguments.checked_value(commit, Commit))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
-        self._writing.delete_stream(*checked_place(bucket_id, stream_id))
+        self._writing.delete_stream(*arguments.checked_place(bucket_id, stream_id))
 
     def purge(self, bucket_id: str | None = None) -> None:
-        self._writing.purge(checked_bucket(bucket_id))
+        self._writing.purge(arguments.checked_bucket(bucket_id))
