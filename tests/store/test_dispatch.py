@@ -139,6 +139,22 @@ class TestDispatcherThatCommits:
             first.commit(first_attempt("-"))
         assert delivered == [("a", "-"), ("b", "-a"), ("a", "-ab")]
 
+    def test_it_may_wait_for_a_thread_that_has_its_context(self, wireup: Wireup) -> None:
+        delivered: list[str] = []
+
+        def answer(commit: Commit) -> None:
+            delivered.append(commit.stream_id)
+            if commit.stream_id == "asked":
+                context = contextvars.copy_context()
+                thread = threading.Thread(target=context.run, args=(store.commit, first_attempt("answer")), daemon=True)
+                thread.start()
+                thread.join(20)
+                assert not thread.is_alive(), "it waits for the delivery that waits for it"
+
+        with wireup.using_synchronous_dispatch_scheduler(DelegateMessageDispatcher(answer)).build() as store:
+            store.commit(first_attempt("asked"))
+            assert delivered == ["asked", "answer"]
+
     def test_a_commit_of_a_thread_that_goes_on_is_delivered_before_it_returns(self, wireup: Wireup) -> None:
         delivered: list[str] = []
         threads: list[threading.Thread] = []
