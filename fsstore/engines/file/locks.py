@@ -33,6 +33,9 @@ class FileLock:
                 self._disk.lock(self._handle)
             self._depth += 1
         except BaseException as error:
+            if not self._depth:
+                with contextlib.suppress(OSError):
+                    self._disk.unlock(self._handle)  # it was taken where this thread was interrupted right afterwards
             self._thread.release()
             if isinstance(error, OSError):
                 raise StorageUnavailableError(
@@ -96,6 +99,12 @@ class PresenceLock:
         self._disk.lock(self._handle, shared=True)
 
     def close(self) -> None:
+        """The lock ends here, also where a child that was forked meanwhile has a copy of the handle."""
+        self._disk.unlock(self._handle)
+        self._disk.close(self._handle)
+
+    def leave_to_parent(self) -> None:
+        """In the child of a fork: to unlock would unlock it for the parent."""
         self._disk.close(self._handle)
 
 
@@ -132,4 +141,10 @@ class StoreLocks:
 
     def close(self) -> None:
         for lock in (self.presence, self.fold, self.write):
+            lock.close()
+
+    def leave_to_parent(self) -> None:
+        """In the child of a fork: its copies, which would hold the locks beyond the parent's death."""
+        self.presence.leave_to_parent()
+        for lock in (self.fold, self.write):
             lock.close()

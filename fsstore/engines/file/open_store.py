@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from fsstore.engines.file import layout
-from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, Control
+from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.folding import Folding
 from fsstore.engines.file.group import Group
@@ -59,15 +59,16 @@ class OpenStore:
 
     def close(self) -> None:
         with self.mutex:
-            self.view.segments.forget_handles()
+            self.view.segments.close()
             self.view.journal.forget()
             for part in (self.view.heads, self.view.commits, self.marks, self.leases, self.control):
                 part.close()
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: no part in the marks and locks, which would outlive the parent here."""
-        for part in (self.marks, self.leases, self.control):
-            part.close()
+        self.marks.leave_to_parent()
+        self.leases.leave_to_parent()
+        self.control.close()
 
 
 class WritableStore(OpenStore):
@@ -89,6 +90,8 @@ class WritableStore(OpenStore):
     ) -> None:
         super().__init__(disk, path, seed, control, view, options, serializer, check_open, write=True)
         self.locks = locks
+        self._check_open = check_open
+        self._fold_is_asked = threading.Lock()
         self._first_journal_bytes = options.first_journal_bytes
         self._writer = Writer(
             disk,
@@ -105,12 +108,25 @@ class WritableStore(OpenStore):
         self.group: Group[Request] = Group(self._writer.lead, max_pass_bytes=options.max_batch_bytes)
         self.folding = Folding(disk, path, seed, control, view, self._writer, locks, self.mutex, options)
 
+    def fold(self) -> None:
+        """Fold everything that is durable by now, for whoever asks. Closing waits for it, as it folds under a lock that
+        folding needs."""
+        with self._fold_is_asked:
+            self._check_open()
+            self.folding.fold()
+
+    def is_deleting(self) -> bool:
+        """Whether something was deleted that a power cut could still bring back."""
+        with self.mutex:
+            self._check_open()
+            return self.view.tail.newest_reset >= self.control.get(VISIBLE)
+
     def close(self) -> None:
         """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
         try:
             self.group.stop()
             self.folding.stop()
-            with self.locks.write:
+            with self._fold_is_asked, self.locks.write:
                 if self.locks.presence.alone() and not self.control.get(FAILED):
                     self._leave_clean()
         finally:
@@ -128,6 +144,8 @@ class WritableStore(OpenStore):
             self.folding.fold()
             view.journal.drop_above(control.get(TAIL))
             view.journal.drop_spare()
+            with self.mutex:  # others may have committed since the last look, and folded all of it themselves
+                view.refresh(control, to_tail=True)
             control.set(NEXT_TOKEN, view.tail.next_token)
             control.mend()
             control.set(CLEAN, 1)
@@ -138,4 +156,4 @@ class WritableStore(OpenStore):
 
     def leave_to_parent(self) -> None:
         super().leave_to_parent()
-        self.locks.close()
+        self.locks.leave_to_parent()

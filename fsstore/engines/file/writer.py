@@ -167,7 +167,7 @@ class Writer:
         for at in range(0, len(written), _APPLIED_AT_ONCE):
             if at:
                 plan.pace()
-            tail_view.apply(written[at : at + _APPLIED_AT_ONCE], names)
+            self._view.take_in(written[at : at + _APPLIED_AT_ONCE], names)
         return position
 
     def _clear_begun(self) -> None:
@@ -230,7 +230,7 @@ class Writer:
                 ) from error
             raise
         tail = following.first + format.RECORD_HEADER_BYTES
-        self._view.tail.apply([(header, b"")])
+        self._view.take_in([(header, b"")], {})
         control.set(TAIL, tail)
         return tail
 
@@ -240,8 +240,9 @@ class Writer:
         if file is not None and file.size_bytes > size_bytes:
             self.roll_now(most_bytes=size_bytes)
 
-    def roll_now(self, *, most_bytes: int | None = None) -> None:
-        """Go on in a new journal file, so that the old ones can be erased whole."""
+    def roll_now(self, *, most_bytes: int | None = None) -> int:
+        """Go on in a new journal file, so that the old ones can be erased whole. Everything before the position that
+        this gives is in them, and on the device."""
         with self._write_lock, self._mutex:
             self.check_failed(in_doubt=False)
             self._clear_begun()
@@ -252,6 +253,7 @@ class Writer:
             file = self._view.journal.file_at(end - 1)
             assert file is not None
             self._control.advance({ERASE: file.base})
+            return end
 
     # ---- durability ----
 
