@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import corruption
@@ -154,6 +154,18 @@ def test_an_open_store_is_not_repaired(built: tuple[str, MemoryDisk, Content]) -
     engine = open_engine(path, copy)
     with pytest.raises(StorageUnavailableError, match="is open; close it in every process"):
         apply(copy, path)
+    engine.close()
+
+
+@pytest.mark.parametrize("look", [plan, apply])
+def test_a_store_that_is_being_folded_is_refused_without_waiting_for_the_fold(
+    built: tuple[str, MemoryDisk, Content], look: Callable[[MemoryDisk, str], list[Action]]
+) -> None:
+    """A fold waits for the write lock at its end: whoever waits for the fold must not hold it."""
+    path, disk, _ = built
+    engine = open_engine(path, disk.copy())
+    with engine.writable().locks.fold, pytest.raises(StorageUnavailableError, match="is open; close it in every"):
+        look(engine._disk, path)  # type: ignore[arg-type]
     engine.close()
 
 

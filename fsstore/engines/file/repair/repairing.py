@@ -71,12 +71,13 @@ def _alone(disk: Disk, path: str) -> Iterator[None]:
     for stranger in layout.strangers(disk, path):
         raise stranger
     with contextlib.ExitStack() as held:
-        for name in (layout.WRITE_LOCK, layout.FOLD_LOCK):
-            held.enter_context(locked_if_there(disk, f"{path}/{name}"))
+        held.enter_context(locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"))
         if disk.exists(f"{path}/{layout.LOCK}"):
             presence = held.enter_context(contextlib.closing(PresenceLock(disk, f"{path}/{layout.LOCK}", write=False)))
             if not presence.alone():
                 raise StorageUnavailableError(f"{path} is open; close it in every process, then repair it")
+        # Last, as by whoever closes a store: a process that folds waits for the write lock while it holds this one.
+        held.enter_context(locked_if_there(disk, f"{path}/{layout.FOLD_LOCK}"))
         yield
 
 
