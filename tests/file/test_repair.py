@@ -6,18 +6,21 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import corruption
 import pytest
 from corruption import Case, Content
 from memory_disk import MemoryDisk
 
-from fsstore.engines.file import FileEngine
+from fsstore.engines.file import FileEngine, layout
 from fsstore.engines.file.repair import Action, apply, plan
+from fsstore.engines.file.repair.remains import whole_records
 from fsstore.engines.file.verify import verify
+from fsstore.engines.file.segments import Stream
 from fsstore.errors import StorageError, StorageUnavailableError
-from fsstore.model import Commit
-from fsstore.testing import next_attempt
+from fsstore.model import Commit, Snapshot
+from fsstore.testing import fill, next_attempt
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +64,9 @@ def repaired(path: str, disk: MemoryDisk, expected: Content) -> list[Action]:
             for gone in commits[len(found) :]:
                 assert _says(lost, gone, name), f"commit {gone.commit_sequence} of {name} is gone: {said}"
             known = expected.snapshots[bucket, stream]
-            snapshot = engine.get_snapshot(bucket, stream)
-            if snapshot != (known[-1] if known else None):
+            kept = snapshots(engine, bucket, stream)
+            assert [one for one in known if one in kept] == kept, f"{name} has other snapshots"
+            if kept != known:
                 assert re.search(f"snapshots? .*{name}|{name}, and snapshots|snapshots? (or|and) deletions?", lost), (
                     said
                 )
@@ -77,6 +81,16 @@ def repaired(path: str, disk: MemoryDisk, expected: Content) -> list[Action]:
     # A disposable index of a stream that the journal goes on with is only looked at once that is folded.
     assert [str(one) for one in verify(disk, path) if not one.disposable] == []
     return said
+
+
+def snapshots(engine: FileEngine, bucket: str, stream: str) -> list[Snapshot]:
+    """All that the stream has, oldest first."""
+    found: list[Snapshot] = []
+    newest = engine.get_snapshot(bucket, stream)
+    while newest is not None:
+        found.insert(0, newest)
+        newest = engine.get_snapshot(bucket, stream, newest.stream_revision - 1)
+    return found
 
 
 def _says(lost: str, commit: Commit, stream: str) -> bool:
@@ -173,6 +187,63 @@ def test_where_no_store_is_there_is_nothing_to_repair(built: tuple[str, MemoryDi
     _, disk, _ = built
     with pytest.raises(StorageError, match="there is no store at /nowhere"):
         plan(disk, "/nowhere")
+
+
+def folded_only(tmp_path: Path) -> tuple[str, MemoryDisk, Content]:
+    """Two streams with snapshots, all of it in their own files and nowhere else."""
+    path = tmp_path / "a.store"
+    engine = FileEngine(path, **corruption.OPTIONS)
+    engine.initialize()
+    for stream in ("a", "b"):
+        fill(engine, stream, commits=4)
+        for revision in (1, 3, 7):
+            engine.add_snapshot(Snapshot(stream, revision, {"at": revision}))
+    fill(engine, "deleted")
+    engine.fold()
+    engine.delete_stream("default", "deleted")  # so that its bytes go, and those of all others in the old journal
+    engine.close()
+    disk = MemoryDisk.of(path)
+    engine = open_engine(str(path), disk.copy())
+    expected = corruption.content(engine)
+    engine.close()
+    return str(path), disk, expected
+
+
+def damage(disk: MemoryDisk, path: str, stream: str, kind: str, numbers: list[int]) -> None:
+    """A bit of the body of some of the records in a stream's file."""
+    key = Stream.of("default", stream).key.hex()
+    file = f"{path}/streams/{key[:2]}/{key}.{kind}"
+    seed = layout.read_meta(disk, path).seed
+    records = list(whole_records(disk, file, seed))
+    for number in numbers:
+        offset, header = records[number]
+        disk.files[file].to_write()[offset + header.length_bytes - 1] ^= 1
+
+
+@pytest.mark.parametrize("commits", [[], [0], [1], [3]])
+@pytest.mark.parametrize("snapshots", [[], [1], [0, 1, 2]])
+def test_commits_and_snapshots_of_one_stream_are_repaired_together(
+    tmp_path: Path, commits: list[int], snapshots: list[int]
+) -> None:
+    path, disk, expected = folded_only(tmp_path)
+    damage(disk, path, "a", "segment", commits)
+    damage(disk, path, "a", "snapshots", snapshots)
+    repaired(path, disk, expected)
+    left = [file for file in disk.files if file.endswith(".snapshots") and "quarantine" not in file]
+    assert len(left) == (1 if 0 in commits or len(snapshots) == 3 else 2)
+
+
+def test_snapshots_in_the_journal_do_not_take_the_place_of_those_beside_a_damaged_segment(tmp_path: Path) -> None:
+    path, disk, _ = folded_only(tmp_path)
+    engine = open_engine(path, disk)
+    engine.commit(next_attempt(list(engine.get_from("default", "a"))[-1]))
+    engine.add_snapshot(Snapshot("a", 9, {"at": 9, "larger": True}))
+    expected, killed = corruption.content(engine), disk.copy()
+    key = Stream.of("default", "a").key.hex()
+    killed.files[f"{path}/streams/{key[:2]}/{key}.segment"].to_write()[20] ^= 1
+    said = repaired(path, killed, expected)
+    assert [action.lost for action in said if action.lost] == []
+    engine.close()
 
 
 def test_a_stream_is_put_together_from_what_its_segment_and_the_journal_still_have(

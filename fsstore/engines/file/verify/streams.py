@@ -15,7 +15,7 @@ from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segmen
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
-from fsstore.engines.file.verify.segments import KINDS, SegmentCheck, read_names
+from fsstore.engines.file.verify.segments import KINDS, SegmentCheck, read_names, stated_stream
 from fsstore.engines.file.verify.unfolded import First
 
 
@@ -72,14 +72,8 @@ class StreamsCheck:
                 yield Finding(path, None, "a stream's file is missing", f"{size} bytes", lost)
 
     def _name(self, key: bytes) -> str:
-        """The stream's name, from whichever of its files still says it."""
-        for kind in (SEGMENT, SNAPSHOTS):
-            path = self._files.path(key, kind)
-            if self._disk.exists(path):
-                names = read_names(self._disk, path, kind, self._look.seed)
-                if names is not None and names.stream.key == key:
-                    return str(names.stream)
-        return f"the stream with key {key.hex()}"
+        stream = stated_stream(self._disk, self._files, key)
+        return str(stream) if stream is not None else f"the stream with key {key.hex()}"
 
     def _file(self, key: bytes, kind: str, head: index_entries.Head | None, found: set[str]) -> Iterator[Finding]:
         look, path = self._look, self._files.path(key, kind)
