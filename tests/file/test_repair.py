@@ -13,7 +13,7 @@ import pytest
 from corruption import Case, Content
 from memory_disk import MemoryDisk
 
-from fsstore.engines.file import FileEngine, layout
+from fsstore.engines.file import FileEngine, format, layout
 from fsstore.engines.file.repair import Action, apply, plan
 from fsstore.engines.file.repair.remains import whole_records
 from fsstore.engines.file.verify import verify
@@ -243,6 +243,33 @@ def test_snapshots_in_the_journal_do_not_take_the_place_of_those_beside_a_damage
     killed.files[f"{path}/streams/{key[:2]}/{key}.segment"].to_write()[20] ^= 1
     said = repaired(path, killed, expected)
     assert [action.lost for action in said if action.lost] == []
+    engine.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 2), (1, 1)])
+def test_a_stream_that_was_begun_again_is_not_taken_for_the_one_whose_deletion_is_damaged(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    path, disk, _ = folded_only(tmp_path)
+    engine = open_engine(path, disk)
+    fill(engine, "again", commits=before)
+    engine.fold()
+    engine.delete_stream("default", "again")
+    fill(engine, "between")
+    fill(engine, "again", commits=after)
+    expected, killed = corruption.content(engine), disk.copy()
+    engine.close()
+    seed = layout.read_meta(killed, path).seed
+    (place,) = (
+        (file, offset)
+        for file in files(killed, ".journal")
+        for offset, header in whole_records(killed, file, seed)
+        if header.kind == format.DELETE_STREAM and header.key == Stream.of("default", "again").key
+    )
+    killed.files[place[0]].to_write()[place[1] + 20] ^= 1
+    repaired(path, killed, expected)
+    engine = open_engine(path, killed)
+    assert list(engine.get_from("default", "again"))[:-1] == expected.commits["default", "again"]
     engine.close()
 
 

@@ -18,13 +18,14 @@ class Extent:
 
     sequence: int = 0
     revision: int = 0
+    token: int = 0
     end: int = 0
     snapshots_end: int = 0
     snapshot_revisions: set[int] = field(default_factory=set)
     cut: bool = False
 
     def add_commit(self, header: format.RecordHeader, place: int) -> None:
-        self.sequence, self.revision = header.sequence, header.revision
+        self.sequence, self.revision, self.token = header.sequence, header.revision, header.token
         self.end = place + header.length_bytes
 
     def add_snapshot(self, header: format.RecordHeader, place: int) -> None:
