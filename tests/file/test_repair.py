@@ -11,13 +11,14 @@ from pathlib import Path
 import corruption
 import pytest
 from corruption import Case, Content
-from memory_disk import MemoryDisk
+from memory_disk import File, MemoryDisk
 
-from fsstore.engines.file import FileEngine, format, layout
+from fsstore.engines.file import FileEngine, file_headers, format, layout
+from fsstore.engines.file.control import NEXT_TOKEN, TAIL
 from fsstore.engines.file.repair import Action, apply, plan
 from fsstore.engines.file.repair.remains import whole_records
-from fsstore.engines.file.verify import verify
 from fsstore.engines.file.segments import Stream
+from fsstore.engines.file.verify import verify
 from fsstore.errors import StorageError, StorageUnavailableError
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import fill, next_attempt
@@ -271,6 +272,129 @@ def test_a_stream_that_was_begun_again_is_not_taken_for_the_one_whose_deletion_i
     engine = open_engine(path, killed)
     assert list(engine.get_from("default", "again"))[:-1] == expected.commits["default", "again"]
     engine.close()
+
+
+class Interrupted(BaseException):
+    """The process ends here."""
+
+
+class InterruptedDisk(MemoryDisk):
+    """Ends the process in its n-th change."""
+
+    changes_left = 0
+
+    def _change(self) -> None:
+        self.changes_left -= 1
+        if not self.changes_left:
+            raise Interrupted
+
+    def write(self, handle: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+        self._change()
+        super().write(handle, data, offset)
+
+    def rename(self, source: str, target: str) -> None:
+        self._change()
+        super().rename(source, target)
+
+    def unlink(self, path: str) -> None:
+        self._change()
+        super().unlink(path)
+
+
+def interrupted(disk: MemoryDisk, path: str, changes: int) -> tuple[MemoryDisk, bool]:
+    """What a repair leaves that ends before that many changes, and whether it came to its own end."""
+    copy = InterruptedDisk({file: bytes(one.data) for file, one in disk.files.items()}, disk.directories)
+    copy.changes_left = changes
+    try:
+        apply(copy, path)
+    except Interrupted:
+        return copy.copy(), False
+    return copy.copy(), True
+
+
+@pytest.mark.parametrize("kinds", ["journal", "segment", "segment snapshots", "segment journal heads.index control"])
+def test_a_repair_that_is_interrupted_is_done_again_in_the_same_way(
+    built: tuple[str, MemoryDisk, Content], kinds: str
+) -> None:
+    path, disk, expected = built
+    copy = disk.copy()
+    for kind in kinds.split():
+        if kind in ("segment", "snapshots"):
+            damage(copy, path, "a", kind, [1])
+        elif kind == "journal":
+            file = files(copy, ".journal")[-1]
+            offset, header = list(whole_records(copy, file, layout.read_meta(copy, path).seed))[3]
+            copy.files[file].to_write()[offset + header.length_bytes - 1] ^= 1
+        else:
+            del copy.files[f"{path}/{kind}"]
+    whole = copy.copy()
+    said = repaired(path, whole, expected)
+    wanted, _ = interrupted(copy, path, 1 << 30)
+    set_aside = [copy.files[action.path].data for action in said if "quarantine" in action.what and action.lost]
+    changes, is_done = 0, False
+    while not is_done:
+        changes += 3
+        left, is_done = interrupted(copy, path, changes)
+        with named(f"interrupted before change {changes}"):
+            apply(left, path)
+            assert [str(one) for one in verify(left, path)] == []
+            for one, other in zip(holding(path, left), holding(path, wanted), strict=True):
+                assert one == other
+            aside = [bytes(left.files[file].data) for file in files(left, "") if "/quarantine/" in file]
+            assert [data for data in set_aside if data not in aside] == []
+
+
+def holding(path: str, disk: MemoryDisk) -> tuple[list[Commit], list[Snapshot], list[Commit]]:
+    """Everything in a store that was repaired: commits, snapshots whatever their revision, what is undispatched."""
+    engine = open_engine(path, disk.copy())
+    try:
+        commits = list(engine.get_from_checkpoint())
+        streams = sorted({(commit.bucket_id, commit.stream_id) for commit in commits})
+        found = [one for stream in streams for one in snapshots(engine, *stream)]
+        return commits, found, list(engine.get_undispatched_commits())
+    finally:
+        engine.close()
+
+
+def test_a_journal_file_that_nobody_went_on_in_is_gone_after_a_repair(tmp_path: Path) -> None:
+    """Whoever began it was killed before the log went on there; its positions are used again."""
+    path = str(tmp_path / "a.store")
+    engine = FileEngine(path, background=False, journal_bytes=32768)
+    engine.initialize()
+    fill(engine, "a", commits=8)
+    control = engine.opened().control
+    ended, token = control.get(TAIL), control.get(NEXT_TOKEN)
+    commits = list(engine.get_from("default", "a"))
+    commits.append(engine.commit(next_attempt(commits[-1])))
+    disk = MemoryDisk.of(Path(path))
+    engine.close()
+    (file,) = files(disk, ".journal")
+    seed, base = layout.read_meta(disk, path).seed, len(disk.files[file].data)
+    first = base + file_headers.JOURNAL_HEADER_BYTES
+    roll = format.RecordHeader(
+        0, format.ROLL, 0, 0, first, first - ended, ended, format.NO_KEY, token, 0, 0, format.NO_ID, 0,
+        format.checksum(b"", seed), 0,
+    )  # fmt: skip
+    data = file_headers.journal_header(seed, base, 2 * base) + format.pack_header(roll, seed)
+    disk.files[f"{path}/journal/{layout.journal_name(base)}"] = File(data.ljust(2 * base, b"\0"))
+    offset, header = list(whole_records(disk, file, seed))[5]
+    disk.files[file].to_write()[offset + header.length_bytes - 1] ^= 1
+
+    apply(disk, path)
+    assert len(disk.names(f"{path}/journal")) == 1
+    engine = FileEngine(path, disk=disk, background=False, journal_bytes=32768)
+    engine.initialize()
+    kept = list(engine.get_from("default", "a"))
+    assert kept == commits[: len(kept)]
+    for _ in range(120):
+        kept.append(engine.commit(next_attempt(kept[-1])))
+    killed = disk.copy()
+    engine.close()
+    for each in (killed, disk):
+        engine = FileEngine(path, disk=each, background=False)
+        engine.initialize()
+        assert list(engine.get_from("default", "a")) == kept
+        engine.close()
 
 
 def test_a_stream_is_put_together_from_what_its_segment_and_the_journal_still_have(
