@@ -23,14 +23,20 @@ BATCH_EVENTS = 4_096
 StreamName = tuple[str, str]
 
 
+# Below any difference of two revisions: also streams with a snapshot beyond their head are listed.
+_ANY_THRESHOLD = -(1 << 40)
+
+
 class CopyError(EventStoreError):
-    """The target holds something that the source does not, or something else. What was copied so far stays."""
+    """The target holds something that the source does not, or something else, or cannot hold what the source does.
+    What was copied so far stays."""
 
 
 @dataclass(slots=True)
 class StreamSummary:
-    """What a stream holds: how many commits and snapshots, and a digest of all that is in them, in order."""
+    """What a stream holds: its revision, how many commits and snapshots, a digest of all that is in them, in order."""
 
+    revision: int = 0
     commits: int = 0
     snapshots: int = 0
     digest: bytes = b""
@@ -53,6 +59,7 @@ class Summary:
         """Take the store's next commit in."""
         line = write_line(CommitAttempt.of(commit))
         stream = self.streams.setdefault((commit.bucket_id, commit.stream_id), StreamSummary())
+        stream.revision = commit.stream_revision
         stream.commits += 1
         stream.add(line)
         self.commits += 1
@@ -103,14 +110,15 @@ def copy_store(
 
     `CopyError` when the target is not a beginning of the source, or differs afterwards. Nobody else may write to
     the target meanwhile, and no dispatcher run on it: its commits count as undispatched until the marks are copied.
+    What is committed to the source meanwhile is left out, with its snapshots; of its marks it is as they were copied.
     """
     commits = source.get_from_checkpoint(0, to_checkpoint)
     yield from _skip_what_is_there(commits, target)
     yield from _copy_commits(commits, target)
     yield from _copy_snapshots(source, target, to_checkpoint)
-    yield from _copy_marks(source, target, to_checkpoint)
     wanted = Summary()
-    yield from summarize(source, wanted, to_checkpoint)
+    yield from _copy_marks(source, target, to_checkpoint, wanted)
+    yield from _summarize_streams(source, wanted, to_checkpoint)
     yield from summarize(target, copied)
     difference = wanted.difference(copied)
     if difference is not None:
@@ -119,18 +127,23 @@ def copy_store(
 
 def summarize(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None = None) -> Iterator[Progress]:
     """Take all of the store into `summary`, up to a token."""
-    for commit in engine.get_from_checkpoint(0, to_checkpoint):
-        summary.add(commit)
-        yield Progress("verifying", summary.commits)
-    for bucket_id, stream_id in _streams_with_snapshots(engine, {name[0] for name in summary.streams}):
-        stream = summary.streams.setdefault((bucket_id, stream_id), StreamSummary())
-        for snapshot in _snapshots(engine, bucket_id, stream_id):
-            stream.snapshots += 1
-            stream.add(_snapshot_text(snapshot))
+    yield from _summarize_streams(engine, summary, to_checkpoint)
     for commit in engine.get_undispatched_commits():
         if to_checkpoint is not None and commit.checkpoint_token > to_checkpoint:
             break
         summary.undispatched += 1
+
+
+def _summarize_streams(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None) -> Iterator[Progress]:
+    for commit in engine.get_from_checkpoint(0, to_checkpoint):
+        summary.add(commit)
+        yield Progress("verifying", summary.commits)
+    revisions = {name: stream.revision for name, stream in summary.streams.items()}
+    for name, most in _streams_with_snapshots(engine, revisions):
+        stream = summary.streams[name]
+        for snapshot in _snapshots(engine, name, most):
+            stream.snapshots += 1
+            stream.add(_snapshot_text(snapshot))
 
 
 def _skip_what_is_there(commits: Iterator[Commit], target: PersistenceEngine) -> Iterator[Progress]:
@@ -152,23 +165,50 @@ def _copy_commits(commits: Iterator[Commit], target: PersistenceEngine) -> Itera
         batch.append(CommitAttempt.of(commit))
         events += len(commit.events)
         if len(batch) >= BATCH_COMMITS or events >= BATCH_EVENTS:
-            done += len(target.commit_many(batch))
+            done += _commit(target, batch)
             batch, events = [], 0
             yield Progress("commits", done)
     if batch:
-        yield Progress("commits", done + len(target.commit_many(batch)))
+        yield Progress("commits", done + _commit(target, batch))
+
+
+def _commit(target: PersistenceEngine, batch: list[CommitAttempt]) -> int:
+    """Store all of them, in parts where together they are too large for the target."""
+    try:
+        return len(target.commit_many(batch))
+    except ValueError as error:
+        if len(batch) == 1:
+            (attempt,) = batch
+            raise CopyError(
+                f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r} cannot be "
+                f"stored in the target: {error}"
+            ) from error
+    middle = len(batch) // 2
+    return _commit(target, batch[:middle]) + _commit(target, batch[middle:])
 
 
 def _copy_snapshots(source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int) -> Iterator[Progress]:
-    buckets = {commit.bucket_id for commit in source.get_from_checkpoint(0, to_checkpoint)}
-    for done, (bucket_id, stream_id) in enumerate(_streams_with_snapshots(source, buckets), 1):
-        for snapshot in _snapshots(source, bucket_id, stream_id):
-            target.add_snapshot(snapshot)
+    revisions = {
+        (commit.bucket_id, commit.stream_id): commit.stream_revision
+        for commit in source.get_from_checkpoint(0, to_checkpoint)
+    }
+    for done, (name, most) in enumerate(_streams_with_snapshots(source, revisions), 1):
+        for snapshot in _snapshots(source, name, most):
+            try:
+                target.add_snapshot(snapshot)
+            except ValueError as error:
+                raise CopyError(
+                    f"the snapshot of revision {snapshot.stream_revision} of stream {name[1]!r} in bucket {name[0]!r} "
+                    f"cannot be stored in the target: {error}"
+                ) from error
         yield Progress("snapshots", done)
 
 
-def _copy_marks(source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int) -> Iterator[Progress]:
-    """Walk both stores side by side; the n-th commit of the one is the n-th of the other."""
+def _copy_marks(
+    source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int, wanted: Summary
+) -> Iterator[Progress]:
+    """Walk both stores side by side; the n-th commit of the one is the n-th of the other. What has no mark is counted
+    in `wanted`."""
     waiting = source.get_undispatched_commits()
     undispatched = next(waiting, None)
     unmarked = {commit.checkpoint_token for commit in target.get_undispatched_commits()}
@@ -177,24 +217,31 @@ def _copy_marks(source: PersistenceEngine, target: PersistenceEngine, to_checkpo
         while undispatched is not None and undispatched.checkpoint_token < commit.checkpoint_token:
             undispatched = next(waiting, None)
         is_dispatched = undispatched is None or undispatched.checkpoint_token > commit.checkpoint_token
-        if is_dispatched and copied.checkpoint_token in unmarked:
+        if not is_dispatched:
+            wanted.undispatched += 1
+        elif copied.checkpoint_token in unmarked:
             target.mark_commit_as_dispatched(copied)
         yield Progress("marks", done)
 
 
-def _streams_with_snapshots(engine: PersistenceEngine, buckets: set[str]) -> Iterator[StreamName]:
-    for bucket_id in sorted(buckets):
-        for head in engine.get_streams_to_snapshot(bucket_id, 0):
-            if head.snapshot_revision:
-                yield bucket_id, head.stream_id
+def _streams_with_snapshots(
+    engine: PersistenceEngine, revisions: dict[StreamName, int]
+) -> Iterator[tuple[StreamName, int | None]]:
+    """Those of the streams that have some, and the last revision of which one counts: that up to which a stream is
+    asked for where it goes on by now."""
+    for bucket_id in sorted({bucket_id for bucket_id, _ in revisions}):
+        for head in engine.get_streams_to_snapshot(bucket_id, _ANY_THRESHOLD):
+            revision = revisions.get((bucket_id, head.stream_id))
+            if head.snapshot_revision and revision is not None:
+                yield (bucket_id, head.stream_id), revision if head.head_revision > revision else None
 
 
-def _snapshots(engine: PersistenceEngine, bucket_id: str, stream_id: str) -> Iterator[Snapshot]:
-    """The stream's snapshots, newest first."""
-    snapshot = engine.get_snapshot(bucket_id, stream_id)
+def _snapshots(engine: PersistenceEngine, name: StreamName, most: int | None) -> Iterator[Snapshot]:
+    """The stream's snapshots of revisions up to `most`, newest first."""
+    snapshot = engine.get_snapshot(*name, most)
     while snapshot is not None:
         yield snapshot
-        snapshot = engine.get_snapshot(bucket_id, stream_id, snapshot.stream_revision - 1)
+        snapshot = engine.get_snapshot(*name, snapshot.stream_revision - 1)
 
 
 def _snapshot_text(snapshot: Snapshot) -> str:

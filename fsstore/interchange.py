@@ -106,6 +106,8 @@ def differing_fields(one: Commit | CommitAttempt, other: Commit | CommitAttempt)
 
 def _dumps(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Half of a surrogate pair, which a text of C# may hold, has no form in UTF-8; the escape is that of JSON.
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     # Legal in JSON, but line ends to some readers of lines.
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
 

@@ -25,7 +25,12 @@ class StoredObject:
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, StoredObject) and self.members == other.members
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        """As of any value: an object may have been the key of a mapping, as those of enums are."""
+        try:
+            return hash((type(self), frozenset(self.members.items())))
+        except TypeError:  # a member that is a list, or the like
+            return hash((type(self), frozenset(self.members)))
 
     def __repr__(self) -> str:
         return f"stored_object({self.stored_name!r}, {self.members!r})"

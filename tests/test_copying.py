@@ -10,8 +10,8 @@ import pytest
 from fsstore.copying import CopyError, Summary, copy_store, summarize
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
-from fsstore.model import Snapshot
-from fsstore.testing.attempts import fill, next_attempt
+from fsstore.model import EventMessage, Snapshot
+from fsstore.testing.attempts import fill, first_attempt, next_attempt
 
 pytest.importorskip("sqlalchemy", reason="pip install 'fsstore[sql]'")
 
@@ -103,3 +103,57 @@ def test_what_differs_is_named(source: PersistenceEngine, target: PersistenceEng
     target.add_snapshot(Snapshot("stream 0/0", 4, "of nobody", "bucket 0"))
     with pytest.raises(CopyError, match=r"stream 0/0.*bucket 0"):
         copied(source, target)
+
+
+def test_commits_that_together_are_too_large_for_the_target_are_stored_in_parts(
+    source: PersistenceEngine, tmp_path: Path
+) -> None:
+    target = engine_for(tmp_path / "narrow.store", max_batch_bytes=2_000)
+    target.initialize()
+    assert copied(source, target) == summary_of(source)
+    target.close()
+
+
+@pytest.mark.parametrize("what", ["commit", "snapshot"])
+def test_what_is_too_large_for_the_target_is_named(source: PersistenceEngine, tmp_path: Path, what: str) -> None:
+    if what == "commit":
+        source.commit(first_attempt("large", events=[EventMessage("x" * 5_000)]))
+    else:
+        fill(source, "large")
+        source.add_snapshot(Snapshot("large", 2, "x" * 5_000))
+    target = engine_for(tmp_path / "narrow.store", max_record_bytes=4_000)
+    target.initialize()
+    with pytest.raises(CopyError, match=f"{what} .* stream 'large' in bucket 'default' cannot be stored"):
+        copied(source, target)
+    target.close()
+
+
+def test_a_snapshot_beyond_the_head_of_its_stream_is_copied_with_the_others(
+    source: PersistenceEngine, target: PersistenceEngine
+) -> None:
+    fill(source, "beyond")
+    for revision in (2, 99):
+        source.add_snapshot(Snapshot("beyond", revision, revision))
+    assert copied(source, target) == summary_of(source)
+    for revision in (2, 99):
+        assert target.get_snapshot("default", "beyond", revision) == Snapshot("beyond", revision, revision)
+
+
+def test_what_happens_to_the_source_meanwhile_is_left_out(source: PersistenceEngine, target: PersistenceEngine) -> None:
+    head = list(source.get_from_checkpoint())[-1]
+    summary, seen = Summary(), set[str]()
+    for now in copy_store(source, target, head.checkpoint_token, summary):
+        if now.step in seen:
+            continue
+        seen.add(now.step)
+        later = source.commit(next_attempt(list(source.get_from(head.bucket_id, head.stream_id))[-1]))
+        source.add_snapshot(Snapshot(later.stream_id, later.stream_revision, now.step, later.bucket_id))
+        fill(source, f"begun while {now.step}")
+        source.add_snapshot(Snapshot(f"begun while {now.step}", 1, "early"))
+        if now.step == "verifying":
+            source.mark_commit_as_dispatched(next(iter(source.get_undispatched_commits())))
+    assert len(seen) == 4
+    assert (summary.commits, summary.snapshots) == (580, 40)
+    assert target.get_snapshot(head.bucket_id, head.stream_id) == source.get_snapshot(
+        head.bucket_id, head.stream_id, head.stream_revision
+    )

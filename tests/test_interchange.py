@@ -92,6 +92,8 @@ def test_keys_that_look_like_ours_come_back_as_they_were(body: Any) -> None:
         ({"$type": "x", "a": 1}, '{"$type":"x","a":1}'),
         ("\u2028", '"\\u2028"'),
         ("é", '"é"'),
+        ("\ud83d", '"\\ud83d"'),
+        ({"\udc00": "\udfffé"}, '{"\\udc00":"\\udfffé"}'),
     ],
 )
 def test_the_documented_forms(value: Any, text: str) -> None:

@@ -58,7 +58,7 @@ def run() -> int:
         app()
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
-    except EventStoreError as error:
+    except (EventStoreError, ImportError) as error:
         return _say(str(error))
     except OSError as error:
         return _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))

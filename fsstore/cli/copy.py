@@ -25,8 +25,8 @@ def copy(
 ) -> None:
     """Copy the store FROM into TO: commits in their order, snapshots, dispatch marks.
 
-    What is committed to FROM meanwhile is left out. At the end both stores are read and compared, stream by stream.
-    A copy that was stopped goes on when it is started again. Do not write to TO before it is done.
+    What is committed to FROM meanwhile is left out, with its snapshots. At the end both stores are read and compared,
+    stream by stream. A copy that was stopped goes on when it is started again. Do not write to TO before it is done.
     --key-file gives the keys of FROM; the copy is not encrypted unless --to-key-file is given.
     """
     with reading(source, keys) as one, writing(target, to_keys, key_option=TO_KEY_FILE) as other:

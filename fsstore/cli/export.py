@@ -60,11 +60,15 @@ def _write(engine: PersistenceEngine, out: BinaryIO | object, after: int, bucket
 
 @contextmanager
 def _complete(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the name `path` once it is written whole; a device or pipe is written as it is."""
+    """A file that takes the name `path` once it is written whole; a device or pipe is written as it is.
+
+    A link stays one, and the file behind it is the new one: /dev/stdout may be a link to a file.
+    """
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             yield file
         return
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("xb") as file:

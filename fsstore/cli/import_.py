@@ -36,7 +36,8 @@ def import_(
     with _opened(file) as raw, writing(store, keys) as engine:
         # Refuses the wrong key, or none, before it makes a store that no one key reads.
         last_commits(engine, 1)
-        size = None if file == "-" else Path(file).stat().st_size
+        # How far a pipe has come nobody can say.
+        size = Path(file).stat().st_size if file != "-" and raw.seekable() else None
         with progress("importing", size) as advance:
             try:
                 for batch in import_commits(engine, read_lines(bounded_lines(unzipped(raw, file)))):

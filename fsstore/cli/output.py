@@ -23,7 +23,8 @@ def print_json(value: dict[str, Any]) -> None:
 def print_line(line: str) -> None:
     """A line in UTF-8, whatever the terminal's encoding, so that programs can rely on it."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(line.encode("utf-8") + b"\n")
+    # A byte of a path that is no text stands in it as half of a surrogate pair; the escape is that of JSON.
+    sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -44,10 +45,10 @@ def print_commit(commit: Commit, *, as_json: bool) -> None:
         f"commit {commit.commit_sequence}  {stamp}  {commit.commit_id}"
     )
     if commit.headers:
-        print(f"      headers {write_value(commit.headers)}")
+        print(f"      headers {printable(write_value(commit.headers))}")
     for revision, event in enumerate(commit.events, first):
-        headers = f"  {write_value(event.headers)}" if event.headers else ""
-        print(f"{revision:>6}  {write_value(event.body)}{headers}")
+        headers = f"  {printable(write_value(event.headers))}" if event.headers else ""
+        print(f"{revision:>6}  {printable(write_value(event.body))}{headers}")
 
 
 Advance = Callable[[int, str], None]

@@ -8,6 +8,7 @@ import typer
 
 from fsstore.cli.opening import JsonOption, KeyFileOption, StoreArgument, checked_name, reading
 from fsstore.cli.output import print_commit
+from fsstore.engines import without_password
 from fsstore.errors import StreamNotFoundError
 from fsstore.model import DEFAULT_BUCKET
 
@@ -36,5 +37,5 @@ def show(
         raise StreamNotFoundError(
             f"stream {stream_id!r} of bucket {bucket_id!r} has no commits"
             + (f" from revision {first} to {'its end' if last is None else last}" if first or last is not None else "")
-            + f"; fsstore ls {store} lists the streams"
+            + f"; fsstore ls {without_password(store)} lists the streams"
         )

@@ -11,6 +11,7 @@ from fsstore.cli.output import print_json, printable
 from fsstore.cli.walk import totals
 from fsstore.dispatch import Parking, Subscriptions, published_health
 from fsstore.engine import DeliveryEngine, PersistenceEngine
+from fsstore.engines import without_password
 from fsstore.model import Commit
 
 
@@ -20,7 +21,7 @@ def stat(store: StoreArgument, keys: KeyFileOption = None, as_json: JsonOption =
         counts: Counter[str] = Counter()
         streams = totals(_counted(engine.get_from_checkpoint(), counts))
         numbers: dict[str, Any] = {
-            "store": store,
+            "store": without_password(store),
             "commits": counts["commits"],
             "events": counts["events"],
             "streams": len(streams),

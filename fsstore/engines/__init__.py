@@ -26,6 +26,9 @@ _BUILT_IN = {
     **dict.fromkeys(SQL_SCHEMES, "fsstore.engines.sql"),
 }
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.+-]+):")
+# Up to the last @, as a password that nobody escaped may hold some.
+_LOGIN = re.compile(r"(?<=://)([^/:@]*):.*@", re.DOTALL)
+_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def engine_for(
@@ -47,7 +50,13 @@ def engine_for(
         if factory is not None:
             engine: PersistenceEngine = factory(target, serializer=serializer, **options)
             return engine
-    raise ValueError(f"no engine is registered for {scheme!r}: of {text!r}; known are {', '.join(known_schemes())}")
+    known = ", ".join(known_schemes())
+    raise ValueError(f"no engine is registered for {scheme!r}: of {without_password(text)!r}; known are {known}")
+
+
+def without_password(target: str) -> str:
+    """A path or URL as it may be shown: what stands where a URL has a password is left out."""
+    return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1:***@", target))
 
 
 def _factory(scheme: str) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from fsstore.engines import arguments
+from fsstore.engines import arguments, without_password
 from fsstore.engines.memory_delivery import MemoryDelivery
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
 from fsstore.errors import SerializationError, StoreClosedError
@@ -299,5 +299,5 @@ def open_engine(url: str, *, serializer: Serializer | None = None, **options: An
     """A new, empty memory store for a `memory:` URL."""
     check_options("a memory store", options, ())
     if url.partition(":")[2].strip("/"):
-        raise ValueError(f"{url!r}: a memory store has no name; every memory: is a store of its own")
+        raise ValueError(f"{without_password(url)!r}: a memory store has no name; every memory: is a store of its own")
     return MemoryEngine(serializer)

@@ -50,9 +50,11 @@ def test_reading_leaves_every_byte_of_the_store_as_it_was(fsstore: Run, store: P
 
 @pytest.mark.parametrize("verb", READING)
 def test_a_store_is_named_by_url_too(fsstore: Run, store: Path, verb: str) -> None:
-    by_url, by_path = fsstore(*arguments(verb, f"file://{store}")), fsstore(*arguments(verb, store))
-    assert by_url.code == 0
-    assert by_url.out.replace("file://", "") == by_path.out
+    by_path = fsstore(*arguments(verb, store))
+    for scheme in ("file://", "FILE:"):
+        by_url = fsstore(*arguments(verb, f"{scheme}{store}"))
+        assert by_url.code == 0
+        assert by_url.out.replace(scheme, "") == by_path.out
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,8 @@ def test_a_store_is_named_by_url_too(fsstore: Run, store: Path, verb: str) -> No
         ["tail", "a", "-n", "many"],
         ["tail", "a", "-n", "-1"],
         ["ls", "nosuch://host/name"],
+        ["ls", "file:/a.store#1"],
+        ["ls", "file:/a%00.store"],
         ["show", "a", ""],
         ["ls", "a", "--bucket", "x" * 1001],
         ["import", "a"],
@@ -125,3 +129,17 @@ def test_a_closed_pipe_ends_it_quietly(store: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode in (1, -signal.SIGPIPE)
+
+
+def test_a_library_that_is_needed_to_read_is_named(
+    fsstore: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zstandard", reason="pip install 'fsstore[zstd]'")
+    wireup = package.Wireup.init().using_file_persistence(tmp_path / "a.store").compress("zstd")
+    with wireup.build() as store, store.create_stream("a") as stream:
+        stream.add("x" * 1_000)
+        stream.commit_changes()
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    outcome = fsstore("ls", tmp_path / "a.store")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "fsstore: zstd compression needs the package zstandard: pip install 'fsstore[zstd]'\n"

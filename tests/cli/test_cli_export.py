@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import gzip
 import json
 from dataclasses import dataclass
@@ -85,3 +86,48 @@ def test_a_failing_export_leaves_an_older_file_as_it_was(fsstore: Run, tmp_path:
     assert "encrypted" in outcome.err
     assert (tmp_path / "out.ndjson").read_text() == "older"
     assert {path.name for path in tmp_path.iterdir()} == {"out.ndjson", "a.store"}
+
+
+def test_a_link_stays_one_and_the_file_behind_it_is_written(
+    fsstore: Run, tmp_path: Path, store: Path, commits: list[Commit]
+) -> None:
+    """As /dev/stdout may be one."""
+    (tmp_path / "real.ndjson").write_text("older")
+    (tmp_path / "link.ndjson").symlink_to("real.ndjson")
+    assert fsstore("export", store, tmp_path / "link.ndjson").code == 0
+    assert (tmp_path / "link.ndjson").is_symlink()
+    assert (tmp_path / "real.ndjson").read_text().splitlines() == [write_line(commit) for commit in commits]
+
+
+class Currency(enum.Enum):
+    """As applications have them for keys."""
+
+    EURO = "EUR"
+    POUND = "GBP"
+
+
+@dataclass(frozen=True)
+class Place:
+    row: int
+    near: list[int]
+
+    def __hash__(self) -> int:
+        return self.row
+
+
+def test_objects_that_are_keys_survive(fsstore: Run, tmp_path: Path) -> None:
+    body = {"prices": {Currency.EURO: 1, Currency.POUND: 2}, "seats": {Place(1, [2]): "Ada", Place(1, [3]): "Bob"}}
+
+    def wireup(name: str) -> Wireup:
+        return Wireup.init().using_file_persistence(tmp_path / name).register_types(Currency, Place)
+
+    with wireup("a.store").build() as store, store.create_stream("order") as stream:
+        stream.add(body)
+        stream.commit_changes()
+    exported = fsstore("export", tmp_path / "a.store", tmp_path / "a.ndjson")
+    assert exported.code == 0, exported.err
+    assert fsstore("verify", tmp_path / "a.store").code == 0
+    assert fsstore("import", tmp_path / "b.store", tmp_path / "a.ndjson").code == 0
+    assert fsstore("copy", tmp_path / "b.store", tmp_path / "c.store").code == 0
+    with wireup("c.store").build() as store:
+        assert [event.body for event in store.open_stream("order").committed_events] == [body]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,14 @@ def test_a_file_that_is_not_there_makes_no_store(fsstore: Run, tmp_path: Path) -
     outcome = fsstore("import", tmp_path / "new.store", tmp_path / "nosuch")
     assert (outcome.code, outcome.err) == (1, f"fsstore: {tmp_path / 'nosuch'}: No such file or directory\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_come_out_of_a_pipe_too(fsstore: Run, tmp_path: Path, lines: list[str], commits: list[Commit]) -> None:
+    """`fsstore import STORE <(…)`."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=write, args=(tmp_path / "pipe", lines))
+    writer.start()
+    outcome = fsstore("import", tmp_path / "new.store", tmp_path / "pipe")
+    writer.join()
+    assert (outcome.code, outcome.err) == (0, "")
+    assert stored(tmp_path / "new.store") == commits

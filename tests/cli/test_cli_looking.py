@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fsstore as package
-from fsstore import Commit
+from fsstore import Commit, EventMessage
 from fsstore.interchange import write_line
 from fsstore.testing.attempts import first_attempt
 
@@ -68,6 +69,53 @@ def test_ids_cannot_drive_the_terminal(fsstore: Run, tmp_path: Path) -> None:
     for outcome in (fsstore("ls", tmp_path / "a.store"), fsstore("tail", tmp_path / "a.store")):
         assert "red\\x1b[31m\\nline\\x00é" in outcome.out
         assert "\x1b" not in outcome.out
+
+
+def test_values_cannot_drive_the_terminal(fsstore: Run, tmp_path: Path) -> None:
+    with package.open(tmp_path / "a.store") as store:
+        store.commit(first_attempt("a", events=[EventMessage("\x9b2J\x7f", {"\u202e": 1})], headers={"\x85": "\x9bm"}))
+    for outcome in (fsstore("show", tmp_path / "a.store", "a"), fsstore("tail", tmp_path / "a.store")):
+        assert outcome.code == 0
+        assert all(char.isprintable() for char in outcome.out.replace("\n", ""))
+        assert '"\\x9b2J\\x7f"' in outcome.out
+
+
+def test_a_path_that_is_no_text_is_shown_all_the_same(fsstore: Run, store: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(store) + b"\xff"))
+    store.rename(odd)
+    (odd / "control").unlink()
+    assert fsstore("verify", odd).code == 1
+    assert fsstore("verify", odd, "--json").json[0]["findings"][0].startswith(str(odd / "control"))
+    assert fsstore("repair", odd, "--json").json[0]["actions"][0]["path"] == str(odd / "control")
+    assert fsstore("stat", odd, "--json").json[0]["store"] == str(odd)
+
+
+@pytest.mark.parametrize(
+    ("verb", "url"),
+    [
+        ("ls", "postgres://me:sesame@nosuch/db"),
+        ("ls", "postgres://me:se/sa@me@nosuch/db"),
+        ("ls", "nosuch://host/db?user=me&Password=sesame&x=1"),
+        ("ls", "memory://me:sesame@host"),
+        ("ls", "file://me:sesame@host/a.store"),
+        ("show", "sqlite:///{}/a.db?password=sesame"),
+        ("stat", "sqlite:///{}/a.db?password=sesame"),
+        ("ls", "sqlite:///{}/none.db?password=sesame"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Query string argument")
+def test_passwords_of_urls_are_not_shown(
+    fsstore: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, url: str
+) -> None:
+    pytest.importorskip("sqlalchemy", reason="pip install 'fsstore[sql]'")
+    monkeypatch.setenv("COLUMNS", "200")
+    package.open(f"sqlite:///{tmp_path}/a.db").close()
+    outcome = fsstore(verb, url.format(tmp_path), *(["no such stream"] if verb == "show" else []))
+    assert outcome.code == (0 if verb == "stat" else 1 if "sqlite" in url else 2)
+    shown = outcome.out + outcome.err
+    assert "***" in shown
+    assert "sesame" not in shown
+    assert "sa@me" not in shown
 
 
 def test_show_prints_the_commits_of_a_stream(fsstore: Run, store: Path, commits: list[Commit]) -> None:

@@ -90,6 +90,22 @@ def test_what_disagrees_is_found(
     assert any(finding in each for each in result["findings"])
 
 
+def test_a_stream_that_is_deleted_meanwhile_is_no_damage(
+    fsstore: Run, attempts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Wrong()
+    engine.commit_many(attempts)
+
+    def by_stream(commits: Iterator[Commit]) -> Iterator[Commit]:
+        engine.delete_stream("default", "order-1")
+        return commits
+
+    monkeypatch.setattr(engine, "by_stream", by_stream)
+    monkeypatch.setattr(opening, "engine_for", lambda *_, **__: engine)
+    outcome = fsstore("verify", "memory:")
+    assert (outcome.code, outcome.err) == (0, "")
+
+
 def test_what_the_engine_finds_in_itself_is_told(fsstore: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engine_for(store, read_only=True)
     monkeypatch.setattr(type(engine), "verify", lambda self, **_: iter(["a segment is short"]), raising=False)

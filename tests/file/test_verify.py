@@ -246,6 +246,22 @@ def test_a_journal_that_ends_too_early_is_found(unfolded: Path) -> None:
     assert "checkpoints" in found[1].lost
 
 
+@pytest.mark.parametrize("with_heads", [True, False])
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_file_that_ends_before_the_journal_goes_on_is_found(unfolded: Path, with_heads: bool, left: int) -> None:
+    segment = file_of(unfolded, "b", "segment")
+    if left:
+        cut(segment, record(unfolded, segment, "b", left)[1])
+    else:
+        segment.unlink()
+    if not with_heads:
+        (unfolded / "heads.index").unlink()
+        (unfolded / "commits.index").unlink()
+    (found,) = (one for one in findings(unfolded) if not one.disposable)
+    assert found.path == str(segment)
+    assert found.lost == f"commits {left + 1} to 5 of stream 'b' in bucket 'default'"
+
+
 def test_a_missing_journal_is_found(unfolded: Path) -> None:
     journal_of(unfolded).unlink()
     (found,) = findings(unfolded)

@@ -6,6 +6,7 @@ import os
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from fsstore.engines import without_password
 from fsstore.engines.file.engine import FileEngine
 from fsstore.serialization import Serializer
 
@@ -29,14 +30,17 @@ def path_and_options(url: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     """
     text = os.fspath(url)
     options: dict[str, Any] = {}
-    if isinstance(url, str) and text.startswith("file:"):
+    if isinstance(url, str) and text[:5].lower() == "file:":
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
-            raise ValueError(f"{text} names the host {parts.netloc}; a file store is on this machine")
+            shown = without_password(text)
+            raise ValueError(f"{shown} names the host {parts.hostname}; a file store is on this machine")
+        if parts.fragment:
+            raise ValueError(f"{text}: a # in the path of a store is written %23 in its URL")
         text = unquote(parts.path)
         options = dict(_option(*pair) for pair in parse_qsl(parts.query, keep_blank_values=True))
-    if not text:
-        raise ValueError("a file store needs a path")
+    if not text or "\0" in text:
+        raise ValueError("a file store needs a path" + (", which has no null character" if text else ""))
     return text, options
 
 

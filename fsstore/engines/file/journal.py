@@ -222,8 +222,8 @@ class Journal:
             raise StorageError(f"journal position {position} is not in any file of {self.directory}")
         self._disk.flush(file.handle)
 
-    def create(self, base: int, size_bytes: int) -> JournalFile:
-        """A flushed, empty file for the positions from `base`, from the spare one where it fits."""
+    def create(self, base: int, size_bytes: int, first_record: bytes = b"") -> JournalFile:
+        """A flushed file for the positions from `base`, from the spare one where it fits; empty, or with a record."""
         spare = f"{self.directory}/{_SPARE}"
         source = spare
         handle = self._open_spare(spare, size_bytes)
@@ -231,7 +231,7 @@ class Journal:
             source = f"{self.directory}/{_NEW}"
             handle = self._preallocate(source, size_bytes)
         try:
-            self._disk.write(handle, file_headers.journal_header(self._seed, base, size_bytes), 0)
+            self._disk.write(handle, file_headers.journal_header(self._seed, base, size_bytes) + first_record, 0)
             self._disk.flush(handle)
             self._disk.rename(source, self.path(base))
             self._disk.flush_directory(self.directory)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine
 
 from fsstore.engine import AsyncPersistenceEngine
-from fsstore.engines import arguments
+from fsstore.engines import arguments, without_password
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
@@ -63,7 +63,7 @@ class SqlEngine(SqlDelivery):
         self._timeout_seconds = timeout_seconds
         self._rows = Rows(serializer if serializer is not None else MsgpackSerializer())
         self._create = create
-        self._name = self.url.render_as_string(hide_password=True)
+        self._name = without_password(self.url.render_as_string(hide_password=True))
         self.connect(self.url, self.database, ThreadWaiting(), create_engine)
 
     def connect(self, url: URL, database: Database, waiting: Waiting, create: Callable[..., Engine]) -> None:

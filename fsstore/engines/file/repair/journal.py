@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import format, layout
+from fsstore.engines.file import file_headers, format, layout
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import TAIL
 from fsstore.engines.file.fold import Fold
+from fsstore.engines.file.handles import size_of
 from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.options import Options
@@ -53,27 +54,33 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
     finally:
         heads.close()
         commits.close()
-    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=True)
+    directory = f"{path}/{layout.JOURNAL}"
+    for old in sorted(damaged):
+        if old.startswith(f"{directory}/"):
+            set_aside(disk, path, old)
+    journal = Journal(disk, directory, seed, write=True)
     try:
-        file = journal.create(base, Options().first_journal_bytes)
         roll = format.RecordHeader(
-            0, format.ROLL, 0, 0, file.first, 0, 0, format.NO_KEY, next_token, 0, 0, format.NO_ID, 0,
-            format.checksum(b"", seed), 0,
+            0, format.ROLL, 0, 0, base + file_headers.JOURNAL_HEADER_BYTES, 0, 0, format.NO_KEY, next_token, 0, 0,
+            format.NO_ID, 0, format.checksum(b"", seed), 0,
         )  # fmt: skip
-        journal.write(file.first, format.pack_header(roll, seed))
-        journal.flush(file.first)
+        # With its first record from the start: this file is the journal once it has its name.
+        journal.create(base, Options().first_journal_bytes, format.pack_header(roll, seed))
     finally:
         journal.forget()
-    for old in (*look.journal.stale_files, *look.journal.files):
-        if old.path in damaged:
-            set_aside(disk, path, old.path)
-        disk.unlink(old.path)
-    disk.flush_directory(f"{path}/{layout.JOURNAL}")
+    # Also one that was begun behind the others, which nobody went on in: see Rolling in docs/file-format.md.
+    for other in layout.journal_bases(disk, directory):
+        if other != base:
+            disk.unlink(f"{directory}/{layout.journal_name(other)}")
+    disk.flush_directory(directory)
 
 
 def _unused_position(look: Look) -> int:
     """A start for the new journal that cannot be taken for the old one's continuation."""
+    directory = f"{look.path}/{layout.JOURNAL}"
     used = [file.end for file in (*look.journal.stale_files, *look.journal.files)]
+    for base in layout.journal_bases(look.disk, directory):
+        used.append(base + size_of(look.disk, f"{directory}/{layout.journal_name(base)}"))
     used += [index.folded for index in (look.heads, look.commits) if index is not None]
     if look.page is not None:
         used.append(look.page.lower_bound(TAIL))

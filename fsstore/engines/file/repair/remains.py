@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from fsstore.engines.file import format
@@ -18,13 +18,14 @@ class Extent:
 
     sequence: int = 0
     revision: int = 0
+    token: int = 0
     end: int = 0
     snapshots_end: int = 0
     snapshot_revisions: set[int] = field(default_factory=set)
     cut: bool = False
 
     def add_commit(self, header: format.RecordHeader, place: int) -> None:
-        self.sequence, self.revision = header.sequence, header.revision
+        self.sequence, self.revision, self.token = header.sequence, header.revision, header.token
         self.end = place + header.length_bytes
 
     def add_snapshot(self, header: format.RecordHeader, place: int) -> None:
@@ -47,15 +48,17 @@ def whole_records(disk: Disk, path: str, seed: int) -> Iterator[tuple[int, forma
                 at = item.end
 
 
-def measure(disk: Disk, files: Segments, key: bytes) -> Extent:
-    """How far the stream's own files go, as far as they are whole."""
+def measure(disk: Disk, files: Segments, key: bytes, *, without: Container[str] = ()) -> Extent:
+    """How far the stream's own files go, as far as they are whole; `without` those of some kinds."""
     extent = Extent()
-    for offset, header in whole_records(disk, files.path(key, SEGMENT), files.seed):
-        if header.key == key and header.place == offset and header.sequence == extent.sequence + 1:
-            extent.add_commit(header, offset)
-    for offset, header in whole_records(disk, files.path(key, SNAPSHOTS), files.seed):
-        if header.key == key and header.place == offset:
-            extent.add_snapshot(header, offset)
+    if SEGMENT not in without:
+        for offset, header in whole_records(disk, files.path(key, SEGMENT), files.seed):
+            if header.key == key and header.place == offset and header.sequence == extent.sequence + 1:
+                extent.add_commit(header, offset)
+    if SNAPSHOTS not in without:
+        for offset, header in whole_records(disk, files.path(key, SNAPSHOTS), files.seed):
+            if header.key == key and header.place == offset:
+                extent.add_snapshot(header, offset)
     return extent
 
 

@@ -71,12 +71,13 @@ def _alone(disk: Disk, path: str) -> Iterator[None]:
     for stranger in layout.strangers(disk, path):
         raise stranger
     with contextlib.ExitStack() as held:
-        for name in (layout.WRITE_LOCK, layout.FOLD_LOCK):
-            held.enter_context(locked_if_there(disk, f"{path}/{name}"))
+        held.enter_context(locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"))
         if disk.exists(f"{path}/{layout.LOCK}"):
             presence = held.enter_context(contextlib.closing(PresenceLock(disk, f"{path}/{layout.LOCK}", write=False)))
             if not presence.alone():
                 raise StorageUnavailableError(f"{path} is open; close it in every process, then repair it")
+        # Last, as by whoever closes a store: a process that folds waits for the write lock while it holds this one.
+        held.enter_context(locked_if_there(disk, f"{path}/{layout.FOLD_LOCK}"))
         yield
 
 
@@ -86,6 +87,7 @@ class _Repair:
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self._path = path
+        self._indexes = {f"{path}/{name}" for name in (HEADS_INDEX, COMMITS_INDEX)}
         self._rewrites: list[Rewrite] = []
         self._kept: list[Record] = []
         self._shortened: list[Shortened] = []
@@ -151,8 +153,7 @@ class _Repair:
             if one.path not in seen:
                 seen.add(one.path)
                 actions.append(Action(one.path, self._disposable_action(one)))
-        rebuilt = {f"{self._path}/{name}" for name in (HEADS_INDEX, COMMITS_INDEX)}
-        if self._fold_out and not rebuilt <= seen:
+        if self._fold_out and not self._indexes <= seen:
             actions.append(Action(self._path, "rebuild both indexes from the streams' files"))
         return actions
 
@@ -172,21 +173,22 @@ class _Repair:
             layout.write_meta(disk, self._path, self._meta)
         for rewrite in self._rewrites:
             rewrite.write(disk)
-        for rewrite in self._rewrites:
+        # What shows the damage goes last, so that a repair that is interrupted is done again, and in the same way: a
+        # stream's commits after the snapshots of those that are lost, the marks after everything that goes by them.
+        for rewrite in reversed(self._rewrites):
             set_aside(disk, self._path, rewrite.path)
             rewrite.put_in_place(disk)
         removed = {one.path for one in self._disposable if not self._is_checkpoint(one.path)}
         if self._fold_out:
-            removed |= {f"{self._path}/{layout.CONTROL}"}
-        for path in sorted(removed):
-            if disk.exists(path):
-                disk.unlink(path)
+            damaged = {one.path for one in self._journal_findings}
+            begin_journal(self._look, self._kept, self._next_token, damaged)
+            removed = removed - self._indexes | {f"{self._path}/{layout.CONTROL}"}
         for one in self._disposable:
             if self._is_checkpoint(one.path) and one.offset_bytes is not None:
                 self._clear_slot(one.path, one.offset_bytes)
-        if self._fold_out:
-            damaged = {one.path for one in self._journal_findings}
-            begin_journal(self._look, self._kept, self._next_token, damaged)
+        for path in sorted(removed):
+            if disk.exists(path):
+                disk.unlink(path)
         disk.flush_directory(self._path)
 
     def _clear_slot(self, path: str, offset: int) -> None:

@@ -12,6 +12,7 @@ from fsstore.engines.file.repair.remains import Extent, commits_text, measure, w
 from fsstore.engines.file.repair.rewrite import Piece, Rewrite
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.look import Look
+from fsstore.engines.file.verify.segments import stated_stream
 
 _KINDS = {format.COMMIT: SEGMENT, format.SNAPSHOT: SNAPSHOTS}
 _Pieces = dict[tuple[bytes, str], list[Piece]]
@@ -40,14 +41,12 @@ class DamagedStreams:
         found = []
         for key, kinds in wanted.items():
             commits: list[Piece] = []
+            extent = self.extents[key] = measure(self._disk, self._files, key, without=kinds)
             if SEGMENT in kinds:
-                extent = self.extents[key] = Extent()
                 commits = self._commits(key, pieces)
                 found.append(self._segment(key, commits, extent))
-            else:
-                extent = self.extents[key] = measure(self._disk, self._files, key)
             if SNAPSHOTS in kinds or (extent.cut and self._disk.exists(self._files.path(key, SNAPSHOTS))):
-                rewrite = self._snapshots(key, pieces, extent, commits)
+                rewrite = self._snapshots(key, pieces, extent, commits, is_damaged=SNAPSHOTS in kinds)
                 if rewrite is not None:
                     found.append(rewrite)
         return found
@@ -127,9 +126,12 @@ class DamagedStreams:
 
     # ---- snapshots ----
 
-    def _snapshots(self, key: bytes, pieces: _Pieces, extent: Extent, commits: list[Piece]) -> Rewrite | None:
+    def _snapshots(
+        self, key: bytes, pieces: _Pieces, extent: Extent, commits: list[Piece], *, is_damaged: bool
+    ) -> Rewrite | None:
+        """What becomes of the stream's snapshots; `None` where the file can stay as it is."""
         path = self._files.path(key, SNAPSHOTS)
-        begun = commits[0].header.position if commits else self._begun(key)
+        begun = commits[0].header.position if commits else self._begun(key) if extent.sequence else 0
         kept: dict[int, Piece] = {}
         dropped: set[int] = set()
         for piece in pieces.get((key, SNAPSHOTS), []):
@@ -141,11 +143,11 @@ class DamagedStreams:
                 continue
             if piece.path == path or header.revision not in kept:
                 kept[header.revision] = piece
-        ordered = sorted(kept.values(), key=lambda piece: piece.header.position)
-        if extent.cut and not dropped and not ordered:
+        if not is_damaged and not dropped:
             return None
+        ordered = sorted(kept.values(), key=lambda piece: piece.header.position)
         stream = self._stream(ordered)
-        extent.snapshot_revisions = set(kept)
+        extent.snapshot_revisions, extent.snapshots_end = set(kept), 0
         if stream is not None:
             extent.snapshots_end = self._files.header_bytes(stream, SNAPSHOTS) + sum(
                 piece.header.length_bytes for piece in ordered
@@ -169,7 +171,7 @@ class DamagedStreams:
         return Stream.of(bucket_id, stream_id)
 
     def _text(self, key: bytes, pieces: list[Piece]) -> str:
-        stream = self._stream(pieces)
+        stream = self._stream(pieces) or stated_stream(self._disk, self._files, key)
         if stream is not None:
             return str(stream)
         names = self._look.journal.names.get(key)

@@ -39,7 +39,7 @@ class UnfoldedRecords:
     def sort(self) -> tuple[list[Record], list[Shortened]]:
         """The records, with the places they are folded to, and the streams that lose some of theirs."""
         kept: list[Record] = []
-        lost: dict[bytes, tuple[Stream, int]] = {}
+        lost: dict[bytes, tuple[Stream, int, int]] = {}
         for header in self._acknowledged():
             record = self._record(header)
             body = record[format.RECORD_HEADER_BYTES :]
@@ -51,10 +51,17 @@ class UnfoldedRecords:
             elif header.kind != format.ROLL:
                 stream = Stream.of(*format.split_prefix(body)[:2])
                 extent = self._extent(stream)
+                if _begins_anew(header, extent):
+                    kept.append(self._deletion(header, stream))
+                    extent = self._extents[header.key] = Extent()
+                    lost.pop(header.key, None)
                 place = self._place(header, extent, stream)
                 if place is None:
                     extent.cut = True
-                    lost[header.key] = stream, max(header.sequence, lost.get(header.key, (stream, 0))[1])
+                    _, first, last = lost.get(header.key, (stream, extent.sequence + 1, 0))
+                    if header.kind == format.COMMIT:
+                        first, last = min(first, header.sequence), max(last, header.sequence)
+                    lost[header.key] = stream, first, last
                     continue
                 if place < 0:
                     continue
@@ -64,8 +71,7 @@ class UnfoldedRecords:
                 continue
             kept.append((header, record))
         shortened = []
-        for key, (stream, last) in lost.items():
-            first = self._extents[key].sequence + 1
+        for stream, first, last in lost.values():
             text = commits_text(first, last, str(stream)) if last else f"snapshots of {stream}"
             shortened.append(Shortened(str(stream), text))
         return kept, shortened
@@ -84,15 +90,25 @@ class UnfoldedRecords:
             found.pop()
         return found
 
+    def _deletion(self, header: format.RecordHeader, stream: Stream) -> Record:
+        """A record of what must have come before `header`, as the log may have said it."""
+        seed, body = self._look.seed, stream.prefix
+        deletion = format.RecordHeader(
+            0, format.DELETE_STREAM, 0, 0, header.position, header.lag_bytes, 0, stream.key, 0, 0, 0, format.NO_ID, 0,
+            format.checksum(body, seed), len(body),
+        )  # fmt: skip
+        return deletion, format.pack_header(deletion, seed) + body
+
     def _record(self, header: format.RecordHeader) -> bytes:
         file = self._look.journal.file_at(header.position)
         assert file is not None
         return read_from(self._look.disk, file.path, header.position - file.base, header.length_bytes)
 
     def _place(self, header: format.RecordHeader, extent: Extent, stream: Stream) -> int | None:
-        """Where the record goes in its stream's file; -1: it is there; `None`: nothing leads to it any more."""
+        """Where the record goes in its stream's file; -1: it is there, or was deleted with what the stream was before;
+        `None`: nothing leads to it any more."""
         if header.kind == format.COMMIT:
-            if header.sequence <= extent.sequence:
+            if header.token <= extent.token:
                 return -1
             place = extent.end or self._files.header_bytes(stream)
             if header.sequence != extent.sequence + 1 or header.place != place:
@@ -121,3 +137,8 @@ class UnfoldedRecords:
         for key, bucket in self._buckets.items():
             if bucket_id is None or bucket == bucket_id:
                 self._extents[key] = Extent()
+
+
+def _begins_anew(header: format.RecordHeader, extent: Extent) -> bool:
+    """Whether the stream was deleted before this commit, whatever became of the record that said so."""
+    return header.kind == format.COMMIT and header.sequence == 1 and 0 < extent.token < header.token

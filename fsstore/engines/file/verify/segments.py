@@ -10,7 +10,7 @@ from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import opened, read_from
 from fsstore.engines.file.scan import Gap, scan
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.stream_indexes import StreamIndexes
 
@@ -38,6 +38,17 @@ def read_names(disk: Disk, path: str, kind: str, seed: int) -> Names | None:
     if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
         return None
     return Names(Stream.of(bucket_id, stream_id), header_bytes)
+
+
+def stated_stream(disk: Disk, files: Segments, key: bytes) -> Stream | None:
+    """The stream behind a key, from whichever of its files still says it."""
+    for kind in KINDS:
+        path = files.path(key, kind)
+        if disk.exists(path):
+            names = read_names(disk, path, kind, files.seed)
+            if names is not None and names.stream.key == key:
+                return names.stream
+    return None
 
 
 class SegmentCheck:

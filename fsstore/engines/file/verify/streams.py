@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from fsstore.engines.file import index_entries, layout
 from fsstore.engines.file.handles import size_of
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
-from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments
+from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
-from fsstore.engines.file.verify.segments import KINDS, SegmentCheck, read_names
+from fsstore.engines.file.verify.segments import KINDS, SegmentCheck, read_names, stated_stream
 from fsstore.engines.file.verify.unfolded import First
 
 
@@ -71,15 +71,22 @@ class StreamsCheck:
                     lost = f"the snapshots of {self._name(head.key)}"
                 yield Finding(path, None, "a stream's file is missing", f"{size} bytes", lost)
 
+    def missing_before_the_journal(self) -> Iterator[Finding]:
+        """Files that the journal goes on with, that are not there, and of which no slot tells."""
+        look = self._look
+        for (key, record_kind), first in look.unfolded.firsts():
+            kind = next(kind for kind, one in KINDS.items() if one == record_kind)
+            path, stream = self._files.path(key, kind), Stream.of(*look.journal.names[key])
+            if first.begins or look.unfolded.deletes(key, stream.bucket_id) or self._disk.exists(path):
+                continue
+            if look.heads is None or look.heads.get(key) is None:
+                self._commits.excuse(key)
+                lost = f"commits 1 to {first.sequence - 1} of {stream}" if kind == SEGMENT else f"snapshots of {stream}"
+                yield Finding(path, None, "a stream's file is missing", f"{first.place} bytes", lost)
+
     def _name(self, key: bytes) -> str:
-        """The stream's name, from whichever of its files still says it."""
-        for kind in (SEGMENT, SNAPSHOTS):
-            path = self._files.path(key, kind)
-            if self._disk.exists(path):
-                names = read_names(self._disk, path, kind, self._look.seed)
-                if names is not None and names.stream.key == key:
-                    return str(names.stream)
-        return f"the stream with key {key.hex()}"
+        stream = stated_stream(self._disk, self._files, key)
+        return str(stream) if stream is not None else f"the stream with key {key.hex()}"
 
     def _file(self, key: bytes, kind: str, head: index_entries.Head | None, found: set[str]) -> Iterator[Finding]:
         look, path = self._look, self._files.path(key, kind)
@@ -116,11 +123,11 @@ class StreamsCheck:
 
     def _end(self, path: str, kind: str, head: index_entries.Head | None, first: First | None) -> int:
         """Up to where the file is the folded part's."""
+        if first is not None:
+            return first.place
         if head is not None:
-            end = head.segment_bytes if kind == SEGMENT else head.snapshots_bytes
-        else:
-            end = size_of(self._disk, path)
-        return min(end, first.place) if first is not None else end
+            return head.segment_bytes if kind == SEGMENT else head.snapshots_bytes
+        return size_of(self._disk, path)
 
 
 def _last_sequence(kind: str, head: index_entries.Head | None, first: First | None) -> int:

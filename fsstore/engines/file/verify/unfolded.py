@@ -6,6 +6,7 @@ next one does again. It reads nothing; what was surveyed is given to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from fsstore.engines.file import file_headers, format
@@ -49,6 +50,10 @@ class Unfolded:
 
     def first(self, key: bytes, kind: int) -> First | None:
         return self._first.get((key, kind))
+
+    def firsts(self) -> Iterable[tuple[tuple[bytes, int], First]]:
+        """Where the unfolded records of each stream begin, by its key and their kind."""
+        return self._first.items()
 
     def touches(self, key: bytes) -> bool:
         return (key, format.COMMIT) in self._first

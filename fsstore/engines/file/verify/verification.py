@@ -83,6 +83,9 @@ class Verification:
                 found = list(streams.directory(name))
             yield from found
             self._advance(streams.take_read_bytes())
+        with look.folding_stopped():
+            found = list(streams.missing_before_the_journal())
+        yield from found
         yield from slots(look, streams, self._advance)
         yield from commits.missing(self._advance)
         marks = MarksCheck(look)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from fsstore.engines import without_password
 from fsstore.engines.sql.dialects import parsed
 from fsstore.engines.sql.neventstore.cells import Cells
 from fsstore.engines.sql.neventstore.connecting import Connecting, sqlite_engine
@@ -42,7 +43,7 @@ def open_csharp_store(
             engine = connected(found, database, timeout_seconds, pool_size, dict(sqlalchemy_options))
         else:
             engine = sqlite_engine(str(found.database), database, timeout_seconds, write=write)
-        return Connecting(engine, database, found.render_as_string(hide_password=True))
+        return Connecting(engine, database, without_password(found.render_as_string(hide_password=True)))
 
     if found.get_backend_name() == "sqlite":
         path = file_of(found)
