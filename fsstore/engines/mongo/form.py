@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -54,8 +55,8 @@ class Pages(Protocol):
 
     more: bool
 
-    def page(self) -> Conversation[list[Commit]]:
-        """The next commits."""
+    def page(self) -> Conversation[Iterable[Commit]]:
+        """The next commits, made as they are taken."""
         ...
 
 

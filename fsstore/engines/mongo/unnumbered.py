@@ -14,7 +14,7 @@ fetched a page of keys at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -58,20 +58,21 @@ class _Walk:
         self._fits = fits
         self._left: list[_Place] | None = None
 
-    def page(self) -> Conversation[list[Commit]]:
-        """The next commits."""
+    def page(self) -> Conversation[Iterable[Commit]]:
+        """The next commits, made as they are taken."""
         if self._left is None:
             self._left = [place for place in (yield from self._reads.places()) if self._wanted(place)]
         some, self._left = self._left[:PAGE], self._left[PAGE:]
         self.more = bool(self._left)
         documents = yield find(COMMITS, {"_id": {"$in": [place.key for place in some]}})
-        places = {_hashable(place.key): place for place in some}
-        commits = [
-            read(document, partial(self._reads.commit, place=places[_hashable(document["_id"])]))
-            for document in documents
-        ]
-        commits.sort(key=lambda commit: commit.checkpoint_token)
-        return [commit for commit in commits if self._fits(commit)]
+        found = {_hashable(document["_id"]): document for document in documents}
+        there = ((place, found.get(_hashable(place.key))) for place in some)
+        commits = (
+            read(document, partial(self._reads.commit, place=place))
+            for place, document in there
+            if document is not None
+        )
+        return filter(self._fits, commits)
 
 
 class UnnumberedReads:
