@@ -83,7 +83,7 @@ def renew_lease(lease: Lease, seconds: float) -> Conversation[None]:
 
 
 def release_leases(leases: Iterable[Lease]) -> Conversation[None]:
-    for lease in leases:
+    for lease in tuple(leases):
         yield call(OWN, "update_one", _whose(lease), {"$unset": {"Until": "", "Holder": ""}})
 
 

@@ -253,9 +253,9 @@ class MongoEngine:
 
     def release_lease(self, lease: Lease) -> None:
         """Let others have it."""
-        with suppress(StoreClosedError):  # closing has released it
+        with suppress(StoreClosedError):  # closing releases it
             self._write(delivery.release_leases([lease]))
-        self._leases.discard(lease)
+            self._leases.discard(lease)
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Wait until there may be a commit after `checkpoint_token`."""
