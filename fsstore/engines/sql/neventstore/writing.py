@@ -28,8 +28,11 @@ _LOCKS = {
     "postgresql": "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
     "mssql": "SELECT TOP 0 1 FROM {} WITH (TABLOCKX, HOLDLOCK)",
     "oracle": "LOCK TABLE {} IN EXCLUSIVE MODE",
-    **dict.fromkeys(("mysql", "mariadb"), "SELECT {1} FROM {0} ORDER BY {1} DESC LIMIT 1 FOR UPDATE"),
+    **dict.fromkeys(("mysql", "mariadb"), "SELECT {1} FROM {0} ORDER BY {1} LIMIT 1 FOR UPDATE"),
 }
+# MySQL locks the first row: new ones come behind it, so that everybody waits at the same. Where there is no row it is
+# the gap that keeps others from inserting, and READ COMMITTED locks none.
+ISOLATION = dict.fromkeys(("mysql", "mariadb"), "REPEATABLE READ")
 _TRIES = 10
 
 
