@@ -46,7 +46,8 @@ class ThreadedEngine(CallingEngine):
                 self._idle.notify_all()
 
     async def _finish(self, end: Callable[[], None]) -> None:
-        await self._run_sync(self._ended, end)
+        # Behind those who wait for a thread already: what they ask for was accepted.
+        await self._run_sync(self._ended, end, limiter=self._limiter)
 
     def _ended(self, end: Callable[[], None]) -> None:
         with self._idle:
