@@ -271,6 +271,23 @@ def test_the_store_of_neventstore_four_has_buckets_and_no_numbers(database: Any,
     assert list(engine.get_from_checkpoint(bucket_id="default")) == []
 
 
+def test_a_clock_that_went_back_does_not_part_a_stream(database: Any, opened: Any) -> None:
+    def back(document: dict[str, Any]) -> dict[str, Any]:
+        is_second = document["_id"]["CommitSequence"] == 2
+        return {**document, "CommitStamp": datetime(2001, 1, 1, tzinfo=UTC)} if is_second else document
+
+    load(database, "joliver32-mongodb", back)
+    engine, sequences = opened(), dict[str, int]()
+    for token, commit in enumerate(engine.get_from_checkpoint(), 1):
+        assert commit.checkpoint_token == token
+        assert commit.commit_sequence == sequences.get(commit.stream_id, 0) + 1
+        sequences[commit.stream_id] = commit.commit_sequence
+    for stream_id, last in sequences.items():
+        found = [commit.commit_sequence for commit in engine.get_from("default", stream_id)]
+        assert found == list(range(1, last + 1))
+    assert max(sequences.values()) > 1
+
+
 def test_collections_may_have_other_names(database: Any, opened: Any) -> None:
     database.orders_commits.insert_many(raw(NUMBERED[0], "Commits"))
     check(list(opened(commits="orders_commits").get_from_checkpoint()), in_order(NUMBERED[0]))

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -109,12 +110,19 @@ class UnnumberedReads:
         return _Walk(self, wanted, lambda commit: True)
 
     def places(self) -> Conversation[list[_Place]]:
-        """Every commit's, in the order of stamps; of equal ones in that of their keys."""
-        order = [("CommitStamp", 1), ("_id", 1)]
-        found = yield find(COMMITS, {}, fields=["CommitStamp", "Dispatched"], sort=order)
+        """Every commit's, in the order of stamps; of equal ones in that of their keys. None comes before an earlier one
+        of its stream, even where a clock went back between them."""
+        found = yield find(COMMITS, {}, fields=["CommitStamp", "Dispatched"], sort=[("_id", 1)])
+        latest: dict[_Stream, datetime] = {}
+        moments = []
+        for each in found:
+            stream, stamp = self._stream(each["_id"]), each["CommitStamp"]
+            latest[stream] = max(stamp, latest.get(stream, stamp))
+            moments.append((latest[stream], stream, each))
+        moments.sort(key=itemgetter(0))
         return [
-            _Place(each["_id"], token, self._stream(each["_id"]), each["CommitStamp"], each.get("Dispatched") is True)
-            for token, each in enumerate(found, 1)
+            _Place(each["_id"], token, stream, each["CommitStamp"], each.get("Dispatched") is True)
+            for token, (_, stream, each) in enumerate(moments, 1)
         ]
 
     def commit(self, document: Document, place: _Place) -> Commit:
