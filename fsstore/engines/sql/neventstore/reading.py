@@ -41,10 +41,10 @@ class Reading:
         while True:
             statement = select(*self._rows.columns).where(*conditions, table.commitsequence > after)
             page = self._ask(statement.order_by(table.commitsequence).limit(PAGE))
-            for row in page:
-                if self._rows.bucket(row) != bucket_id or self._rows.stream(row) != stream_id:
+            for row, token in zip(page, self._numbering.tokens(page), strict=True):
+                if token is None or self._rows.bucket(row) != bucket_id or self._rows.stream(row) != stream_id:
                     continue
-                commit = self._rows.commit(row, self._numbering.token(row))
+                commit = self._rows.commit(row, token)
                 if max_revision is not None and commit.stream_revision - len(commit.events) >= max_revision:
                     return
                 yield commit
