@@ -16,13 +16,12 @@ from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, fun
 from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
 from fsstore.engines.sql.errors import COMMITTED_AGAIN
 from fsstore.engines.sql.neventstore.connecting import Connecting
-from fsstore.engines.sql.neventstore.rows import Rows, hashed
+from fsstore.engines.sql.neventstore.rows import MAX_BUCKET_CHARACTERS, Rows, hashed
 from fsstore.engines.sql.transactions import KeyTakenError
 from fsstore.errors import SerializationError, StorageUnavailableError
 from fsstore.model import Commit, CommitAttempt, Snapshot
 from fsstore.serialization.neventstore import PayloadWriter
 
-_MAX_BUCKET_CHARACTERS = 40
 _MAX_INT = (1 << 31) - 1
 _LOCKS = {
     "postgresql": "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
@@ -152,8 +151,8 @@ class Writing:
 
     def _row_of(self, attempt: CommitAttempt) -> dict[str, Any]:
         """The cells of an attempt's row, but its number."""
-        if len(attempt.bucket_id) > _MAX_BUCKET_CHARACTERS:
-            raise ValueError(f"a bucket id has at most {_MAX_BUCKET_CHARACTERS} characters in NEventStore's tables")
+        if len(attempt.bucket_id) > MAX_BUCKET_CHARACTERS:
+            raise ValueError(f"a bucket id has at most {MAX_BUCKET_CHARACTERS} characters in NEventStore's tables")
         if attempt.stream_revision > _MAX_INT:
             raise ValueError(f"a revision is at most {_MAX_INT} in NEventStore's tables")
         try:
