@@ -46,7 +46,7 @@ def open_csharp_store(
             )
         else:
             engine = sqlite_engine(str(found.database), database, timeout_seconds, write=write)
-        return Connecting(engine, database, found.render_as_string(hide_password=True))
+        return Connecting(engine, database, found.render_as_string(hide_password=True), timeout_seconds)
 
     if found.get_backend_name() == "sqlite":
         path = file_of(found)
