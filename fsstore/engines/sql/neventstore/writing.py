@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, or_, select, text, update
 
-from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
+from fsstore.engines.refusals import conflict, duplicate, follows, named, unwritable
+from fsstore.engines.sql.dialects import check_size
 from fsstore.engines.sql.errors import COMMITTED_AGAIN
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.rows import MAX_BUCKET_CHARACTERS, Rows, hashed
@@ -175,8 +176,10 @@ class Writing:
 
     def _commit(self, connection: Connection, attempt: CommitAttempt, row: dict[str, Any]) -> Commit:
         table = self._commits
-        same = and_(*(table.c[name] == row[name] for name in ("bucketid", "streamid", "commitid")))
-        if connection.execute(select(table.c.commitsequence).where(same)).first() is not None:
+        check_size(connection, row["payload"], named(attempt))
+        same = or_(*(table.c.commitid == cell for cell in self.rows.cells.uuids(attempt.commit_id)))
+        stream = and_(*(table.c[name] == row[name] for name in ("bucketid", "streamid")))
+        if connection.execute(select(table.c.commitsequence).where(stream, same)).first() is not None:
             raise duplicate(attempt)
         sequence, revision = self._head(connection, attempt.bucket_id, attempt.stream_id)
         if not follows(attempt, sequence, revision):
