@@ -118,6 +118,8 @@ def test_attempts_are_checked_as_by_every_engine(tmp_path: Path) -> None:
         ):
             with pytest.raises(TypeError, match="is needed, not NoneType"):
                 wrong()
+        with pytest.raises(ValueError, match="revision is at most"):
+            engine.add_snapshot(Snapshot("order-1", 1 << 31, "state"))
         assert table(path) == before
         assert engine.commit_many(iter([attempt])) == list(engine.get_from("default", "new"))
 

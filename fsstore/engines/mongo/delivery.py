@@ -21,6 +21,7 @@ from fsstore.engines.mongo.calls import Conversation, Document, Transaction, cal
 from fsstore.engines.mongo.layout import OWN
 from fsstore.errors import LeaseLostError
 
+_EVER_SECONDS = 1e12
 _NOW: Document = {"$toLong": "$$NOW"}
 
 
@@ -102,4 +103,4 @@ def _key(name: str) -> Document:
 
 
 def _from_now(seconds: float) -> Document:
-    return {"$add": [_NOW, round(1000 * seconds)]}
+    return {"$add": [_NOW, round(1000 * min(seconds, _EVER_SECONDS))]}

@@ -61,6 +61,10 @@ class Writing:
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store a snapshot, unless its stream has no commits or a snapshot at that revision."""
+        if snapshot.stream_revision > _MAX_INT:
+            raise ValueError(
+                f"a revision is at most {_MAX_INT} in NEventStore's tables, not {snapshot.stream_revision}"
+            )
         table = self._snapshots
         key = {
             "bucketid": snapshot.bucket_id,
