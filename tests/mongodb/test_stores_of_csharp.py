@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta, timezone
@@ -334,6 +335,27 @@ def test_reading_changes_nothing_and_writing_is_refused(database: Any, opened: A
     assert engine.get_checkpoint("a") is None
     engine.close()
     assert content(database) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "serializer", "said"),
+    [
+        ("joliver32-mongodb", None, "JOliver EventStore 3 .* is refused"),
+        (NUMBERED[0], None, "using_serializer"),
+        (NUMBERED[0], "neventstore_json", "nothing says what was dispatched"),
+    ],
+)
+def test_a_dispatcher_that_could_mark_nothing_is_refused(
+    database: Any, url: str, name: str, serializer: str | None, said: str
+) -> None:
+    load(database, name)
+    wireup = Wireup.init().using(url).using_asynchronous_dispatch_scheduler(print)
+    if serializer is not None:
+        wireup.using_serializer(serializer)
+    with pytest.raises(ValueError, match=f"without a dispatcher: .*{said}"):
+        wireup.build()
+    with pytest.raises(ValueError, match=f"without a dispatcher: .*{said}"):
+        asyncio.run(wireup.build_async())
 
 
 # ---- writing, when it was asked for ----

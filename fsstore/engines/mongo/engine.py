@@ -100,6 +100,11 @@ class MongoEngine:
         assert self._store is not None
         return self._store
 
+    @property
+    def marks_refused(self) -> str | None:
+        """Why no commit can be marked as dispatched; `None` where that is possible. Asks the server."""
+        return self._opened.marks_refused
+
     def _write(self, conversation: Conversation[T]) -> T:
         self._opened.check_writable()
         return self._driver.run(conversation, writing=True)

@@ -24,6 +24,8 @@ class Form(Protocol):
     """The update that makes a deleted commit a number without one."""
     keeps_heads: bool
     """Whether the collection of stream heads is written; reading computes them from the commits."""
+    keeps_marks: bool
+    """Whether commits say that they were dispatched."""
 
     def document(self, attempt: CommitAttempt) -> Document:
         """The attempt's document, still without its number; `SerializationError` names the commit."""
