@@ -23,7 +23,7 @@ from fsstore.dispatch import (
 )
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
-from fsstore.engines.threaded import awaiting_made, blocking
+from fsstore.engines.threaded import awaiting_made, blocking, in_thread
 from fsstore.hooks import EventUpconverter, Hooks, checked_hook
 from fsstore.serialization import (
     CompressedSerializer,
@@ -204,7 +204,7 @@ class Wireup:
     def build(self) -> EventStore:
         """The store, open; what an earlier process left undispatched is delivered from here on.
 
-        `ValueError` for a dispatcher of a store that is open read-only.
+        `ValueError` for a dispatcher of a store that is open read-only, or keeps no dispatch marks.
         """
         engine = self._make_engine()
         try:
@@ -212,7 +212,7 @@ class Wireup:
             hooks = self._all_hooks()
             if self._scheduler is None:
                 return EventStore(engine, hooks)
-            _refuse_read_only(engine)
+            _check_marks(engine)
             dispatcher = self._dispatcher or NullDispatcher()
             scheduler = self._scheduler(engine, dispatcher, select=hooks.select, retry=self._retry)
             store = EventStore(engine, hooks, scheduler)
@@ -231,7 +231,7 @@ class Wireup:
             hooks = self._all_hooks()
             if self._scheduler is None:
                 return AsyncEventStore(engine, hooks)
-            _refuse_read_only(blocking(engine))
+            await in_thread(lambda: _check_marks(blocking(engine)))
             in_loop = InLoop()
             scheduler = self._scheduler(
                 blocking(engine),
@@ -279,8 +279,13 @@ class Wireup:
         return serializer
 
 
-def _refuse_read_only(engine: PersistenceEngine) -> None:
-    """Whoever dispatches must mark what was dispatched."""
+def _check_marks(engine: PersistenceEngine) -> None:
+    """Whoever dispatches must mark what was dispatched: `ValueError` where that is not possible."""
+    refused = getattr(engine, "marks_refused", None)
+    if refused is not None:
+        raise ValueError(
+            f"what is dispatched of this store cannot be marked, so build it without a dispatcher: {refused}"
+        )
     if getattr(engine, "read_only", False):
         raise ValueError(
             "a store that is open read-only cannot mark commits as dispatched: build it without a dispatcher, or "

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
 import fsstore
 from fsstore import Commit
+from fsstore.engines import engine_for
 from fsstore.engines.tasks import TaskEngine
-from fsstore.engines.threaded import ThreadedEngine
+from fsstore.engines.threaded import ThreadedEngine, awaiting
+from fsstore.serialization import MsgpackSerializer
 from fsstore.testing import first_attempt, next_attempt
 
 WRITERS, COMMITS = 10, 15
@@ -25,8 +29,33 @@ async def threads_do_it(url: str) -> None:
         assert await store.commit(first_attempt("order")) is not None
 
 
+CALLER: ContextVar[str] = ContextVar("CALLER")
+
+
+class Asking(MsgpackSerializer):
+    """Remembers who asked for bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callers: list[str] = []
+
+    def dumps(self, value: Any, /) -> bytes:
+        self.callers.append(CALLER.get("nobody"))
+        return super().dumps(value)
+
+
 class DriverForTasks:
     """Made a test by a class that inherits it."""
+
+    async def test_a_serializer_sees_the_context_of_the_call(self, url: str) -> None:
+        serializer = Asking()
+        engine = awaiting(engine_for(url, serializer=serializer))
+        assert isinstance(engine, TaskEngine)
+        await engine.initialize()
+        CALLER.set("me")
+        await engine.commit(first_attempt("order"))
+        assert serializer.callers == ["me"]
+        await engine.close()
 
     async def test_commits_with_random_cancellation(self, url: str) -> None:
         seed = random.randrange(1 << 32)

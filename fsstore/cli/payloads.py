@@ -53,7 +53,7 @@ class _Unencrypted(CompressedSerializer):
 
 class _Encrypted(EncryptedSerializer):
     def loads(self, data: bytes, /) -> Any:
-        if is_encrypted(data) and key_id_of(data) not in self.keys.keys:
+        if is_encrypted(data) and key_id_of(data) not in self.keys.keys and self.maker_of(data) is None:
             return self.inner.loads(data)  # as without any key
         return super().loads(data)
 

@@ -44,7 +44,8 @@ def position_key(name: str, partition: int, partitions: int) -> str:
 def delivering(engine: PersistenceEngine) -> DeliveryEngine:
     """`engine` as one that remembers names; `StorageError` when it cannot."""
     if not isinstance(engine, DeliveryEngine):
-        raise StorageError(f"{type(engine).__name__} cannot remember subscriptions: it is no DeliveryEngine")
+        why = getattr(engine, "subscriptions_refused", "it is no DeliveryEngine")
+        raise StorageError(f"{type(engine).__name__} cannot remember subscriptions: {why}")
     return engine
 
 

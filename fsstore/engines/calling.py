@@ -29,12 +29,21 @@ class _Reading(Generic[T]):
         self._iterator = iterator
         self._in_use = Lock()
         self._closed = False
+        self._error: Exception | None = None
 
     def page(self) -> list[T]:
+        """The next items, none at the end. An error of the iterator is raised once the items before it were given."""
         with self._in_use:
-            page = list(islice(self._iterator, _PAGE))
+            page: list[T] = []
+            try:
+                for item in islice(self._iterator, _PAGE if self._error is None else 0):
+                    page.append(item)
+            except Exception as error:
+                self._error = error
         if self._closed:
             self.close()
+        if self._error is not None and not page:
+            raise self._error
         return page
 
     def close(self) -> None:

@@ -46,7 +46,8 @@ class ThreadedEngine(CallingEngine):
                 self._idle.notify_all()
 
     async def _finish(self, end: Callable[[], None]) -> None:
-        await self._run_sync(self._ended, end)
+        # Behind those who wait for a thread already: what they ask for was accepted.
+        await self._run_sync(self._ended, end, limiter=self._limiter)
 
     def _ended(self, end: Callable[[], None]) -> None:
         with self._idle:
@@ -57,7 +58,13 @@ class ThreadedEngine(CallingEngine):
 
 async def awaiting_made(make: Callable[[], PersistenceEngine]) -> AsyncPersistenceEngine:
     """What `make` gives, for tasks. It may ask a database whose store it holds, so a thread makes it."""
-    return awaiting(await _anyio().to_thread.run_sync(make))
+    return awaiting(await in_thread(make))
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """What `call` gives, while the event loop goes on."""
+    result: T = await _anyio().to_thread.run_sync(call)
+    return result
 
 
 def _anyio() -> Any:

@@ -97,9 +97,10 @@ class _TaskLock:
 
 async def in_greenlet(function: Callable[..., T], *arguments: Any) -> T:
     """The function's result, awaiting all that it waits for."""
-    from greenlet import greenlet
+    from greenlet import getcurrent, greenlet
 
     running = greenlet(function)
+    running.gr_context = getcurrent().gr_context
     result = running.switch(*arguments)
     while not running.dead:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ KEY_BYTES = (16, 24, 32)
 KEY_NOT_GIVEN = "what is stored is encrypted with the key {!r}, which is not given"
 # Said in one way for every cause, so that nobody learns from trying.
 _NOT_AUTHENTIC = "what is stored does not authenticate with the keys that are given: they are others, or it is damaged"
+_OTHER_ID = "what is stored is damaged: it names the key {!r}, but was encrypted with the key {!r}"
 
 
 class Key(bytes):
@@ -92,8 +94,7 @@ class EncryptedSerializer:
         self._not_authentic = InvalidTag
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.keys.items()}
         self._active = self._ciphers[keys.active]
-        key_id = keys.active.encode()
-        self._prefix = _MARK + bytes([len(key_id)]) + key_id
+        self._prefix = _prefix(keys.active)
 
     def dumps(self, value: Any, /) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
@@ -107,7 +108,7 @@ class EncryptedSerializer:
         key_id = key_id_of(data)
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise SerializationError(KEY_NOT_GIVEN.format(key_id))
+            raise SerializationError(self._unknown(key_id, data))
         start = 3 + data[2]
         end = start + _NONCE_BYTES
         try:
@@ -115,6 +116,25 @@ class EncryptedSerializer:
         except (self._not_authentic, ValueError):
             raise SerializationError(_NOT_AUTHENTIC) from None
         return self.inner.loads(plain)
+
+    def maker_of(self, data: bytes) -> str | None:
+        """The id of the given key that made the payload, whichever it names by now; `None`: another key did."""
+        for key_id, cipher in self._ciphers.items():
+            prefix = _prefix(key_id)
+            start, end = len(prefix), len(prefix) + _NONCE_BYTES
+            with suppress(self._not_authentic, ValueError):
+                cipher.decrypt(data[start:end], data[end:], prefix)
+                return key_id
+        return None
+
+    def _unknown(self, key_id: str, data: bytes) -> str:
+        maker = self.maker_of(data)
+        return KEY_NOT_GIVEN.format(key_id) if maker is None else _OTHER_ID.format(key_id, maker)
+
+
+def _prefix(key_id: str) -> bytes:
+    id_bytes = key_id.encode()
+    return _MARK + bytes([len(id_bytes)]) + id_bytes
 
 
 def is_encrypted(data: bytes) -> bool:

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fsstore
-from fsstore import AsyncEventStore, Commit, DuplicateCommitError, Wireup
+from fsstore import AsyncEventStore, Commit, CommitAttempt, DuplicateCommitError, Wireup
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.awaiting import AsyncFileEngine
 from fsstore.engines.memory import MemoryEngine
@@ -108,6 +109,19 @@ async def test_closing_waits_for_what_was_accepted(tmp_path: Path, target: str) 
     if target == "file":
         with fsstore.open(tmp_path / "a.store") as again:
             assert len(list(again.advanced.get_from_checkpoint())) == len(stored)
+
+
+async def test_closing_waits_for_those_who_wait_for_a_thread() -> None:
+    class Slow(MemoryEngine):
+        def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
+            time.sleep(0.02)
+            return super().commit_many(attempts)
+
+    engine = ThreadedEngine(Slow(), max_threads=2)
+    tasks = [asyncio.create_task(engine.commit(first_attempt(f"order {number}"))) for number in range(20)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await engine.close()
+    assert sorted([(await task).checkpoint_token for task in tasks]) == list(range(1, 21))
 
 
 async def test_the_same_attempt_settles_what_was_in_doubt(tmp_path: Path) -> None:

@@ -226,6 +226,25 @@ def test_verify_without_a_key_finds_a_revision_that_goes_back(
     assert "revision 2 of stream 'order-0' of bucket 'default' with 1 events comes after revision 3" in outcome.err
 
 
+@pytest.mark.parametrize("at", [2, 4], ids=["its length", "a letter"])
+def test_verify_with_a_key_knows_a_damaged_key_id_from_a_missing_key(
+    fsstore: Run, tmp_path: Path, attempts: list[CommitAttempt], key: tuple[str, Path], at: int
+) -> None:
+    pytest.importorskip("sqlalchemy", reason="pip install 'fsstore[sql]'")
+    url = f"sqlite:///{tmp_path}/encrypted.db"
+    made(url, attempts)
+    with closing(sqlite3.connect(tmp_path / "encrypted.db")) as database, database:
+        ((payload,),) = database.execute("SELECT Payload FROM Commits WHERE CheckpointNumber = 7").fetchall()
+        damaged = bytes([*payload[:at], payload[at] ^ 1, *payload[at + 1 :]])
+        database.execute("UPDATE Commits SET Payload = ? WHERE CheckpointNumber = 7", (damaged,))
+    outcome = fsstore("verify", url, *key)
+    assert outcome.code == 1
+    assert outcome.out.startswith("6 commits in ")
+    assert "reading by checkpoint stopped after 6 commits" in outcome.err
+    assert "was encrypted with the key 'default'" in outcome.err
+    assert "not given" not in outcome.err
+
+
 def test_verify_without_a_key_says_what_an_encrypted_store_of_csharp_needs(fsstore: Run) -> None:
     pytest.importorskip("sqlalchemy", reason="pip install 'fsstore[sql]'")
     outcome = fsstore("verify", f"sqlite:///{DATA}/nes10-sqlite-microsoft-deflated-encrypted.db")

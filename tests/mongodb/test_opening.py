@@ -15,7 +15,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 import fsstore
-from fsstore import CommitAttempt, EventMessage, SerializationError, StorageError, Wireup
+from fsstore import CommitAttempt, EventMessage, SerializationError, Snapshot, StorageError, Wireup
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.engines import known_schemes
 from fsstore.engines.mongo import open_engine
@@ -155,6 +155,21 @@ def test_a_document_that_is_no_commit_is_said(database: Any, url: str) -> None:
 def test_a_revision_beyond_what_mongodb_counts_is_refused(url: str) -> None:
     with fsstore.open(url) as store, pytest.raises(ValueError, match="counts to"):
         store.commit(CommitAttempt("s", 1 << 63, uuid4(), 1, datetime.now(UTC), {}, (EventMessage("made"),)))
+    with fsstore.open(url) as store:
+        fill(store.advanced, "stream")
+        with pytest.raises(ValueError, match="is at most"):
+            store.advanced.add_snapshot(Snapshot("stream", 1 << 63, "state"))
+
+
+def test_a_lease_may_be_for_ever(url: str) -> None:
+    with fsstore.open(url) as store:
+        engine: Any = store.advanced
+        for seconds in (float("inf"), 1e30):
+            lease = engine.acquire_lease("name", seconds)
+            assert lease is not None
+            assert engine.acquire_lease("name", 1) is None
+            engine.renew_lease(lease, seconds)
+            engine.release_lease(lease)
 
 
 def test_a_deleted_commit_leaves_its_number_and_nothing_else(database: Any, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta, timezone
@@ -271,6 +272,23 @@ def test_the_store_of_neventstore_four_has_buckets_and_no_numbers(database: Any,
     assert list(engine.get_from_checkpoint(bucket_id="default")) == []
 
 
+def test_a_clock_that_went_back_does_not_part_a_stream(database: Any, opened: Any) -> None:
+    def back(document: dict[str, Any]) -> dict[str, Any]:
+        is_second = document["_id"]["CommitSequence"] == 2
+        return {**document, "CommitStamp": datetime(2001, 1, 1, tzinfo=UTC)} if is_second else document
+
+    load(database, "joliver32-mongodb", back)
+    engine, sequences = opened(), dict[str, int]()
+    for token, commit in enumerate(engine.get_from_checkpoint(), 1):
+        assert commit.checkpoint_token == token
+        assert commit.commit_sequence == sequences.get(commit.stream_id, 0) + 1
+        sequences[commit.stream_id] = commit.commit_sequence
+    for stream_id, last in sequences.items():
+        found = [commit.commit_sequence for commit in engine.get_from("default", stream_id)]
+        assert found == list(range(1, last + 1))
+    assert max(sequences.values()) > 1
+
+
 def test_collections_may_have_other_names(database: Any, opened: Any) -> None:
     database.orders_commits.insert_many(raw(NUMBERED[0], "Commits"))
     check(list(opened(commits="orders_commits").get_from_checkpoint()), in_order(NUMBERED[0]))
@@ -317,6 +335,27 @@ def test_reading_changes_nothing_and_writing_is_refused(database: Any, opened: A
     assert engine.get_checkpoint("a") is None
     engine.close()
     assert content(database) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "serializer", "said"),
+    [
+        ("joliver32-mongodb", None, "JOliver EventStore 3 .* is refused"),
+        (NUMBERED[0], None, "using_serializer"),
+        (NUMBERED[0], "neventstore_json", "nothing says what was dispatched"),
+    ],
+)
+def test_a_dispatcher_that_could_mark_nothing_is_refused(
+    database: Any, url: str, name: str, serializer: str | None, said: str
+) -> None:
+    load(database, name)
+    wireup = Wireup.init().using(url).using_asynchronous_dispatch_scheduler(print)
+    if serializer is not None:
+        wireup.using_serializer(serializer)
+    with pytest.raises(ValueError, match=f"without a dispatcher: .*{said}"):
+        wireup.build()
+    with pytest.raises(ValueError, match=f"without a dispatcher: .*{said}"):
+        asyncio.run(wireup.build_async())
 
 
 # ---- writing, when it was asked for ----

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,8 +17,9 @@ import sqlalchemy
 from sqlalchemy import column, insert, table
 
 import fsstore
-from fsstore.errors import StorageError
-from fsstore.model import Commit, CommitAttempt, EventMessage
+from fsstore.engines.sql.neventstore.connecting import Connecting
+from fsstore.errors import DuplicateCommitError, StorageError
+from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
 from fsstore.wireup import Wireup
 from tests.neventstore.samples import DATA
 
@@ -297,3 +299,70 @@ def test_an_empty_csharp_store_is_read_and_written(tmp_path: Path) -> None:
         ((commit_id, stamp, payload),) = connection.execute("SELECT CommitId, CommitStamp, Payload FROM Commits")
     assert (commit_id, stamp) == (str(commit.commit_id).upper(), "2025-01-01 00:00:00")
     assert payload == b'\xef\xbb\xbf[{"Headers":{},"Body":"text"}]'
+
+
+@pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+def test_a_long_stream_without_numbers_asks_little(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built(empty_database, "sqlite", "3")
+    asked: list[object] = []
+
+    def ask(self: Connecting, statement: Any, of: Any = Connecting.ask) -> Any:
+        asked.append(statement)
+        return of(self, statement)
+
+    monkeypatch.setattr(Connecting, "ask", ask)
+    with fsstore.open(empty_database) as store:
+        heads = store.advanced.get_streams_to_snapshot("default", 0)
+        longest = max(heads, key=attrgetter("head_revision")).stream_id
+        asked.clear()
+        assert len(list(store.get_from(longest))) > 3
+        assert len(asked) == 3  # the page; whether the table is another; all keys, the first time
+
+
+@pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+def test_a_stamp_with_a_zone_is_found_by_its_day_in_utc(empty_database: str) -> None:
+    built(empty_database, "sqlite", "5")
+    day = datetime(2020, 1, 2, tzinfo=UTC)
+    with closing(sqlite3.connect(empty_database.removeprefix("sqlite:///"))) as connection:
+        for number, text in enumerate(("2020-01-01 23:30:00-05:00", "2020-01-03 01:00:00+14:00"), 1):
+            connection.execute(
+                "UPDATE Commits SET CommitStamp = ? WHERE CheckpointNumber = "
+                "(SELECT CheckpointNumber FROM Commits ORDER BY CheckpointNumber LIMIT 1 OFFSET ?)",
+                (text, number),
+            )
+        connection.commit()
+    with fsstore.open(empty_database) as store:
+        found = list(store.advanced.get_from_date(day, day + timedelta(days=1)))
+        assert [commit.commit_stamp.hour for commit in found] == [4, 11]
+        everything = list(store.advanced.get_from_checkpoint())
+        assert list(store.advanced.get_from_date(datetime.min.replace(tzinfo=UTC))) == everything
+
+
+@pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+def test_an_id_is_a_duplicate_in_whichever_form_it_is_stored(empty_database: str) -> None:
+    built(empty_database, "sqlite-lower", "5")
+    first = attempt("new")
+    with Wireup.init().using(empty_database).using_serializer("neventstore_json").build() as store:
+        store.commit(first)
+        for cell in (first.commit_id.bytes_le, str(first.commit_id).upper(), str(first.commit_id)):
+            with closing(sqlite3.connect(empty_database.removeprefix("sqlite:///"))) as connection:
+                connection.execute("UPDATE Commits SET CommitId = ? WHERE StreamIdOriginal = 'new'", (cell,))
+                connection.commit()
+            for again in (first, replace(first, stream_revision=2, commit_sequence=2)):
+                with pytest.raises(DuplicateCommitError):
+                    store.commit(again)
+
+
+def test_a_bucket_may_end_with_a_space(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "spaces.db")) as connection:
+        connection.execute(COMMITS["5"].format(**KINDS["sqlite"]))
+        connection.execute(SNAPSHOTS["5"].format(**KINDS["sqlite"]))
+        connection.commit()
+    with Wireup.init().using(f"sqlite:///{tmp_path}/spaces.db").using_serializer("neventstore_json").build() as store:
+        commit = store.commit(replace(attempt("order-1"), bucket_id="a "))
+        assert list(store.advanced.get_from_checkpoint()) == [commit]
+        assert list(store.get_from("order-1", bucket_id="a ")) == [commit]
+        assert list(store.get_from("order-1", bucket_id="a")) == []
+        assert store.advanced.add_snapshot(Snapshot("order-1", 1, "state", "a "))
+        assert store.advanced.get_snapshot("a ", "order-1") is not None
+        assert [head.bucket_id for head in store.advanced.get_streams_to_snapshot("a ", 0)] == ["a "]

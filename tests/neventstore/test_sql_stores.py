@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import sqlite3
@@ -301,3 +302,49 @@ def test_a_store_of_the_old_library_stays_read_only_even_when_writing_is_asked_f
         assert list(store.advanced.get_from_checkpoint())
         with pytest.raises(StorageError, match="does not write"):
             store.advanced.commit(attempt())
+
+
+@pytest.mark.parametrize(
+    ("name", "serializer", "said"),
+    [
+        ("joliver32-sqlite-json", None, "reads and does not write"),
+        ("nes10-sqlite-microsoft-json", None, "opened for reading only"),
+        ("nes10-sqlite-microsoft-json", "neventstore_json", "has no column Dispatched"),
+    ],
+)
+def test_a_dispatcher_that_could_mark_nothing_is_refused(
+    name: str, serializer: str | None, said: str, tmp_path: Path
+) -> None:
+    """It would be called again and again with the same commit, or never."""
+    shutil.copy(DATA / f"{name}.db", tmp_path / "store.db")
+    delivered: list[Commit] = []
+    wireup = Wireup.init().using(f"sqlite:///{tmp_path}/store.db")
+    if serializer is not None:
+        wireup.using_serializer(serializer)
+    wireup.using_asynchronous_dispatch_scheduler(delivered.append)
+    with pytest.raises(ValueError, match=f"without a dispatcher: .*{said}"):
+        wireup.build()
+    with pytest.raises(ValueError, match=f"without a dispatcher: .*{said}"):
+        asyncio.run(wireup.build_async())
+    assert delivered == []
+
+
+def test_a_subscription_has_no_place_in_the_tables() -> None:
+    url = f"sqlite:///{DATA}/nes10-sqlite-microsoft-json.db"
+    with fsstore.open(url) as store, pytest.raises(StorageError, match=r"NEventStore 5 or later.*fsstore copy"):
+        store.subscribe("mail")
+
+
+@every_sample(["joliver32-sqlite-json", "nes10-sqlite-microsoft-json", *SERVERS])
+def test_numbers_that_no_column_has_bound_nothing(store_url: str, name: str) -> None:
+    beyond = 1 << 70
+    with opened(store_url) as store:
+        engine = store.advanced
+        everything = list(engine.get_from_checkpoint())
+        place = everything[0].bucket_id, everything[0].stream_id
+        assert list(engine.get_from_checkpoint(beyond)) == []
+        assert list(engine.get_from_checkpoint(-beyond, beyond)) == everything
+        assert list(engine.get_from(*place, beyond)) == []
+        assert list(engine.get_from(*place, -beyond, beyond)) == list(engine.get_from(*place))
+        assert engine.get_snapshot(*place, beyond) == engine.get_snapshot(*place)
+        assert list(engine.get_streams_to_snapshot(place[0], beyond)) == []

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Event, Thread
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy
 
+from fsstore.engines.sql.neventstore.engine import NEventStoreEngine
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StorageError
 from fsstore.model import CommitAttempt, EventMessage, Snapshot
 from fsstore.serialization import TypeName, TypeRegistry
@@ -116,6 +118,8 @@ def test_attempts_are_checked_as_by_every_engine(tmp_path: Path) -> None:
         ):
             with pytest.raises(TypeError, match="is needed, not NoneType"):
                 wrong()
+        with pytest.raises(ValueError, match="revision is at most"):
+            engine.add_snapshot(Snapshot("order-1", 1 << 31, "state"))
         assert table(path) == before
         assert engine.commit_many(iter([attempt])) == list(engine.get_from("default", "new"))
 
@@ -378,3 +382,72 @@ def test_purging_a_bucket_leaves_that_of_another_case(mysql_server: str) -> None
         assert list(store.advanced.get_from_checkpoint()) == before
         store.advanced.delete_stream("TENANT-B", "ORDER-1")
         assert list(store.advanced.get_from_checkpoint()) == before
+
+
+class SlowWriter:
+    """A writer as another process would be: it has the lock when `has_it` is set, and commits when `go_on` is."""
+
+    def __init__(self, url: str, stream_id: str) -> None:
+        self._store = Wireup.init().using(url).using_serializer("neventstore_json").build()
+        self._writing = cast("NEventStoreEngine", self._store.advanced)._writing
+        self._attempt = CommitAttempt(stream_id, 1, uuid4(), 1, datetime.now(UTC), {}, (EventMessage("slow"),))
+        self.has_it, self.go_on = Event(), Event()
+        self._thread = Thread(target=self._write)
+        self._thread.start()
+
+    def _write(self) -> None:
+        row = self._writing._row_of(self._attempt)
+
+        def store(connection: sqlalchemy.Connection) -> None:
+            self._writing._lock(connection)
+            self.has_it.set()
+            assert self.go_on.wait(30)
+            self._writing._commit(connection, self._attempt, row)
+
+        self._writing.connecting.write(store, "storing slowly")
+
+    def end(self) -> None:
+        self.go_on.set()
+        self._thread.join()
+        self._store.close()
+
+
+@pytest.mark.parametrize("server", ["postgresql", "mysql"])
+def test_whoever_waited_for_the_lock_keeps_others_waiting(server: str, request: pytest.FixtureRequest) -> None:
+    """Numbers are given out in the order in which they can be seen."""
+    url: str = request.getfixturevalue(f"{server}_store")
+    first = SlowWriter(url, "slow 1")
+    assert first.has_it.wait(30)
+    second = SlowWriter(url, "slow 2")
+    assert not second.has_it.wait(0.3)
+    first.end()
+    assert second.has_it.wait(30)
+    third = SlowWriter(url, "slow 3")
+    third.go_on.set()
+    try:
+        assert not third.has_it.wait(0.3)
+    finally:
+        second.end()
+        third.end()
+    with Wireup.init().using(url).using_serializer("neventstore_json").build() as store:
+        assert [each.stream_id for each in store.advanced.get_from_checkpoint()][-3:] == ["slow 1", "slow 2", "slow 3"]
+        for number in (1, 2, 3):
+            store.advanced.delete_stream("default", f"slow {number}")
+
+
+def test_writers_of_the_first_commits_wait_for_one_another(mysql_server: str) -> None:
+    """MySQL has no row to lock then."""
+    url = loaded_mysql(mysql_server, "emptied")
+    with Wireup.init().using(url).using_serializer("neventstore_json").build() as store:
+        store.advanced.purge()
+        slow = SlowWriter(url, "slow")
+        assert slow.has_it.wait(30)
+        attempt = CommitAttempt("quick", 1, uuid4(), 1, datetime.now(UTC), {}, (EventMessage("quick"),))
+        quick = Thread(target=store.advanced.commit, args=(attempt,))
+        quick.start()
+        quick.join(0.3)
+        assert list(store.advanced.get_from_checkpoint()) == []
+        slow.end()
+        quick.join()
+        found = list(store.advanced.get_from_checkpoint())
+        assert sorted(each.stream_id for each in found) == ["quick", "slow"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -21,8 +24,9 @@ from fsstore.engines.sql.errors import Verdict, judged, storage_error
 from fsstore.engines.threaded import awaiting
 from fsstore.engines.waiting import TaskWaiting, ThreadWaiting
 from fsstore.errors import CorruptionError, StorageError, StorageUnavailableError
+from fsstore.model import EventMessage, Snapshot
 from fsstore.testing import AwaitedEngine
-from fsstore.testing.attempts import fill, first_attempt
+from fsstore.testing.attempts import fill, first_attempt, next_attempt
 
 PAGE_BYTES = 4096
 Opening = Callable[[str], PersistenceEngine]
@@ -212,3 +216,48 @@ def test_a_wrong_password_is_not_tried_again(database: str, said: str) -> None:
     for each, verdict in ((said, Verdict.FAILED), ("no answer", Verdict.RECONNECT)):
         error = DBAPIError(None, None, DriverError(each))
         assert judged(error, DATABASES[database], committing=False) is verdict
+
+
+@pytest.mark.parametrize("who", ["threads", "tasks"])
+def test_what_the_server_takes_no_statement_of_is_no_lost_connection(
+    who: str, mariadb_databases: Any, tmp_path: Path
+) -> None:
+    """MariaDB closes the connection on a statement that is too long, whatever is tried again."""
+    url = mariadb_databases.url(tmp_path)
+    engine = SqlEngine(url) if who == "threads" else AwaitedEngine(lambda: awaiting(SqlEngine(url)))
+    engine.initialize()
+    [stored] = fill(engine, "stream")
+    large = EventMessage(bytes(17 << 20))
+    with pytest.raises(ValueError, match=r"commit .* of stream 'stream' .* make its max_allowed_packet larger"):
+        engine.commit(next_attempt(stored, events=[large]))
+    with pytest.raises(ValueError, match=r"a snapshot of stream 'stream' .* max_allowed_packet"):
+        engine.add_snapshot(Snapshot("stream", 1, bytes(17 << 20)))
+    commit = engine.commit(next_attempt(stored, events=[EventMessage(bytes(3 << 20))]))
+    assert list(engine.get_from_checkpoint(1)) == [commit]
+    engine.close()
+    mariadb_databases.drop(tmp_path)
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mysql"])
+def test_a_server_that_never_answers_is_not_waited_for_again_and_again(database: str) -> None:
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    accepted.append(server.accept()[0])
+
+        Thread(target=accept, daemon=True).start()
+        engine = SqlEngine(
+            f"{database}://orders@127.0.0.1:{server.getsockname()[1]}/orders",
+            timeout_seconds=2,
+            connect_args={"read_timeout": 1} if database == "mysql" else {},
+        )
+        with pytest.raises(StorageUnavailableError, match="nothing was stored"):
+            engine.initialize()
+        assert 2 <= len(accepted) <= 4
+        engine.close()
+        server.shutdown(socket.SHUT_RDWR)
+    for each in accepted:
+        each.close()

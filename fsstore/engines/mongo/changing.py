@@ -8,12 +8,14 @@ from pymongo.errors import DuplicateKeyError
 
 from fsstore.engines.mongo.calls import Conversation, Document, call, find
 from fsstore.engines.mongo.form import Form
-from fsstore.engines.mongo.layout import COMMITS, SNAPSHOTS, STREAMS
+from fsstore.engines.mongo.layout import COMMITS, MOST, SNAPSHOTS, STREAMS
 from fsstore.model import Snapshot
 
 
 def add_snapshot(form: Form, snapshot: Snapshot, payload: Any) -> Conversation[bool]:
     """Insert it unless the stream has no commits or the revision has one already."""
+    if snapshot.stream_revision > MOST:
+        raise ValueError(f"a snapshot's revision is at most {MOST} in MongoDB, not {snapshot.stream_revision}")
     stream = {"BucketId": snapshot.bucket_id, "StreamId": snapshot.stream_id}
     last = yield find(COMMITS, stream, fields=["StreamRevisionTo"], sort=[("CommitSequence", -1)], limit=1)
     if not last:

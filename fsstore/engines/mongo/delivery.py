@@ -21,6 +21,7 @@ from fsstore.engines.mongo.calls import Conversation, Document, Transaction, cal
 from fsstore.engines.mongo.layout import OWN
 from fsstore.errors import LeaseLostError
 
+_EVER_SECONDS = 1e12
 _NOW: Document = {"$toLong": "$$NOW"}
 
 
@@ -83,7 +84,7 @@ def renew_lease(lease: Lease, seconds: float) -> Conversation[None]:
 
 
 def release_leases(leases: Iterable[Lease]) -> Conversation[None]:
-    for lease in leases:
+    for lease in tuple(leases):
         yield call(OWN, "update_one", _whose(lease), {"$unset": {"Until": "", "Holder": ""}})
 
 
@@ -102,4 +103,4 @@ def _key(name: str) -> Document:
 
 
 def _from_now(seconds: float) -> Document:
-    return {"$add": [_NOW, round(1000 * seconds)]}
+    return {"$add": [_NOW, round(1000 * min(seconds, _EVER_SECONDS))]}

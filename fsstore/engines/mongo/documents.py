@@ -44,6 +44,7 @@ class OurForm:
     """The documents of a store that fsstore made."""
 
     keeps_heads = False
+    keeps_marks = True
 
     def __init__(self, serializer: Serializer) -> None:
         self._serializer = serializer

@@ -100,6 +100,11 @@ class MongoEngine:
         assert self._store is not None
         return self._store
 
+    @property
+    def marks_refused(self) -> str | None:
+        """Why no commit can be marked as dispatched; `None` where that is possible. Asks the server."""
+        return self._opened.marks_refused
+
     def _write(self, conversation: Conversation[T]) -> T:
         self._opened.check_writable()
         return self._driver.run(conversation, writing=True)
@@ -253,9 +258,9 @@ class MongoEngine:
 
     def release_lease(self, lease: Lease) -> None:
         """Let others have it."""
-        with suppress(StoreClosedError):  # closing has released it
+        with suppress(StoreClosedError):  # closing releases it
             self._write(delivery.release_leases([lease]))
-        self._leases.discard(lease)
+            self._leases.discard(lease)
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Wait until there may be a commit after `checkpoint_token`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -23,6 +24,8 @@ class Form(Protocol):
     """The update that makes a deleted commit a number without one."""
     keeps_heads: bool
     """Whether the collection of stream heads is written; reading computes them from the commits."""
+    keeps_marks: bool
+    """Whether commits say that they were dispatched."""
 
     def document(self, attempt: CommitAttempt) -> Document:
         """The attempt's document, still without its number; `SerializationError` names the commit."""
@@ -54,8 +57,8 @@ class Pages(Protocol):
 
     more: bool
 
-    def page(self) -> Conversation[list[Commit]]:
-        """The next commits."""
+    def page(self) -> Conversation[Iterable[Commit]]:
+        """The next commits, made as they are taken."""
         ...
 
 

@@ -49,6 +49,7 @@ class NEventStoreForm:
         self._written = DocumentValues(types, legacy_guids=legacy)
         self._headers_as_document = isinstance(sample.get("Headers"), dict)
         self._marks = {"Dispatched": False} if "Dispatched" in sample else {}
+        self.keeps_marks = bool(self._marks)
         self._bytes = any(isinstance(each.get("Payload"), bytes) for each in sample.get("Events", ()))
         self.live: Document = {"BucketId": {"$ne": RECYCLED}, "Events.0": {"$exists": True}}
         self.undispatched: Document = {"Dispatched": False}

@@ -100,11 +100,25 @@ class Opened:
     writable: bool
     transactions: bool
 
+    @property
+    def writing_refused(self) -> str | None:
+        """Why nothing may be written; `None` where it may."""
+        if self.writable:
+            return None
+        how = f"; using_serializer({NAME!r}) allows it" if self.kind is Kind.NEVENTSTORE else ""
+        return f"{self.kind.value} made this database, and writing into it is refused{how}"
+
+    @property
+    def marks_refused(self) -> str | None:
+        """Why no commit can be marked as dispatched; `None` where that is possible."""
+        if self.writable and not self.form.keeps_marks:
+            return f"{self.kind.value} made this database, in which nothing says what was dispatched: subscribe instead"
+        return self.writing_refused
+
     def check_writable(self) -> None:
         """Raise when writing is refused."""
-        if not self.writable:
-            how = f"; using_serializer({NAME!r}) allows it" if self.kind is Kind.NEVENTSTORE else ""
-            raise StorageError(f"{self.kind.value} made this database, and writing into it is refused{how}")
+        if self.writing_refused is not None:
+            raise StorageError(self.writing_refused)
 
 
 def opened(names: Names, serializer: Serializer) -> Conversation[Opened]:

@@ -6,7 +6,7 @@ on the server while a caller thinks, and a walk may be abandoned anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from bson import MinKey, encode
@@ -41,15 +41,15 @@ class Walk:
         self._key = key
         self._limit = _FIRST_PAGE
 
-    def page(self) -> Conversation[list[Commit]]:
-        """The next commits."""
+    def page(self) -> Conversation[Iterable[Commit]]:
+        """The next commits; what cannot be read raises once those before it are taken."""
         documents = yield find(COMMITS, self._where, sort=[(self._key, 1)], limit=self._limit)
         self.more = len(documents) == self._limit
         if self.more:
             self._limit = _next_limit(documents)
             after = {"$gt": documents[-1][self._key]}
             self._where = {**self._where, self._key: {**self._where.get(self._key, {}), **after}}
-        return [read(document, self._form.commit) for document in documents]
+        return (read(document, self._form.commit) for document in documents)
 
 
 def _next_limit(documents: Sequence[Document]) -> int:

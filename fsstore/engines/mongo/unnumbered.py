@@ -14,10 +14,11 @@ fetched a page of keys at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -58,20 +59,21 @@ class _Walk:
         self._fits = fits
         self._left: list[_Place] | None = None
 
-    def page(self) -> Conversation[list[Commit]]:
-        """The next commits."""
+    def page(self) -> Conversation[Iterable[Commit]]:
+        """The next commits, made as they are taken."""
         if self._left is None:
             self._left = [place for place in (yield from self._reads.places()) if self._wanted(place)]
         some, self._left = self._left[:PAGE], self._left[PAGE:]
         self.more = bool(self._left)
         documents = yield find(COMMITS, {"_id": {"$in": [place.key for place in some]}})
-        places = {_hashable(place.key): place for place in some}
-        commits = [
-            read(document, partial(self._reads.commit, place=places[_hashable(document["_id"])]))
-            for document in documents
-        ]
-        commits.sort(key=lambda commit: commit.checkpoint_token)
-        return [commit for commit in commits if self._fits(commit)]
+        found = {_hashable(document["_id"]): document for document in documents}
+        there = ((place, found.get(_hashable(place.key))) for place in some)
+        commits = (
+            read(document, partial(self._reads.commit, place=place))
+            for place, document in there
+            if document is not None
+        )
+        return filter(self._fits, commits)
 
 
 class UnnumberedReads:
@@ -108,12 +110,19 @@ class UnnumberedReads:
         return _Walk(self, wanted, lambda commit: True)
 
     def places(self) -> Conversation[list[_Place]]:
-        """Every commit's, in the order of stamps; of equal ones in that of their keys."""
-        order = [("CommitStamp", 1), ("_id", 1)]
-        found = yield find(COMMITS, {}, fields=["CommitStamp", "Dispatched"], sort=order)
+        """Every commit's, in the order of stamps; of equal ones in that of their keys. None comes before an earlier one
+        of its stream, even where a clock went back between them."""
+        found = yield find(COMMITS, {}, fields=["CommitStamp", "Dispatched"], sort=[("_id", 1)])
+        latest: dict[_Stream, datetime] = {}
+        moments = []
+        for each in found:
+            stream, stamp = self._stream(each["_id"]), each["CommitStamp"]
+            latest[stream] = max(stamp, latest.get(stream, stamp))
+            moments.append((latest[stream], stream, each))
+        moments.sort(key=itemgetter(0))
         return [
-            _Place(each["_id"], token, self._stream(each["_id"]), each["CommitStamp"], each.get("Dispatched") is True)
-            for token, each in enumerate(found, 1)
+            _Place(each["_id"], token, stream, each["CommitStamp"], each.get("Dispatched") is True)
+            for token, (_, stream, each) in enumerate(moments, 1)
         ]
 
     def commit(self, document: Document, place: _Place) -> Commit:

@@ -13,6 +13,7 @@ that the commit is stored already, the others that somebody else took the place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -77,7 +78,9 @@ def store(
             continue
         known.number = documents[-1]["_id"]
         if form.keeps_heads and len(attempts) == 1:
-            yield from _move_heads(attempts)
+            # The commit is stored whatever becomes of the heads, which may lag behind, as they do in C#.
+            with suppress(PyMongoError):
+                yield from _move_heads(attempts)
         return [document["_id"] for document in documents]
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection
 from fsstore.engine import Lease
 from fsstore.engines.sql import delivery, tokens
 from fsstore.engines.sql.transactions import KeyTakenError, Transactions
-from fsstore.errors import LeaseLostError, StorageError
+from fsstore.errors import LeaseLostError, StorageError, StoreClosedError
 from fsstore.model import checked_checkpoint, checked_name
 
 Result = TypeVar("Result")
@@ -53,10 +53,10 @@ class SqlDelivery:
             self._woken.notify_all()
 
     def _end_leases(self) -> None:
-        for lease in list(self._held):
+        if held := list(self._held):
             # What cannot be given back now runs out by itself.
             with suppress(StorageError):
-                self._transactions.write(partial(delivery.release, lease=lease), f"releasing {lease.name!r}")
+                self._transactions.write(partial(delivery.release, held=held), "releasing leases")
         self._held.clear()
 
     # ---- named values ----
@@ -110,9 +110,9 @@ class SqlDelivery:
 
     def release_lease(self, lease: Lease) -> None:
         """Let others have it."""
-        self._held.discard(lease)
-        if not self._closed:
-            self._write(partial(delivery.release, lease=lease), f"releasing the lease {lease.name!r}")
+        with suppress(StoreClosedError):  # closing releases it
+            self._write(partial(delivery.release, held=[lease]), f"releasing the lease {lease.name!r}")
+            self._held.discard(lease)
 
     # ---- waiting ----
 

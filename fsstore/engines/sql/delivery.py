@@ -6,6 +6,7 @@ released, since fences only grow. Names are escaped and hashed as ids are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal, or_, select, update
@@ -69,9 +70,10 @@ def renew(connection: Connection, lease: Lease, seconds: float, now: ColumnEleme
     _hold(connection, lease, now + literal(min(seconds, _EVER)))
 
 
-def release(connection: Connection, lease: Lease) -> None:
-    """Let others have it, when it is still held."""
-    connection.execute(update(leases).where(_held(lease)).values(Holder=None, ExpiresAt=0.0))
+def release(connection: Connection, held: Iterable[Lease]) -> None:
+    """Let others have those that are still held."""
+    for lease in held:
+        connection.execute(update(leases).where(_held(lease)).values(Holder=None, ExpiresAt=0.0))
 
 
 def _hold(connection: Connection, lease: Lease, end: Any) -> None:

@@ -244,6 +244,25 @@ def prepare(engine: Engine, database: Database, timeout_seconds: float) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")
 
 
+_SMALL_BYTES = 256 << 10
+_MOST_OF_THE_REST_BYTES = 32 << 10
+
+
+def check_size(connection: Connection, data: bytes, what: str) -> None:
+    """`ValueError` for `data` that no statement can hold. MySQL would only close the connection, as if it were lost."""
+    if connection.dialect.name not in ("mysql", "mariadb") or len(data) <= _SMALL_BYTES:
+        return
+    most_bytes = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
+    # Written out, bytes take more room, up to twice as much: the driver knows how much.
+    driver: Any = connection.connection.driver_connection
+    written_bytes = len(driver.escape(data)) + _MOST_OF_THE_REST_BYTES
+    if written_bytes > most_bytes:
+        raise ValueError(
+            f"{what} has {len(data)} bytes, {written_bytes} as a statement, of which the server takes at most "
+            f"{most_bytes}: make its max_allowed_packet larger"
+        )
+
+
 def code_of(error: DBAPIError) -> str:
     """What the patterns of a `Database` are matched with: SQLSTATE or SQLite's name of the error where the driver has
     it, and what it says."""

@@ -70,7 +70,7 @@ class SqlEngine(SqlDelivery):
         """Begin with connections of one kind; for `awaiting.py`, which has another."""
         self._engine = connected(url, database, self._timeout_seconds, self.pool_size, self.sqlalchemy_options, create)
         self._waiting = waiting
-        self._transactions = Transactions(self._engine, database, waiting)
+        self._transactions = Transactions(self._engine, database, waiting, timeout_seconds=self._timeout_seconds)
         self._process = os.getpid()
         self._idle = threading.Condition()
         self._calls = 0

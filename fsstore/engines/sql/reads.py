@@ -7,7 +7,7 @@ long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -26,9 +26,9 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some items, and the place to go on after; `None` at the end."""
+    """Some items, made as they are taken, and the place to go on after; `None` at the end."""
 
-    items: Sequence[Item]
+    items: Iterable[Item]
     after: Any
     payload_bytes: int = 0
 
@@ -144,7 +144,8 @@ def _pages(rows: Rows, statement: Select[Any], values: dict[str, Any], key: int,
     def ask(connection: Connection, after: Any, limit: int) -> Page[Commit]:
         asked = {**values, "after": first if after is None else after, "limit": limit}
         found = connection.execute(statement, asked).all()
-        items = [rows.commit_of(row) for row in found]
+        # What cannot be read raises where it stands: those before it are given.
+        items = map(rows.commit_of, found)
         return Page(items, found[-1][key] if len(found) == limit else None, sum(len(row[PAYLOAD]) for row in found))
 
     return ask

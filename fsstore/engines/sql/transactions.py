@@ -7,6 +7,7 @@ a transaction is a function that takes the connection; what an error means, `err
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -61,8 +62,12 @@ class KeyTakenError(Exception):
 class Transactions:
     """The transactions on one database, from any number of threads, or of tasks."""
 
-    def __init__(self, engine: Engine, database: Database, waiting: Waiting | None = None) -> None:
+    def __init__(
+        self, engine: Engine, database: Database, waiting: Waiting | None = None, *, timeout_seconds: float = 30.0
+    ) -> None:
+        """`timeout_seconds`: how long a database that cannot be reached is tried again."""
         self._engine = engine
+        self._timeout_seconds = timeout_seconds
         self._writing = engine.execution_options(**{WRITES: True})
         self._file = file_of(engine.url)
         self._database = database
@@ -90,7 +95,7 @@ class Transactions:
     def _tried(
         self, engine: Engine, act: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN
     ) -> Result:
-        tries = 0
+        tries, unreached_since = 0, float("inf")
         while True:
             committing = False
             try:
@@ -106,7 +111,11 @@ class Transactions:
                 if verdict is Verdict.DUPLICATE:
                     raise KeyTakenError from error
                 tries += 1
-                if verdict not in (Verdict.AGAIN, Verdict.RECONNECT) or tries >= TRIES:
+                if verdict is Verdict.RECONNECT:
+                    # Where nobody answers, each try takes as long as connecting may.
+                    unreached_since = min(unreached_since, time.monotonic())
+                given_up = tries >= TRIES or time.monotonic() - unreached_since >= self._timeout_seconds
+                if given_up or verdict not in (Verdict.AGAIN, Verdict.RECONNECT):
                     raise storage_error(error, verdict, self._database, what, self._file, settles) from error
             self._waiting.sleep(pause_seconds(tries, random.random()))
 

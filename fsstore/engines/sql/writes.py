@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from fsstore.engines.refusals import conflict, duplicate, follows
+from fsstore.engines.refusals import conflict, duplicate, follows, named
 from fsstore.engines.sql import tokens
+from fsstore.engines.sql.dialects import check_size
 from fsstore.engines.sql.rows import bucket_key, hashed, place
 from fsstore.engines.sql.tables import commits, snapshots
 from fsstore.errors import EventStoreError
@@ -66,6 +67,8 @@ def append(connection: Connection, attempts: Sequence[CommitAttempt], rows: Rows
     Each stream's first attempt must follow a commit that is there; the others follow one another. That it is
     the last that is followed, and that no id is there twice, the unique keys say.
     """
+    for attempt, row in zip(attempts, rows, strict=True):
+        check_size(connection, row["Payload"], named(attempt))
     beginnings = _beginnings(attempts)
     if beginnings is None:
         raise NotStoredError
@@ -139,6 +142,7 @@ def add_snapshot(connection: Connection, snapshot: Snapshot, payload: bytes) -> 
     """Store it, unless the stream is not there or has one at that revision."""
     if snapshot.stream_revision > _LARGEST:
         raise ValueError(f"a snapshot's revision is at most {_LARGEST} in SQL, not {snapshot.stream_revision}")
+    check_size(connection, payload, f"a snapshot of stream {snapshot.stream_id!r} in bucket {snapshot.bucket_id!r}")
     tokens.lock(connection)
     stream = place(snapshot.bucket_id, snapshot.stream_id)
     if not connection.execute(_has_commits, stream).scalar():

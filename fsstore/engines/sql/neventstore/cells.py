@@ -24,6 +24,7 @@ from fsstore.serialization.neventstore import scalars
 
 _UUID_DATABASES = ("postgresql", "mssql")
 _TICKS_DATABASES = ("mysql", "mariadb")
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(milliseconds=1)
 
 
@@ -97,8 +98,10 @@ class Cells:
 
     def earliest(self, value: datetime) -> Any:
         """A cell that no cell of a time from `value` on is below. SQLite compares text, which may have any number
-        of digits, a zone or none: there it is the day."""
-        return f"{value.astimezone(UTC).date()}" if self.dialect == "sqlite" else self.time(value)
+        of digits, a zone or none: there it is the day before, as a zone is less than a day from UTC."""
+        if self.dialect != "sqlite":
+            return self.time(value)
+        return f"{(max(value, _EARLIEST).astimezone(UTC) - timedelta(days=1)).date()}"
 
     def latest(self, value: datetime) -> Any:
         """A cell that every cell of a time before `value` is below, even if a driver cuts what it sends to
@@ -106,4 +109,4 @@ class Cells:
         if self.dialect != "sqlite":
             return self.time(min(value, _LATEST) + timedelta(milliseconds=1))
         day = value.astimezone(UTC).date()
-        return f"{day + timedelta(days=1)}" if day < day.max else "9999-12-32"
+        return f"{day + timedelta(days=2)}" if day < day.max - timedelta(days=1) else "9999-12-32"

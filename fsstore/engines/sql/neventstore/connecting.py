@@ -28,10 +28,11 @@ _WAL_VERSIONS = b"\x02\x02"
 class Connecting:
     """The database behind `engine`, until it is closed. `name` is what messages call it."""
 
-    def __init__(self, engine: Engine, database: Database, name: str) -> None:
+    def __init__(self, engine: Engine, database: Database, name: str, timeout_seconds: float) -> None:
         self._engine = engine
         self._database = database
-        self._transactions = Transactions(engine, database)
+        self._timeout_seconds = timeout_seconds
+        self._transactions = Transactions(engine, database, timeout_seconds=timeout_seconds)
         self._process = os.getpid()
         self.name = name
         self.dialect = engine.dialect.name
@@ -39,7 +40,7 @@ class Connecting:
 
     def anew(self) -> Connecting:
         """The same, open, also where this one is closed."""
-        return Connecting(self._engine, self._database, self.name)
+        return Connecting(self._engine, self._database, self.name, self._timeout_seconds)
 
     def check(self) -> None:
         """`StoreClosedError` once it is closed, and in a process that inherited it."""

@@ -29,6 +29,27 @@ class NEventStoreEngine:
         self._may_write = writing
         self._dropped = False
         self.generation = str(rows.generation)
+        self._marks = rows.generation.has("dispatched")
+
+    @property
+    def marks_refused(self) -> str | None:
+        """Why no commit can be marked as dispatched; `None` where that is possible."""
+        if isinstance(self._may_write, str):
+            return self._may_write
+        if self._marks:
+            return None
+        return (
+            f"{self._connecting.name} is a store of {self.generation}, whose table Commits has no column Dispatched: "
+            "`fsstore copy` brings it into a store that remembers what was dispatched"
+        )
+
+    @property
+    def subscriptions_refused(self) -> str:
+        """Why nothing is remembered of subscriptions."""
+        return (
+            f"{self._connecting.name} is a store of {self.generation}, a C# library, whose tables have no place for "
+            "that: `fsstore copy` brings it into a store that has"
+        )
 
     @property
     def _allowed(self) -> Writing:

@@ -6,7 +6,7 @@ caller takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Executable, Row, Select, and_, func, or_, select
@@ -30,8 +30,8 @@ class Numbering(Protocol):
         up to and with the other."""
         ...
 
-    def token(self, row: Row[Any]) -> int:
-        """The token of a row."""
+    def tokens(self, rows: Sequence[Row[Any]]) -> Sequence[int | None]:
+        """Their tokens; `None` for a row that was deleted meanwhile."""
         ...
 
 
@@ -51,13 +51,17 @@ class Numbers:
             page = self._ask(statement if to is None else statement.where(number <= to))
             for row in page:
                 if keep(row):
-                    yield row, self.token(row)
+                    yield row, _number(row)
             if len(page) < PAGE:
                 return
-            after = self.token(page[-1])
+            after = _number(page[-1])
 
-    def token(self, row: Row[Any]) -> int:
-        return int(row._mapping["checkpointnumber"])
+    def tokens(self, rows: Sequence[Row[Any]]) -> Sequence[int | None]:
+        return [_number(row) for row in rows]
+
+
+def _number(row: Row[Any]) -> int:
+    return int(row._mapping["checkpointnumber"])
 
 
 class Places:
@@ -70,8 +74,8 @@ class Places:
     def __init__(self, ask: Ask, rows: Rows) -> None:
         self._ask = ask
         self._rows = rows
-        self._state: tuple[Any, ...] | None = None
-        self._tokens: dict[_Key, int] = {}
+        # The state of the table, and the tokens in it: replaced in one, as threads share them.
+        self._known: tuple[tuple[Any, ...], dict[_Key, int]] | None = None
 
     def walk(
         self, condition: ColumnElement[bool], keep: Callable[[Row[Any]], bool], after: int, to: int | None
@@ -89,13 +93,13 @@ class Places:
                 if row is not None and keep(row):  # a stream may have been deleted meanwhile
                     yield row, token
 
-    def token(self, row: Row[Any]) -> int:
-        key = tuple(row._mapping[name] for name in self._key_names())
-        token = self._read().get(key)
-        if token is None:
-            self._state = None
-            token = self._read()[key]
-        return token
+    def tokens(self, rows: Sequence[Row[Any]]) -> Sequence[int | None]:
+        keys = [tuple(row._mapping[name] for name in self._key_names()) for row in rows]
+        tokens = self._read()
+        if not tokens.keys() >= set(keys):
+            self._known = None
+            tokens = self._read()
+        return [tokens.get(key) for key in keys]
 
     def _key_names(self) -> tuple[str, ...]:
         names = ("streamid", "commitsequence")
@@ -109,8 +113,9 @@ class Places:
         table = self._rows.generation.commits
         (row,) = self._ask(select(func.count(), func.max(table.c.commitstamp)).select_from(table))
         state = tuple(row)
-        if state == self._state:
-            return self._tokens
+        known = self._known
+        if known is not None and known[0] == state:
+            return known[1]
         found = self._ask(self._keys().add_columns(table.c.commitstamp.label("commitstamp")))
         ordered = []
         latest: dict[_Key, int] = {}
@@ -121,9 +126,9 @@ class Places:
             latest[stream] = max(cells.read_ticks(cell["commitstamp"]), latest.get(stream, 0))
             ordered.append((latest[stream], tuple(map(str, stream)), int(key[-1]), key))
         ordered.sort(key=lambda each: each[:3])
-        self._tokens = {each[3]: place for place, each in enumerate(ordered, start=1)}
-        self._state = state
-        return self._tokens
+        tokens = {each[3]: place for place, each in enumerate(ordered, start=1)}
+        self._known = state, tokens
+        return tokens
 
     def _fetch(self, keys: list[_Key]) -> dict[_Key, Row[Any]]:
         columns = [self._rows.generation.commits.c[name] for name in self._key_names()]

@@ -14,7 +14,7 @@ from fsstore.engines.sql.neventstore.connecting import Connecting, sqlite_engine
 from fsstore.engines.sql.neventstore.engine import NEventStoreEngine
 from fsstore.engines.sql.neventstore.generation import Generation, recognized
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
-from fsstore.engines.sql.neventstore.writing import Writing
+from fsstore.engines.sql.neventstore.writing import ISOLATION, Writing
 from fsstore.engines.sql.sqlite_file import file_of, is_database
 from fsstore.engines.sql.transactions import connected
 from fsstore.errors import SerializationError, StorageError
@@ -39,11 +39,16 @@ def open_csharp_store(
     found, database = parsed(url)
 
     def connecting(*, write: bool) -> Connecting:
-        if found.get_backend_name() != "sqlite":
-            engine = connected(found, database, timeout_seconds, pool_size, dict(sqlalchemy_options))
+        backend = found.get_backend_name()
+        if backend != "sqlite":
+            isolation = ISOLATION.get(backend, database.isolation) if write else database.isolation
+            engine = connected(
+                found, replace(database, isolation=isolation), timeout_seconds, pool_size, dict(sqlalchemy_options)
+            )
         else:
             engine = sqlite_engine(str(found.database), database, timeout_seconds, write=write)
-        return Connecting(engine, database, without_password(found.render_as_string(hide_password=True)))
+        name = without_password(found.render_as_string(hide_password=True))
+        return Connecting(engine, database, name, timeout_seconds)
 
     if found.get_backend_name() == "sqlite":
         path = file_of(found)

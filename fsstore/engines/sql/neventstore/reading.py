@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Row, and_, false, func, literal_column, select
 
@@ -17,6 +17,13 @@ from fsstore.engines.sql.neventstore.rows import Rows
 from fsstore.model import Commit, Snapshot, StreamHead
 
 Keep = Callable[[Row[Any]], bool]
+_LARGEST = (1 << 63) - 1
+Limit = TypeVar("Limit", int, int | None)
+
+
+def _within(number: Limit) -> Limit:
+    """The number, or the nearest that a driver can send."""
+    return number if number is None else max(-_LARGEST, min(number, _LARGEST))
 
 
 class Reading:
@@ -33,6 +40,7 @@ class Reading:
         condition = self._rows.of_stream(bucket_id, stream_id)
         if condition is None:
             return
+        min_revision, max_revision = _within(min_revision), _within(max_revision)
         table = self._commits.c
         conditions = [condition, table.streamrevision >= min_revision]
         if max_revision is not None and self._rows.generation.has("items"):
@@ -41,10 +49,10 @@ class Reading:
         while True:
             statement = select(*self._rows.columns).where(*conditions, table.commitsequence > after)
             page = self._ask(statement.order_by(table.commitsequence).limit(PAGE))
-            for row in page:
-                if self._rows.bucket(row) != bucket_id or self._rows.stream(row) != stream_id:
+            for row, token in zip(page, self._numbering.tokens(page), strict=True):
+                if token is None or self._rows.bucket(row) != bucket_id or self._rows.stream(row) != stream_id:
                     continue
-                commit = self._rows.commit(row, self._numbering.token(row))
+                commit = self._rows.commit(row, token)
                 if max_revision is not None and commit.stream_revision - len(commit.events) >= max_revision:
                     return
                 yield commit
@@ -70,7 +78,7 @@ class Reading:
             return (bucket_id is None or self._rows.bucket(row) == bucket_id) and (keep is None or keep(row))
 
         wanted = in_bucket if condition is None else and_(in_bucket, condition)
-        for row, token in self._numbering.walk(wanted, kept, after, to):
+        for row, token in self._numbering.walk(wanted, kept, _within(after), _within(to)):
             yield self._rows.commit(row, token)
 
     def dated(self, bucket_id: str | None, start: datetime, end: datetime | None) -> Iterator[Commit]:
@@ -104,7 +112,7 @@ class Reading:
             return None
         statement = select(*(column.label(column.key) for column in table.c)).where(condition)
         if max_revision is not None:
-            statement = statement.where(table.c.streamrevision <= max_revision)
+            statement = statement.where(table.c.streamrevision <= _within(max_revision))
         for row in self._ask(statement.order_by(table.c.streamrevision.desc()).limit(1)):
             if self._rows.bucket(row) == bucket_id:
                 return self._rows.snapshot(row, bucket_id, stream_id)

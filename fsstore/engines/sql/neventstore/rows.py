@@ -20,6 +20,8 @@ from fsstore.errors import SerializationError
 from fsstore.model import DEFAULT_BUCKET, Commit, Snapshot, stored_commit
 from fsstore.serialization.neventstore import NEventStorePayloads
 
+MAX_BUCKET_CHARACTERS = 40
+
 
 def hashed(stream_id: str) -> str:
     """A stream's id as NEventStore's own hasher makes a key of it."""
@@ -42,8 +44,13 @@ class Rows:
         return [column.label(column.key) for column in self.generation.commits.c]
 
     def bucket(self, row: Row[Any]) -> str:
-        """The bucket of a row of either table; older PostgreSQL tables fill it up with spaces."""
-        return str(row._mapping["bucketid"]).rstrip() if self.generation.has_buckets else DEFAULT_BUCKET
+        """The bucket of a row of either table."""
+        if not self.generation.has_buckets:
+            return DEFAULT_BUCKET
+        bucket = str(row._mapping["bucketid"])
+        # Older tables on PostgreSQL fill it up with spaces.
+        filled = self.cells.dialect == "postgresql" and len(bucket) == MAX_BUCKET_CHARACTERS
+        return bucket.rstrip(" ") if filled else bucket
 
     def stream(self, row: Row[Any]) -> str:
         """The stream of a row of commits."""

@@ -11,25 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, or_, select, text, update
 
-from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
+from fsstore.engines.refusals import conflict, duplicate, follows, named, unwritable
+from fsstore.engines.sql.dialects import check_size
 from fsstore.engines.sql.errors import COMMITTED_AGAIN
 from fsstore.engines.sql.neventstore.connecting import Connecting
-from fsstore.engines.sql.neventstore.rows import Rows, hashed
+from fsstore.engines.sql.neventstore.rows import MAX_BUCKET_CHARACTERS, Rows, hashed
 from fsstore.engines.sql.transactions import KeyTakenError
 from fsstore.errors import SerializationError, StorageUnavailableError
 from fsstore.model import Commit, CommitAttempt, Snapshot
 from fsstore.serialization.neventstore import PayloadWriter
 
-_MAX_BUCKET_CHARACTERS = 40
 _MAX_INT = (1 << 31) - 1
 _LOCKS = {
     "postgresql": "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
     "mssql": "SELECT TOP 0 1 FROM {} WITH (TABLOCKX, HOLDLOCK)",
     "oracle": "LOCK TABLE {} IN EXCLUSIVE MODE",
-    **dict.fromkeys(("mysql", "mariadb"), "SELECT {1} FROM {0} ORDER BY {1} DESC LIMIT 1 FOR UPDATE"),
+    **dict.fromkeys(("mysql", "mariadb"), "SELECT {1} FROM {0} ORDER BY {1} LIMIT 1 FOR UPDATE"),
 }
+# MySQL locks the first row: new ones come behind it, so that everybody waits at the same. Where there is no row it is
+# the gap that keeps others from inserting, and READ COMMITTED locks none.
+ISOLATION = dict.fromkeys(("mysql", "mariadb"), "REPEATABLE READ")
 _TRIES = 10
 
 
@@ -58,6 +61,10 @@ class Writing:
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store a snapshot, unless its stream has no commits or a snapshot at that revision."""
+        if snapshot.stream_revision > _MAX_INT:
+            raise ValueError(
+                f"a revision is at most {_MAX_INT} in NEventStore's tables, not {snapshot.stream_revision}"
+            )
         table = self._snapshots
         key = {
             "bucketid": snapshot.bucket_id,
@@ -149,8 +156,8 @@ class Writing:
 
     def _row_of(self, attempt: CommitAttempt) -> dict[str, Any]:
         """The cells of an attempt's row, but its number."""
-        if len(attempt.bucket_id) > _MAX_BUCKET_CHARACTERS:
-            raise ValueError(f"a bucket id has at most {_MAX_BUCKET_CHARACTERS} characters in NEventStore's tables")
+        if len(attempt.bucket_id) > MAX_BUCKET_CHARACTERS:
+            raise ValueError(f"a bucket id has at most {MAX_BUCKET_CHARACTERS} characters in NEventStore's tables")
         if attempt.stream_revision > _MAX_INT:
             raise ValueError(f"a revision is at most {_MAX_INT} in NEventStore's tables")
         try:
@@ -173,8 +180,10 @@ class Writing:
 
     def _commit(self, connection: Connection, attempt: CommitAttempt, row: dict[str, Any]) -> Commit:
         table = self._commits
-        same = and_(*(table.c[name] == row[name] for name in ("bucketid", "streamid", "commitid")))
-        if connection.execute(select(table.c.commitsequence).where(same)).first() is not None:
+        check_size(connection, row["payload"], named(attempt))
+        same = or_(*(table.c.commitid == cell for cell in self.rows.cells.uuids(attempt.commit_id)))
+        stream = and_(*(table.c[name] == row[name] for name in ("bucketid", "streamid")))
+        if connection.execute(select(table.c.commitsequence).where(stream, same)).first() is not None:
             raise duplicate(attempt)
         sequence, revision = self._head(connection, attempt.bucket_id, attempt.stream_id)
         if not follows(attempt, sequence, revision):
