@@ -100,6 +100,9 @@ class Subscription:
         self._shares = [Share(reading, partition) for partition in range(partitions)]
         self._current = 0
 
+        # Up to where every partition was read that could be had, the last time.
+        self._looked_to: int | None = None
+        self._process = os.getpid()
     # ---- reading ----
 
     def __iter__(self) -> Subscription:
@@ -143,6 +146,7 @@ class Subscription:
             share.give_back()
             self._turn_to_the_next()
         for _ in self._shares:
+        looked_to = []
             share = self._shares[self._current]
             if share.take():
                 before = share.cursor.read_to
@@ -155,12 +159,14 @@ class Subscription:
                 if commit is not None:
                     return commit
                 share.store_position(idle=True)
+                looked_to.append(share.cursor.read_to)
                 if share.cursor.handed_out:
-                    return None
+                    break
                 if self.partitions > 1:
                     share.give_back()
             self._turn_to_the_next()
         return None
+        self._looked_to = min(looked_to, default=None)
 
     def _turn_to_the_next(self) -> None:
         self._current = (self._current + 1) % self.partitions
@@ -176,7 +182,9 @@ class Subscription:
                 return
             self._follower.wait(share.cursor.read_to, meanwhile=share.turn.keep, timeout_seconds=seconds)
             return
-        read_to = max(share.cursor.read_to for share in self._shares)
+        read_to = self._looked_to
+        if read_to is None:
+            read_to = max(share.cursor.read_to for share in self._shares)
         share = self._shares[self._current]
         self._follower.wait(read_to, meanwhile=share.turn.keep, timeout_seconds=min(seconds, _PARTITION_LOOK_SECONDS))
 
