@@ -7,6 +7,7 @@ others stand by and go on where it stopped. This module goes round the partition
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -99,10 +100,10 @@ class Subscription:
         )
         self._shares = [Share(reading, partition) for partition in range(partitions)]
         self._current = 0
-
         # Up to where every partition was read that could be had, the last time.
         self._looked_to: int | None = None
         self._process = os.getpid()
+
     # ---- reading ----
 
     def __iter__(self) -> Subscription:
@@ -145,8 +146,8 @@ class Subscription:
         if self._is_used_up(share):
             share.give_back()
             self._turn_to_the_next()
-        for _ in self._shares:
         looked_to = []
+        for _ in self._shares:
             share = self._shares[self._current]
             if share.take():
                 before = share.cursor.read_to
@@ -158,15 +159,15 @@ class Subscription:
                     self._follower.found()
                 if commit is not None:
                     return commit
-                share.store_position(idle=True)
                 looked_to.append(share.cursor.read_to)
+                share.store_position(idle=True)
                 if share.cursor.handed_out:
                     break
                 if self.partitions > 1:
                     share.give_back()
             self._turn_to_the_next()
-        return None
         self._looked_to = min(looked_to, default=None)
+        return None
 
     def _turn_to_the_next(self) -> None:
         self._current = (self._current + 1) % self.partitions
@@ -219,7 +220,12 @@ class Subscription:
         return self._stopping.is_set()
 
     def close(self) -> None:
-        """Remember what was acknowledged and let others go on. Harmless when repeated; wakes a waiting thread."""
+        """Remember what was acknowledged and let others go on. Harmless when repeated; wakes a waiting thread.
+
+        In the child of a fork, nothing: it goes on in the parent.
+        """
+        if self._process != os.getpid():
+            return
         self._stopping.set()
         with self._busy:
             run(all_of(share.give_back for share in self._shares))
