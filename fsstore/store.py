@@ -48,6 +48,7 @@ class StoreRules:
         self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
         self._scheduler = scheduler
         self._subscriptions: Any = None
+        # A dispatcher may close the store while this starts to deliver.
         self._closing = threading.RLock()
         self._process = os.getpid()
         self._dispatching = False
