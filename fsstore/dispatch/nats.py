@@ -28,6 +28,8 @@ class JetStreamDispatcher:
         servers: str | list[str],
         *,
         subject: str = "fsstore",
+    blocks = True
+
         stream: str | None = None,
         timeout_seconds: float = 10.0,
         form: MessageForm | None = None,

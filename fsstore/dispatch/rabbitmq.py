@@ -20,6 +20,8 @@ class RabbitDispatcher:
     pika's errors: `UnroutableError` when no queue takes a message, `AMQPError` while the broker is away.
     """
 
+    blocks = True
+
     def __init__(
         self, url: str, *, exchange: str = "", routing_key: str | None = None, form: MessageForm | None = None
     ) -> None:
