@@ -116,8 +116,9 @@ class SynchronousDispatchScheduler(_Scheduler):
     """Delivers before the committing call returns; when another process has the turn, once that has delivered.
 
     `committed` raises `DispatchError`, which says that the commit is stored, when the dispatcher keeps failing at it
-    or at one before it, when it is parked, by whomever, and when the store is closed before. At the start what an earlier process left is delivered; that failing is logged and shown by
-    `health`, and does not keep the store from opening.
+    or at one before it, when it is parked, by whomever, and when the store is closed before. At the start what an
+    earlier process left is delivered; that failing is logged and shown by `health`, and does not keep the store from
+    opening.
 
     A dispatcher may commit to the store that it is called for. Such a commit is delivered after the one that the
     dispatcher has in hand, by the call that delivers that one.
