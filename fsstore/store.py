@@ -7,6 +7,7 @@ awaits them.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -47,7 +48,9 @@ class StoreRules:
         self._hooks = hooks if isinstance(hooks, Hooks) else Hooks(hooks)
         self._scheduler = scheduler
         self._subscriptions: Any = None
-        self._closing = threading.Lock()
+        # A dispatcher may close the store while this starts to deliver.
+        self._closing = threading.RLock()
+        self._process = os.getpid()
         self._dispatching = False
         self._closed = False
 
@@ -115,7 +118,13 @@ class StoreRules:
         return commit
 
     def closing(self) -> Steps[None]:
-        """The rule of `close`: first subscriptions and delivery, then the hooks, then the engine, whatever fails."""
+        """The rule of `close`: first subscriptions and delivery, then the hooks, then the engine, whatever fails.
+
+        In the child of a fork nothing is closed: it is the parent's, and so is who holds the locks.
+        """
+        if self._process != os.getpid():
+            self._closed = True
+            return
         with self._closing:
             if self._closed:
                 return

@@ -207,6 +207,7 @@ class Wireup:
         `ValueError` for a dispatcher of a store that is open read-only, or keeps no dispatch marks.
         """
         engine = self._make_engine()
+        store: EventStore | None = None
         try:
             engine.initialize()
             hooks = self._all_hooks()
@@ -220,12 +221,13 @@ class Wireup:
                 store.start_dispatching()
             return store
         except BaseException:
-            engine.close()
+            (engine if store is None else store).close()
             raise
 
     async def build_async(self) -> AsyncEventStore:
         """The same store for the tasks of this event loop. Hooks and dispatchers may be coroutine functions."""
         engine = await awaiting_made(self._make_engine)
+        store: AsyncEventStore | None = None
         try:
             await engine.initialize()
             hooks = self._all_hooks()
@@ -244,7 +246,7 @@ class Wireup:
                 await store.start_dispatching()
             return store
         except BaseException:
-            await engine.close()
+            await (engine if store is None else store).close()
             raise
 
     def _all_hooks(self) -> Hooks:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
+from fsstore.dispatch.dispatchers import DispatcherGoneError
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks
@@ -32,33 +33,49 @@ class InLoop:
     """Has a thread's work done in the event loop that made this."""
 
     def __init__(self) -> None:
-        from anyio import from_thread
+        from anyio import CancelScope, RunFinishedError, from_thread
         from anyio.lowlevel import current_token
 
         self._run = from_thread.run
+        self._scope = CancelScope
+        self._ended = RunFinishedError
         self._token = current_token()
 
     def __call__(self, make: Callable[[], Steps[Any]]) -> Any:
         """Carry out the steps in the loop and wait for their result."""
 
         async def carry_out() -> Any:
-            return await run_async(make())
+            # anyio would have it cancelled with whoever waits for the thread.
+            with self._scope(shield=True):
+                return await run_async(make())
 
-        return self._run(carry_out, token=self._token)
+        try:
+            return self._run(carry_out, token=self._token)
+        except self._ended as error:
+            raise DispatcherGoneError(
+                "the event loop in which this store was opened has ended; close the store in it, and open one in each"
+            ) from error
 
 
 class LoopDispatcher:
-    """A dispatcher for a scheduler's thread that calls `inner` in the event loop."""
+    """A dispatcher for a scheduler's thread that calls `inner` in the event loop, unless that `blocks`."""
 
     def __init__(self, inner: Dispatcher, in_loop: InLoop) -> None:
         self._inner = inner
         self._in_loop = in_loop
+        self._blocks = getattr(inner, "blocks", False) is True
 
     def dispatch(self, commit: Commit) -> None:
-        self._in_loop(lambda: _calling(self._inner.dispatch, commit))
+        self._call(self._inner.dispatch, commit)
 
     def close(self) -> None:
-        self._in_loop(lambda: _calling(self._inner.close))
+        self._call(self._inner.close)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        if self._blocks:
+            function(*arguments)
+        else:
+            self._in_loop(lambda: _calling(function, *arguments))
 
 
 def _calling(function: Callable[..., Any], *arguments: Any) -> Steps[Any]:
@@ -92,9 +109,18 @@ class AwaitedScheduler:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+        self._starting = threading.Lock()
+        self._started = False
 
     async def start(self) -> None:
-        await _in_thread(self._scheduler.start)
+        """Harmless when repeated, also after it was cancelled."""
+        await _in_thread(self._start)
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self._started:
+                self._started = True
+                self._scheduler.start()
 
     async def committed(self, commit: Commit) -> None:
         await _to_the_end(self._scheduler.committed, commit)

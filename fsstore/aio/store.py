@@ -104,8 +104,7 @@ class AsyncEventStore(StoreRules):
     async def start_dispatching(self) -> None:
         """Begin to deliver; needed after `dispatch_to(…, start=False)` only. Harmless when repeated."""
         self._check()
-        if self._scheduler is not None and not self._dispatching:
-            self._dispatching = True
+        if self._scheduler is not None:
             await self._scheduler.start()
 
     def subscribe(

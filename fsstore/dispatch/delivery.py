@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 import msgpack
 
-from fsstore.dispatch.dispatchers import Dispatcher
+from fsstore.dispatch.dispatchers import Dispatcher, DispatcherGoneError
 from fsstore.dispatch.parking import PARKED_BUCKET, Parking
 from fsstore.dispatch.policy import Attempts, DispatchHealth, Retry, Verdict, describe
-from fsstore.engine import DeliveryEngine, PersistenceEngine
+from fsstore.engine import DeliveryEngine, Lease, PersistenceEngine
 from fsstore.errors import CorruptionError
 from fsstore.model import Commit
 from fsstore.serialization.untrusted import check_msgpack
@@ -39,6 +39,7 @@ class Delivery:
         self._dispatcher = dispatcher
         self._select = select
         self._parking = Parking(engine)
+        self._lease: Lease | None = None
         self._published: DispatchHealth | None = None
         self.attempts = Attempts(retry)
         self.error: Exception | None = None
@@ -46,6 +47,14 @@ class Delivery:
     @property
     def health(self) -> DispatchHealth:
         return self.attempts.health
+
+    def begin(self, lease: Lease | None) -> None:
+        """It is our turn, by this lease; meanwhile it was others', and what they said of it counts until we do."""
+        self._lease = lease
+        try:
+            self._published = published_health(self._engine)
+        except CorruptionError:
+            self._published = None
 
     def undispatched(self) -> Iterator[Commit]:
         """What is left to deliver now."""
@@ -55,6 +64,13 @@ class Delivery:
         """Whether `commit` and all before it are delivered or parked, by whatever process."""
         first = next(self.undispatched(), None)
         return first is None or first.checkpoint_token > commit.checkpoint_token
+
+    def parked_reason(self, commit: Commit) -> str | None:
+        """Why `commit` is parked, if it is, by whomever."""
+        if self.attempts.retry.then != "park":
+            return None
+        token = commit.checkpoint_token
+        return next((parked.reason for parked in self._parking.commits() if parked.checkpoint_token == token), None)
 
     def attempt(self, commit: Commit) -> Verdict:
         """Try to deliver `commit`. After `DELIVERED` and `PARK` it is marked, and the next one is due."""
@@ -76,6 +92,8 @@ class Delivery:
             selected = self._select(commit)
             if selected is not None:
                 answered(self._dispatcher.dispatch, selected)
+        except DispatcherGoneError:
+            raise
         except Exception as error:
             self.error = error
             verdict = self.attempts.failed(commit, error, time.monotonic())
@@ -116,7 +134,7 @@ class Delivery:
         if self.health.ok:
             self._engine.delete_checkpoint(DISPATCHER)
         else:
-            self._engine.put_checkpoint(DISPATCHER, msgpack.packb(self.health.as_dict()))
+            self._engine.put_checkpoint(DISPATCHER, msgpack.packb(self.health.as_dict()), lease=self._lease)
         self._published = self.health
 
     def close(self) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+from fsstore.errors import StoreClosedError
 from fsstore.model import Commit
+
+
+class DispatcherGoneError(StoreClosedError):
+    """The dispatcher can be called no more: whoever delivers to it ends, and no commit has failed."""
 
 
 @runtime_checkable
 class Dispatcher(Protocol):
     """Receives commits, at least once each, in checkpoint order. In an asynchronous store the methods may be
-    coroutine functions."""
+    coroutine functions; they are called in the event loop, and in a thread where the attribute `blocks` is true."""
 
     def dispatch(self, commit: Commit) -> None:
         """Hand `commit` on; when this returns, the commit counts as delivered. Any exception means: try again."""

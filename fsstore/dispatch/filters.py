@@ -15,8 +15,8 @@ from fsstore.model import Commit
 class Filter:
     """Takes a commit when every condition that was given holds.
 
-    `event_types`: one event at least is an instance of one of these classes, or of a class of that name, or a
-    mapping whose `$type` is that name.
+    `event_types`: one event at least, as a reader gets it, is an instance of one of these classes, or of a class of
+    that name, or a mapping whose `$type` is that name.
     """
 
     bucket_id: str | None = None
@@ -24,15 +24,18 @@ class Filter:
     event_types: Collection[type | str] = ()
 
     def takes(self, commit: Commit) -> bool:
+        """Whether the commit is in the bucket and in one of the streams."""
         if self.bucket_id is None:
             # The dead letters of this store are nobody's but their reader's.
             if commit.bucket_id == PARKED_BUCKET:
                 return False
         elif commit.bucket_id != self.bucket_id:
             return False
-        if self.stream_prefix is not None and not commit.stream_id.startswith(self.stream_prefix):
-            return False
-        return not self.event_types or any(self._is_wanted(event.body) for event in commit.events)
+        return self.stream_prefix is None or commit.stream_id.startswith(self.stream_prefix)
+
+    def takes_events(self, selected: Commit) -> bool:
+        """Whether what the hooks left of the commit has an event of one of the types."""
+        return not self.event_types or any(self._is_wanted(event.body) for event in selected.events)
 
     def _is_wanted(self, body: Any) -> bool:
         names = {type(body).__name__}

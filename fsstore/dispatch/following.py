@@ -23,6 +23,21 @@ class Follower:
         self._was_misled = False
         self._pause_seconds = _SHORTEST_PAUSE_SECONDS
 
+    def last_token(self) -> int:
+        """The last token that the engine knows of by now; no commit is read for it. 0 where it cannot be asked."""
+        if self._engine is None:
+            return 0
+        above, least = 1, 0
+        while self._engine.wait_for_commits(above - 1, 0.0):
+            least, above = above, 2 * above
+        while above - least > 1:
+            middle = (least + above) // 2
+            if self._engine.wait_for_commits(middle - 1, 0.0):
+                least = middle
+            else:
+                above = middle
+        return least
+
     def committed(self) -> None:
         """A commit was stored by this process."""
         self._told.set()

@@ -18,6 +18,8 @@ class ForwardingDispatcher:
     and delivery stops there whatever the policy is; any other failure of the target is tried again.
     """
 
+    blocks = True
+
     def __init__(self, target: PersistenceEngine) -> None:
         self._target = target
 

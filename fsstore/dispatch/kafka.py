@@ -19,6 +19,8 @@ class KafkaDispatcher:
     `TimeoutError` when the broker has not taken it within `timeout_seconds`.
     """
 
+    blocks = True
+
     def __init__(
         self,
         servers: str,

@@ -51,6 +51,9 @@ class CloudEvents:
         self._format = JSONFormat()
         self._source = source
         self._type = type
+        # Not what the store's compresses or encrypts, which is undone at once.
+        while (inner := getattr(serializer, "inner", None)) is not None:
+            serializer = inner
         self._serializer = serializer
 
     def message(self, commit: Commit) -> Message:

@@ -23,6 +23,8 @@ class MqttDispatcher:
     `OSError` while the broker is away, does not answer within `timeout_seconds`, or refuses the message.
     """
 
+    blocks = True
+
     def __init__(
         self,
         host: str,

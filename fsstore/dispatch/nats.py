@@ -8,20 +8,27 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
 
 from fsstore.dispatch.messages import CloudEvents, MessageForm
 from fsstore.model import Commit
 
+# A broker takes 4,096 bytes for a message's whole first line.
+_MAX_TOKEN_CHARACTERS = 1_500
+
 
 class JetStreamDispatcher:
-    """Publishes to the subject `<subject>.<bucket>.<stream>`, its parts percent-encoded.
+    """Publishes to the subject `<subject>.<bucket>.<stream>`, its parts percent-encoded; of one that has more than
+    1,500 characters then, the first 1,500, `~` and a digest of all.
 
     A JetStream stream must cover `<subject>.>`; with `stream` it is made when it is missing, with files as its
     storage. Its duplicate window is the time within which doubles are dropped. Raises nats-py's errors while the
     broker is away or does not answer within `timeout_seconds`.
     """
+
+    blocks = True
 
     def __init__(
         self,
@@ -66,20 +73,38 @@ class JetStreamDispatcher:
 
     async def _connect(self) -> None:
         await self._disconnect()
-        self._client = await self._nats.connect(self._servers, error_cb=_said_by_the_call, **self._options)
-        if self._stream is not None:
-            jetstream = self._client.jetstream(timeout=self._timeout_seconds)
-            await jetstream.add_stream(name=self._stream, subjects=[f"{self._subject}.>"])
+        client = await self._nats.connect(self._servers, error_cb=_said_by_the_call, **self._options)
+        try:
+            if self._stream is not None:
+                await self._find_or_make(client.jetstream(timeout=self._timeout_seconds), self._stream)
+        except BaseException:
+            await client.close()
+            raise
+        self._client = client
+
+    async def _find_or_make(self, jetstream: Any, stream: str) -> None:
+        try:
+            await jetstream.stream_info(stream)
+        except self._nats.js.errors.NotFoundError:
+            await jetstream.add_stream(name=stream, subjects=[f"{self._subject}.>"])
 
     async def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
 
+    async def _end(self) -> None:
+        await self._disconnect()
+        # Who still waits for the broker in another thread would wait for ever.
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
     def close(self) -> None:
         if self._loop.is_closed():
             return
-        self._wait(self._disconnect())
+        self._wait(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -90,4 +115,7 @@ async def _said_by_the_call(error: Exception) -> None:
 
 
 def _token(name: str) -> str:
-    return quote(name, safe="").replace(".", "%2E")
+    token = quote(name, safe="").replace(".", "%2E")
+    if len(token) <= _MAX_TOKEN_CHARACTERS:
+        return token
+    return f"{token[:_MAX_TOKEN_CHARACTERS]}~{blake2b(name.encode(), digest_size=16).hexdigest()}"

@@ -81,18 +81,23 @@ class Parking:
         self._append(_SENT, {"checkpoint_token": checkpoint_token})
 
     def wanted(self, commit: Commit) -> Iterator[tuple[int, Commit | None]]:
-        """The commits that `commit`, one of this stream's own, wants to be sent again; `None` for a deleted one."""
+        """The commits that `commit`, one of this stream's own, wants to be sent again and that are still parked;
+        `None` for a deleted one."""
         if commit.stream_id != self._name:
             return
         for event in commit.events:
-            if event.body["what"] == _SEND_AGAIN:
-                token = event.body["commit"]["checkpoint_token"]
+            token = event.body["commit"]["checkpoint_token"]
+            # Sent, or dropped, since that was asked for?
+            if event.body["what"] == _SEND_AGAIN and self._is_parked(token):
                 yield token, next(self._engine.get_from_checkpoint(token - 1, token), None)
 
     def _answer(self, what: str, checkpoint_token: int) -> None:
-        if checkpoint_token not in {parked.checkpoint_token for parked in self.commits()}:
+        if not self._is_parked(checkpoint_token):
             raise ValueError(f"the commit at checkpoint {checkpoint_token} is not parked by dispatcher {self._name!r}")
         self._append(what, {"checkpoint_token": checkpoint_token})
+
+    def _is_parked(self, checkpoint_token: int) -> bool:
+        return any(parked.checkpoint_token == checkpoint_token for parked in self.commits())
 
     def _append(self, what: str, commit: dict[str, Any]) -> None:
         event = EventMessage({"what": what, "commit": commit})

@@ -17,8 +17,8 @@ from fsstore.dispatch.filters import Filter
 from fsstore.dispatch.following import Follower, head_token
 from fsstore.dispatch.positions import delivering
 from fsstore.dispatch.turns import Turn
-from fsstore.engine import PersistenceEngine
-from fsstore.errors import CorruptionError, StoreClosedError
+from fsstore.engine import DeliveryEngine, PersistenceEngine
+from fsstore.errors import CorruptionError, SerializationError, StoreClosedError
 from fsstore.model import Commit
 from fsstore.options import check_options, keywords_of
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 Progress = Callable[[int, int], object]
 _STANDBY_SECONDS = 0.03
+_LOOK_SECONDS = 0.25
 
 
 class _Projection:
@@ -66,21 +67,22 @@ class _Projection:
                     progress(self.position, max(head, self.position))
 
     def rebuild(self, progress: Progress | None = None) -> None:
-        """Begin anew from the first commit."""
-        with self._exclusively():
-            self._forget()
+        """Begin anew from the first commit, also where what is stored cannot be read."""
+        self._forget()
         self.catch_up(progress)
 
     def follow(self) -> None:
         """Fold what is committed, by whatever process, until this or the store is closed."""
         follower = Follower(self._engine, self._stopping)
         with suppress(StoreClosedError):
+            # An engine that cannot be waited for is looked at.
+            seconds = float("inf") if isinstance(self._engine, DeliveryEngine) else _LOOK_SECONDS
             while not self._stopping.is_set():
                 before = self.position
                 self.catch_up()
                 if self.position > before:
                     follower.found()
-                follower.wait(self.position)
+                follower.wait(self.position, timeout_seconds=seconds)
 
     def close(self) -> None:
         """End `follow()`, soon; what is folded is stored."""
@@ -135,7 +137,8 @@ class StoreProjection(_Projection, Generic[S]):
         self._key = f"projection/{self.name}"
         self._turn = Turn(engine, self._key)
         self._state: S = initial()
-        self.load()
+        with suppress(CorruptionError, SerializationError):  # said when it is caught up; it can be rebuilt
+            self.load()
 
     @property
     def state(self) -> S:
@@ -156,22 +159,29 @@ class StoreProjection(_Projection, Generic[S]):
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
+        with self._in_turn():
+            try:
+                self.load()
+                yield
+            except BaseException:
+                # A fold that failed may have changed the state in place.
+                self.load()
+                raise
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
         while not self._turn.take():
             if self._stopping.wait(_STANDBY_SECONDS):
                 raise StoreClosedError(f"projection {self.name!r} was closed before it was its turn")
         try:
-            self.load()
             yield
-        except BaseException:
-            # A fold that failed may have changed the state in place.
-            self.load()
-            raise
         finally:
             self._turn.give_back()
 
     def _advance(self) -> bool:
         commits = self._next_commits()
         for commit in self._wanted(commits):
+            self._turn.keep()
             self._state = self._fold(self._state, commit)
         if commits:
             self._turn.keep()
@@ -184,8 +194,9 @@ class StoreProjection(_Projection, Generic[S]):
         self.position = position
 
     def _forget(self) -> None:
-        self._state = self._initial()
-        self._store(0)
+        with self._in_turn():
+            self._state = self._initial()
+            self._store(0)
 
 
 class SqliteProjection(_Projection):
@@ -226,10 +237,12 @@ class SqliteProjection(_Projection):
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # Also what readers kept from being committed; some errors have rolled it back already.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def _stored_position(self) -> int:
         row: Any = self._connection.execute(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fsstore.dispatch.messages import CloudEvents, MessageForm
+from fsstore.dispatch.messages import CloudEvents, Message, MessageForm
 from fsstore.model import Commit
 
 _MAX_ROUTING_KEY_BYTES = 255
@@ -19,6 +19,8 @@ class RabbitDispatcher:
     `url`: `amqp://user:password@host:port/vhost`. Exchange, queues and bindings are the operator's to make. Raises
     pika's errors: `UnroutableError` when no queue takes a message, `AMQPError` while the broker is away.
     """
+
+    blocks = True
 
     def __init__(
         self, url: str, *, exchange: str = "", routing_key: str | None = None, form: MessageForm | None = None
@@ -42,7 +44,6 @@ class RabbitDispatcher:
         except (self._pika.exceptions.UnroutableError, self._pika.exceptions.NackError):
             raise
         except self._pika.exceptions.AMQPError:
-            self._forget()
             if not was_open:
                 raise
             # The broker drops a connection that was idle for long; a fresh one tells whether it is there.
@@ -50,6 +51,16 @@ class RabbitDispatcher:
 
     def _publish(self, commit: Commit) -> None:
         message = self._form.message(commit)
+        try:
+            self._send(message)
+        except (self._pika.exceptions.UnroutableError, self._pika.exceptions.NackError):
+            raise
+        except BaseException:
+            # On this channel the broker's word on this message would be taken for that on the next one.
+            self._forget()
+            raise
+
+    def _send(self, message: Message) -> None:
         if self._channel is None:
             connection = self._pika.BlockingConnection(self._parameters)
             self._channel = connection.channel()

@@ -19,6 +19,8 @@ class RedisStreamDispatcher:
     again. Raises `redis.exceptions.RedisError` while the broker is away.
     """
 
+    blocks = True
+
     def __init__(
         self,
         url: str,

@@ -18,7 +18,8 @@ class Rounds:
     """The rounds of one scheduler, one at a time."""
 
     def __init__(self) -> None:
-        self._changing = threading.Lock()
+        # A signal's handler may close the store that it interrupts.
+        self._changing = threading.RLock()
         self._going_on: object | None = None
         self._joined = False
 
@@ -35,10 +36,15 @@ class Rounds:
                 self._going_on = None
             _within.reset(outside)
 
+    def is_within(self) -> bool:
+        """Whether the caller was called by the round that goes on."""
+        with self._changing:
+            return self._going_on is not None and self._going_on in _within.get()
+
     def join(self) -> bool:
         """Whether the caller was called by the round that goes on, which goes on for what it brings then."""
         with self._changing:
-            is_within = self._going_on is not None and self._going_on in _within.get()
+            is_within = self.is_within()
             self._joined |= is_within
         return is_within
 

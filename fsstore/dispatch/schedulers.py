@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from fsstore.dispatch.delivery import DISPATCHER, Delivery, published_health
-from fsstore.dispatch.dispatchers import Dispatcher
+from fsstore.dispatch.dispatchers import Dispatcher, DispatcherGoneError
 from fsstore.dispatch.following import Follower
 from fsstore.dispatch.policy import DispatchHealth, Retry, Verdict, describe
 from fsstore.dispatch.rounds import Rounds
@@ -49,6 +49,9 @@ class _Scheduler:
         self._standby_seconds = standby_seconds
         self._keep_seconds = lease_seconds / 3
         self._stopping = threading.Event()
+        self._rounds = Rounds()
+        # Held by who starts or delivers; again by a signal's handler that closes the store which it interrupts.
+        self._lock = threading.RLock()
         self._started = False
 
     @property
@@ -56,12 +59,25 @@ class _Scheduler:
         """How delivery goes here; `published_health` tells how it goes in the process that delivers."""
         return self._delivery.health
 
-    def _settle(self, *, until: Verdict | None) -> Iterator[tuple[Commit, Verdict]]:
-        """Deliver or park what is undispatched now, and give each commit; while one fails, wait.
+    def _take_turn(self) -> bool:
+        """Whether it is our turn now; never waits."""
+        if not self._turn.take():
+            return False
+        try:
+            self._delivery.begin(self._turn.lease)
+        except BaseException:
+            self._turn.give_back()
+            raise
+        return True
+
+    def _settle(self, *, until: Verdict | None, up_to: int | None = None) -> Iterator[tuple[Commit, Verdict]]:
+        """Deliver or park what is undispatched now, up to that token, and give each commit; while one fails, wait.
 
         With `until=STOP` a commit that reached its limit raises its error, otherwise it is tried again.
         """
         for commit in self._delivery.undispatched():
+            if up_to is not None and commit.checkpoint_token > up_to:
+                return
             while (verdict := self._attempt(commit)) in (Verdict.AGAIN, Verdict.STOP):
                 if verdict is until and self._delivery.error is not None:
                     raise self._delivery.error
@@ -83,29 +99,37 @@ class _Scheduler:
             seconds -= self._keep_seconds
             self._turn.keep()
 
+    def _wait_for_the_end(self) -> None:
+        """Return when nobody delivers any more; `_stopping` is set."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Deliver the commit in hand to its end, then let go of the dispatcher; one that closes its own store is not
+        waited for."""
+        self._stopping.set()
+        if not self._rounds.is_within():
+            self._wait_for_the_end()
+        self._delivery.close()
+
 
 class SynchronousDispatchScheduler(_Scheduler):
     """Delivers before the committing call returns; when another process has the turn, once that has delivered.
 
-    `committed` raises `DispatchError`, which says that the commit is stored, when the dispatcher keeps
-    failing. At the start what an earlier process left is delivered; that failing is logged and shown by
-    `health`, and does not keep the store from opening.
+    `committed` raises `DispatchError`, which says that the commit is stored, when the dispatcher keeps failing at it
+    or at one before it, when it is parked, by whomever, and when the store is closed before. At the start what an
+    earlier process left is delivered; that failing is logged and shown by `health`, and does not keep the store from
+    opening.
 
     A dispatcher may commit to the store that it is called for. Such a commit is delivered after the one that the
     dispatcher has in hand, by the call that delivers that one.
     """
 
-    _lock: threading.Lock
-    _rounds: Rounds
-
     def start(self) -> None:
         """Deliver what is left, once; from here on commits are delivered."""
-        self._lock = threading.Lock()
-        self._rounds = Rounds()
         self._started = True
         with self._lock:
             try:
-                if self._turn.take():
+                if self._take_turn():
                     with self._rounds.begin():
                         while self._run_once_over() and self._rounds.has_more():
                             pass
@@ -128,38 +152,58 @@ class SynchronousDispatchScheduler(_Scheduler):
         named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
         try:
             with self._lock:
-                parked = self._deliver(commit)
+                verdict = self._deliver(commit)
+            parked_by_others = None if verdict is not None else self._delivery.parked_reason(commit)
         except Exception as error:
-            raise DispatchError(
-                f"{named}, but delivery stands at checkpoint {self.health.failing_token}: {error}; "
-                "the next commit tries again",
-                commit,
-            ) from error
-        if parked:
+            token = self.health.failing_token
+            where = "is not delivered yet" if token is None else f"delivery stands at checkpoint {token}"
+            raise DispatchError(f"{named}, but {where}: {error}; the next commit tries again", commit) from error
+        if verdict is Verdict.PARK:
             raise DispatchError(
                 f"{named}, but it could not be delivered and is parked: {self._delivery.error}", commit
             ) from self._delivery.error
+        if parked_by_others is not None:
+            raise DispatchError(f"{named}, but it could not be delivered and is parked: {parked_by_others}", commit)
 
-    def _deliver(self, commit: Commit) -> bool:
-        """Whether the commit ended among the parked ones."""
+    def _deliver(self, commit: Commit) -> Verdict | None:
+        """What became of the commit here; `None` where others have settled it."""
+        while self._has_turn(commit):
+            try:
+                return self._deliver_in_turn(commit)
+            except LeaseLostError as error:
+                _log.warning("another process delivers now: %s", error)
+            finally:
+                self._turn.give_back()
+        return None
+
+    def _has_turn(self, commit: Commit) -> bool:
+        """Wait for our turn; whether it came before others had settled the commit."""
         pause = _FIRST_WAIT_SECONDS
-        while not self._turn.take():
-            if self._stopping.wait(pause) or self._delivery.is_settled(commit):
+        while not self._take_turn():
+            stopping = self._stopping.wait(pause)
+            if self._delivery.is_settled(commit):
                 return False
+            if stopping:
+                raise _closed_before()
             self._check_other(commit)
             pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
-        parked = False
-        try:
-            with self._rounds.begin():
-                has_more = True
-                while has_more:
-                    self._delivery.attempts.begin()
-                    for settled, verdict in self._settle(until=Verdict.STOP):
-                        parked |= verdict is Verdict.PARK and settled.checkpoint_token == commit.checkpoint_token
-                    has_more = self._rounds.has_more()
-        finally:
-            self._turn.give_back()
-        return parked
+        return True
+
+    def _deliver_in_turn(self, commit: Commit) -> Verdict | None:
+        became: Verdict | None = None
+        # What comes behind it is its own callers', and its failing theirs; but for what was joined to this round.
+        up_to: int | None = commit.checkpoint_token
+        with self._rounds.begin():
+            has_more = True
+            while has_more:
+                self._delivery.attempts.begin()
+                for settled, verdict in self._settle(until=Verdict.STOP, up_to=up_to):
+                    if settled.checkpoint_token == commit.checkpoint_token:
+                        became = verdict
+                has_more, up_to = self._rounds.has_more(), None
+        if became is None and self._stopping.is_set() and not self._delivery.is_settled(commit):
+            raise _closed_before()
+        return became
 
     def _check_other(self, commit: Commit) -> None:
         other = published_health(self._engine)
@@ -167,9 +211,13 @@ class SynchronousDispatchScheduler(_Scheduler):
             self._delivery.attempts.health = other
             raise RuntimeError(f"another process delivers and cannot: {other.last_error}")
 
-    def close(self) -> None:
-        self._stopping.set()
-        self._delivery.close()
+    def _wait_for_the_end(self) -> None:
+        with self._lock:
+            pass
+
+
+def _closed_before() -> StoreClosedError:
+    return StoreClosedError("the store was closed before it was delivered")
 
 
 class AsynchronousDispatchScheduler(_Scheduler):
@@ -177,13 +225,17 @@ class AsynchronousDispatchScheduler(_Scheduler):
 
     _thread: threading.Thread
     _follower: Follower
+    _failures = 0
 
     def start(self) -> None:
         """Deliver what is left, and what will be committed by whatever process."""
-        self._started = True
-        self._follower = Follower(self._engine, self._stopping)
-        self._thread = threading.Thread(target=self._deliver_until_stopped, name="fsstore dispatch", daemon=True)
-        self._thread.start()
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._follower = Follower(self._engine, self._stopping)
+            self._thread = threading.Thread(target=self._deliver_until_stopped, name="fsstore dispatch", daemon=True)
+            self._thread.start()
+            self._started = True
 
     def committed(self, commit: Commit) -> None:
         """Wake the thread, where nothing else does."""
@@ -191,25 +243,25 @@ class AsynchronousDispatchScheduler(_Scheduler):
             self._follower.committed()
 
     def _deliver_until_stopped(self) -> None:
-        failures = 0
         while not self._stopping.is_set():
             try:
-                if self._turn.take():
+                if self._take_turn():
                     self._deliver_while_it_is_our_turn()
                 else:
                     self._stopping.wait(self._standby_seconds)
-                failures = 0
-            except StoreClosedError:
-                return
+            except StoreClosedError as error:
+                if isinstance(error, DispatcherGoneError):
+                    _log.warning("nothing is delivered here any more: %s", error)
+                break
             except LeaseLostError as error:
                 _log.warning("another process delivers now: %s", error)
                 self._give_back()
             except BaseException as error:  # the engine failed, or a dispatcher called `sys.exit`; tried again
-                failures += 1
-                self._delivery.attempts.health = DispatchHealth(failures, None, describe(error))
+                self._failures += 1
+                self._delivery.attempts.health = DispatchHealth(self._failures, None, describe(error))
                 _log.warning("delivery failed and is tried again: %s", describe(error))
                 self._give_back()
-                self._stopping.wait(self._delivery.attempts.retry.wait_seconds(failures))
+                self._stopping.wait(self._delivery.attempts.retry.wait_seconds(self._failures))
         self._give_back()
 
     def _give_back(self) -> None:
@@ -219,17 +271,22 @@ class AsynchronousDispatchScheduler(_Scheduler):
             _log.warning("others must wait until the turn runs out: %s", error)
 
     def _deliver_while_it_is_our_turn(self) -> None:
-        position = 0
+        # Before the first look at what is undispatched, which then covers all up to here.
+        position = self._follower.last_token()
         while not self._stopping.is_set():
             for settled, _ in self._settle(until=None):
-                position = settled.checkpoint_token
+                position = max(position, settled.checkpoint_token)
                 self._follower.found()
+            self._failures = 0
             self._follower.wait(position, meanwhile=self._turn.keep)
 
-    def close(self) -> None:
-        self._stopping.set()
-        if self._started:
+    def _attempt(self, commit: Commit) -> Verdict | None:
+        with self._rounds.begin():  # so that a dispatcher which closes the store is known for one
+            return super()._attempt(commit)
+
+    def _wait_for_the_end(self) -> None:
+        with self._lock:
+            started = self._started
+        if started:
             self._follower.committed()
-            if self._thread is not threading.current_thread():
-                self._thread.join()
-        self._delivery.close()
+            self._thread.join()

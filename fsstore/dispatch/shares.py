@@ -58,16 +58,16 @@ class Share:
             return False
         try:
             position = self._position()
+            if position is not None:
+                self.cursor = Cursor(position, self._of.acknowledge_every)
+                self.handed_out = 0
+                self.read_on()
+                return True
         except BaseException:
             self.turn.give_back()
             raise
-        if position is None:
-            self.turn.give_back()
-            return False
-        self.cursor = Cursor(position, self._of.acknowledge_every)
-        self.handed_out = 0
-        self.read_on()
-        return True
+        self.turn.give_back()
+        return False
 
     def _position(self) -> int | None:
         """Where its last consumer stopped; `None` while somebody else settles where the subscription begins."""
@@ -109,13 +109,16 @@ class Share:
     def next_commit(self) -> Commit | None:
         """The next commit for the consumer; `None` when there is none now."""
         of, cursor = self._of, self.cursor
-        for commit in self._commits:
+        # Only put back once what it gave is dealt with: whatever fails before, that is read again.
+        commits, self._commits = self._commits, iter(())
+        for commit in commits:
             self.turn.keep()
             token = commit.checkpoint_token
-            selected = of.select(commit) if self._wants(commit) else None
+            selected = self._selected(commit)
             if selected is not None:
                 cursor.hand_out(token)
                 self.handed_out += 1
+                self._commits = commits
                 return selected
             cursor.passed_over(token)
             self.store_position()
@@ -123,10 +126,12 @@ class Share:
                 break
         return None
 
-    def _wants(self, commit: Commit) -> bool:
+    def _selected(self, commit: Commit) -> Commit | None:
+        """What the hooks leave of a commit of this partition that is asked for."""
         of = self._of
         mine = of.partitions == 1 or partition_of(commit, of.partitions) == self._partition
-        return mine and of.filter.takes(commit)
+        selected = of.select(commit) if mine and of.filter.takes(commit) else None
+        return selected if selected is not None and of.filter.takes_events(selected) else None
 
     def store_position(self, *, idle: bool = False, leaving: bool = False) -> None:
         """Write down what was acknowledged, when it is time to."""

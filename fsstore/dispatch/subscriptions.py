@@ -7,6 +7,7 @@ others stand by and go on where it stopped. This module goes round the partition
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -99,6 +100,9 @@ class Subscription:
         )
         self._shares = [Share(reading, partition) for partition in range(partitions)]
         self._current = 0
+        # Up to where every partition was read that could be had, the last time.
+        self._looked_to: int | None = None
+        self._process = os.getpid()
 
     # ---- reading ----
 
@@ -142,6 +146,7 @@ class Subscription:
         if self._is_used_up(share):
             share.give_back()
             self._turn_to_the_next()
+        looked_to = []
         for _ in self._shares:
             share = self._shares[self._current]
             if share.take():
@@ -154,12 +159,14 @@ class Subscription:
                     self._follower.found()
                 if commit is not None:
                     return commit
+                looked_to.append(share.cursor.read_to)
                 share.store_position(idle=True)
                 if share.cursor.handed_out:
-                    return None
+                    break
                 if self.partitions > 1:
                     share.give_back()
             self._turn_to_the_next()
+        self._looked_to = min(looked_to, default=None)
         return None
 
     def _turn_to_the_next(self) -> None:
@@ -176,7 +183,9 @@ class Subscription:
                 return
             self._follower.wait(share.cursor.read_to, meanwhile=share.turn.keep, timeout_seconds=seconds)
             return
-        read_to = max(share.cursor.read_to for share in self._shares)
+        read_to = self._looked_to
+        if read_to is None:
+            read_to = max(share.cursor.read_to for share in self._shares)
         share = self._shares[self._current]
         self._follower.wait(read_to, meanwhile=share.turn.keep, timeout_seconds=min(seconds, _PARTITION_LOOK_SECONDS))
 
@@ -211,7 +220,12 @@ class Subscription:
         return self._stopping.is_set()
 
     def close(self) -> None:
-        """Remember what was acknowledged and let others go on. Harmless when repeated; wakes a waiting thread."""
+        """Remember what was acknowledged and let others go on. Harmless when repeated; wakes a waiting thread.
+
+        In the child of a fork, nothing: it goes on in the parent.
+        """
+        if self._process != os.getpid():
+            return
         self._stopping.set()
         with self._busy:
             run(all_of(share.give_back for share in self._shares))

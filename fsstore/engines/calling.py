@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from fsstore.engine import PersistenceEngine
 from fsstore.engines.arguments import checked_attempts
 from fsstore.engines.refusals import named
+from fsstore.errors import StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
 T = TypeVar("T")
@@ -58,10 +59,20 @@ class _Reading(Generic[T]):
 
 
 class CallingEngine(ABC):
-    """An `AsyncPersistenceEngine` that calls `called`."""
+    """An `AsyncPersistenceEngine` that calls `called`. It belongs to the event loop that uses it first."""
 
     def __init__(self, called: PersistenceEngine) -> None:
         self._called = called
+        self._token: object = None
+
+    def _check_loop(self) -> None:
+        from anyio.lowlevel import current_token
+
+        token = current_token()
+        if self._token is None:
+            self._token = token
+        elif self._token != token:
+            raise in_another_loop()
 
     @abstractmethod
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -160,6 +171,11 @@ class CallingEngine(ABC):
 
     async def purge(self, bucket_id: str | None = None) -> None:
         await self._call(self._called.purge, bucket_id)
+
+
+def in_another_loop() -> StoreClosedError:
+    """What a task is told that uses the store of another event loop."""
+    return StoreClosedError("this store was opened in another event loop: open one in each, and close it there")
 
 
 def in_doubt(attempts: Sequence[CommitAttempt]) -> str:

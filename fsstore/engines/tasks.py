@@ -55,6 +55,7 @@ class TaskEngine(CallingEngine):
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        self._check_loop()
         await self._turns.acquire()
         # A task of its own, as cancelling a driver in the middle of a transaction would cost the connection.
         task = asyncio.create_task(self._spawn(function, *arguments))

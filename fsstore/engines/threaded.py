@@ -32,6 +32,7 @@ class ThreadedEngine(CallingEngine):
         self._idle = threading.Condition()
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        self._check_loop()
         result: T = await self._run_sync(lambda: self._counted(function, *arguments), limiter=self._limiter)
         return result
 

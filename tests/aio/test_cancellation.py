@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import fsstore
@@ -177,6 +178,24 @@ async def test_more_commits_than_are_taken_in_wait_for_their_turn(tmp_path: Path
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_reader_that_is_cancelled_while_a_hook_looks_at_its_commit_misses_nothing(tmp_path: Path) -> None:
+    class Hook:
+        async def select_commit(self, commit: Commit) -> Commit:
+            await anyio.sleep(0.03)
+            return commit
+
+    wireup = Wireup.init().using(tmp_path / "a.store").hook_into_pipeline_using(Hook())
+    async with await wireup.build_async() as store, store.subscribe("audit") as audit:
+        for number in range(4):
+            await store.commit(first_attempt(f"order {number}"))
+        got: list[int] = []
+        with anyio.fail_after(20):
+            while len(got) < 4:
+                with anyio.move_on_after(0.01):
+                    got.append((await anext(audit)).checkpoint_token)
+        assert got == [1, 2, 3, 4]
 
 
 async def test_an_abandoned_reader_leaves_no_file_open(tmp_path: Path) -> None:

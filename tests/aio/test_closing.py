@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import anyio
 import pytest
 
-from fsstore import AsyncEventStore, Commit, PersistenceEngine, StoreClosedError, Wireup
+from fsstore import AsyncEventStore, Commit, DispatchError, PersistenceEngine, StoreClosedError, Wireup
 from fsstore.engine import Lease
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
@@ -61,6 +62,83 @@ async def test_a_store_in_a_cancelled_scope(engine: PersistenceEngine, schedule:
     assert receiver.closed
     with pytest.raises(StoreClosedError):
         engine.commit(first_attempt("another"))
+
+
+class Hook:
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    "schedule", [Wireup.using_synchronous_dispatch_scheduler, Wireup.using_asynchronous_dispatch_scheduler]
+)
+async def test_a_store_whose_opening_is_cancelled(schedule: Callable[..., Wireup]) -> None:
+    scope = anyio.CancelScope()
+
+    class Engine(MemoryEngine):
+        def initialize(self) -> None:
+            super().initialize()
+            anyio.from_thread.run_sync(scope.cancel)
+
+    receiver, hook, store = Receiver(), Hook(), None
+    wireup = schedule(Wireup.init().using_engine(Engine()).hook_into_pipeline_using(hook), receiver)
+    with scope:
+        store = await wireup.build_async()
+    assert (store, receiver.closed, hook.closed) == (None, True, True)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_store_whose_task_is_cancelled_while_it_delivers_what_was_left(engine: PersistenceEngine) -> None:
+    engine.initialize()
+    engine.commit(first_attempt("order"))
+    begun = asyncio.Event()
+
+    class Slow(Receiver):
+        async def dispatch(self, commit: Commit) -> None:
+            begun.set()
+            await anyio.sleep(0.05)
+            assert not self.closed
+
+    receiver, hook = Slow(), Hook()
+    wireup = Wireup.init().using_engine(engine).hook_into_pipeline_using(hook)
+    opening = asyncio.create_task(wireup.using_synchronous_dispatch_scheduler(receiver).build_async())
+    await begun.wait()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert (receiver.closed, hook.closed) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "schedule", [Wireup.using_synchronous_dispatch_scheduler, Wireup.using_asynchronous_dispatch_scheduler]
+)
+async def test_a_dispatcher_may_close_its_store(engine: PersistenceEngine, schedule: Callable[..., Wireup]) -> None:
+    closed = anyio.Event()
+
+    async def close(commit: Commit) -> None:
+        await store.close()
+        closed.set()
+
+    store = await schedule(Wireup.init().using_engine(engine), close).build_async()
+    with anyio.fail_after(20), suppress(DispatchError):
+        await store.commit(first_attempt("order"))
+        await closed.wait()
+
+
+async def test_start_dispatching_can_be_asked_for_again_after_it_was_cancelled(engine: PersistenceEngine) -> None:
+    delivered = anyio.Event()
+    wireup = Wireup.init().using_engine(engine).using_asynchronous_dispatch_scheduler()
+    async with await wireup.dispatch_to(lambda commit: delivered.set(), start=False).build_async() as store:
+        await store.commit(first_attempt("order"))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await store.start_dispatching()
+        for _ in range(2):
+            await store.start_dispatching()
+        with anyio.fail_after(20):
+            await delivered.wait()
 
 
 async def test_an_engine_in_a_cancelled_scope(engine: PersistenceEngine) -> None:

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 import fsstore
+from fsstore import Commit, CommitAttempt, Wireup
+from fsstore.dispatch import ForwardingDispatcher
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.awaiting import AsyncFileEngine
+from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import first_attempt, next_attempt
 
 pytestmark = pytest.mark.anyio
@@ -82,6 +85,22 @@ async def test_no_callback_waits_while_another_process_holds_the_locks(tmp_path:
             # Not in this callback, which is timed too.
             await asyncio.to_thread(holder.wait, 10)
     # The aim is 20 ms. Half of what the locks were held tells a callback that waited for one from a busy machine.
+    assert watchdog.waited_seconds < 0.5 / 2
+
+
+async def test_no_callback_waits_for_what_a_dispatcher_waits_for() -> None:
+    class SlowEngine(MemoryEngine):
+        def commit(self, attempt: CommitAttempt) -> Commit:
+            time.sleep(0.5)
+            return super().commit(attempt)
+
+    central = SlowEngine()
+    central.initialize()
+    wireup = Wireup.init().using_in_memory_persistence().dispatch_to(ForwardingDispatcher(central))
+    watchdog = Watchdog()
+    async with await wireup.build_async() as store, watchdog.watching():
+        await store.commit(first_attempt("order"))
+        assert len(list(central.get_from_checkpoint())) == 1
     assert watchdog.waited_seconds < 0.5 / 2
 
 

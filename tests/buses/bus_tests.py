@@ -75,6 +75,28 @@ class BusTests:
         [(_, body)] = self.consume(broker)
         assert unpacked(MsgpackSerializer(), body) == commit
 
+    def test_stream_ids_may_be_long_and_of_any_characters(self, broker: Broker) -> None:
+        ids = [
+            "😀" * 1000,
+            "😀" * 999 + "!",
+            "/" * 1000,
+            ".",
+            "*",
+            ">",
+            "#",
+            "+",
+            "$SYS/a",
+            "a b\n\0\u2028",
+            "%2E",
+            "~",
+        ]
+        commits = [Commit.of(first_attempt(one), token) for token, one in enumerate(ids, 1)]
+        dispatcher = self.dispatcher(broker)
+        for commit in commits:
+            dispatcher.dispatch(commit)
+        dispatcher.close()
+        assert [one for one, _ in self.consume(broker)] == [str(commit.commit_id) for commit in commits]
+
     def test_nothing_is_lost_and_streams_keep_their_order_over_an_outage(self, broker: Broker, tmp_path: Path) -> None:
         store = self.store(broker, tmp_path)
         stored: list[Commit] = []

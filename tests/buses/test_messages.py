@@ -12,7 +12,7 @@ from fsstore import Commit, EventMessage, SerializationError
 from fsstore.dispatch.messages import CloudEvents, RawRecords, unpacked
 from fsstore.interchange import read_line
 from fsstore.objects import StoredObject
-from fsstore.serialization import MsgpackSerializer, TypeRegistry
+from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, TypeRegistry
 from fsstore.testing import first_attempt
 
 
@@ -43,6 +43,13 @@ def test_objects_of_registered_types_are_written_by_their_names() -> None:
     [event] = read_line(json.dumps(json.loads(CloudEvents(serializer=serializer).message(commit).body)["data"])).events
     assert isinstance(event.body, StoredObject)
     assert unpacked(serializer, RawRecords(serializer).message(commit).body) == commit
+
+
+@pytest.mark.parametrize("body", ["short", "long " * 1000])
+def test_the_store_may_compress_and_encrypt(body: str) -> None:
+    serializer = EncryptedSerializer(CompressedSerializer(MsgpackSerializer()), bytes(32))
+    message = CloudEvents(serializer=serializer).message(commit_of(body))
+    assert json.loads(message.body)["data"]["events"][0]["body"] == body
 
 
 def test_an_object_without_a_form_is_refused_and_named() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 
 import pytest
 from servers import brokers
@@ -47,6 +49,37 @@ class TestJetStream(BusTests):
             await client.close()
         return found
 
+    def test_a_stream_that_is_there_is_taken_as_it_is(self, broker: Broker) -> None:
+        async def make() -> None:
+            client = await nats.connect(broker.url)
+            await client.jetstream().add_stream(name="KEPT", subjects=["kept.>", "others"], max_msgs=10)
+            await client.close()
+
+        asyncio.run(make())
+        dispatcher = JetStreamDispatcher(broker.url, subject="kept", stream="KEPT")
+        dispatcher.dispatch(Commit.of(first_attempt("order-1"), 1))
+        dispatcher.close()
+
+    def test_a_stream_that_could_not_be_made_is_made_at_the_next_try(self, broker: Broker) -> None:
+        async def end(name: str) -> None:
+            client = await nats.connect(broker.url)
+            await client.jetstream().delete_stream(name)
+            await client.close()
+
+        async def begin(name: str) -> None:
+            client = await nats.connect(broker.url)
+            await client.jetstream().add_stream(name=name, subjects=["late.>"])
+            await client.close()
+
+        asyncio.run(begin("HINDRANCE"))
+        dispatcher = JetStreamDispatcher(broker.url, subject="late", stream="LATE")
+        commit = Commit.of(first_attempt("order-1"), 1)
+        with pytest.raises(nats.js.errors.BadRequestError):
+            dispatcher.dispatch(commit)
+        asyncio.run(end("HINDRANCE"))
+        dispatcher.dispatch(commit)
+        dispatcher.close()
+
     def test_the_broker_drops_doubles(self, broker: Broker) -> None:
         commit = Commit.of(first_attempt("order-1"), 1)
         dispatcher = self.dispatcher(broker)
@@ -54,3 +87,23 @@ class TestJetStream(BusTests):
             dispatcher.dispatch(commit)
         dispatcher.close()
         assert len(self.consume(broker)) == 1
+
+
+def test_closing_ends_what_waits_for_a_broker_that_is_silent() -> None:
+    ended: list[BaseException] = []
+
+    def dispatch(dispatcher: JetStreamDispatcher) -> None:
+        try:
+            dispatcher.dispatch(Commit.of(first_attempt("order-1"), 1))
+        except Exception as error:
+            ended.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dispatcher = JetStreamDispatcher(f"nats://127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=600)
+        waiting = threading.Thread(target=dispatch, args=(dispatcher,), daemon=True)
+        waiting.start()
+        connection, _ = silent.accept()
+        dispatcher.close()
+        waiting.join(20)
+        connection.close()
+    assert len(ended) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 from servers import brokers
@@ -49,6 +50,28 @@ class TestRabbitMQ(BusTests):
         with pytest.raises(pika.exceptions.UnroutableError):
             dispatcher.dispatch(Commit.of(first_attempt("order-1"), 1))
         dispatcher.close()
+
+    def test_a_confirm_that_nobody_waited_for_is_not_taken_for_that_of_the_next_commit(self, broker: Broker) -> None:
+        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+        connection.channel().queue_declare("default/order-1", exclusive=True)
+        dispatcher = RabbitDispatcher(broker.url)  # to the queue that is called as the stream
+        commit = Commit.of(first_attempt("order-1"), 1)
+        dispatcher.dispatch(commit)
+        channel = dispatcher._channel
+
+        def sent_then_interrupted(*_: object) -> None:
+            channel.connection._flush_output(lambda: True)
+            raise KeyboardInterrupt
+
+        channel._flush_output, waits_for_the_confirm = sent_then_interrupted, channel._flush_output
+        with pytest.raises(KeyboardInterrupt):
+            dispatcher.dispatch(commit)
+        channel._flush_output = waits_for_the_confirm
+        time.sleep(0.5)  # the confirm is there
+        with pytest.raises(pika.exceptions.UnroutableError):
+            dispatcher.dispatch(Commit.of(first_attempt("nobody"), 2))
+        dispatcher.close()
+        connection.close()
 
     def test_a_connection_that_was_lost_while_idle_is_opened_again(self, broker: Broker) -> None:
         dispatcher = self.dispatcher(broker)

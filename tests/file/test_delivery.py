@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 from stores import flip
 
+from fsstore.dispatch import Subscription
 from fsstore.engine import Lease
 from fsstore.engines.file import FileEngine, slots
+from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.slots import SLOT_BYTES
 from fsstore.errors import StorageError, StoreClosedError
@@ -113,6 +116,32 @@ def test_a_killed_holder_leaves_its_lease_at_once(engine: FileEngine) -> None:
     holder.wait()
     holder.stdout.close()
     assert acquired_within(engine, 20).fence == 2
+
+
+def test_a_subscription_may_be_collected_while_another_lease_is_asked_for(tmp_path: Path) -> None:
+    class Disk(RealDisk):
+        collects = False
+
+        def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
+            if self.collects:
+                gc.collect()
+            return super().lock(handle, shared=shared, blocking=blocking)
+
+    disk = Disk(str(tmp_path / "s"))
+    engine = opened(tmp_path / "s", disk=disk)
+    fill(engine, "a")
+    abandoned = Subscription(engine, "audit")
+    next(abandoned)
+    abandoned.itself = abandoned  # type: ignore[attr-defined]
+    del abandoned
+    disk.collects = True
+    asking = threading.Thread(target=engine.acquire_lease, args=("b", 1.0), daemon=True)
+    asking.start()
+    asking.join(20)
+    assert not asking.is_alive()
+    assert engine.acquire_lease("subscription/audit", 1.0) is not None
+    disk.collects = False
+    engine.close()
 
 
 def test_a_forked_child_neither_holds_nor_ends_its_parents_lease(engine: FileEngine) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from receivers import QUICK, Receiver, wait_for
 
 from fsstore import Commit, DelegateMessageDispatcher, Dispatcher, DispatchError, EventStore, NullDispatcher, Wireup
-from fsstore.dispatch import Retry
+from fsstore.dispatch import AsynchronousDispatchScheduler, Retry
+from fsstore.engines.memory import MemoryEngine
+from fsstore.errors import StorageUnavailableError
 from fsstore.testing import fill, first_attempt, next_attempt
 
 
@@ -73,6 +77,95 @@ class TestSynchronous:
             for thread in threads:
                 thread.join()
         assert receiver.tokens == list(range(1, 61))
+
+    def test_a_caller_hears_of_its_own_commit(self, wireup: Wireup) -> None:
+        go_on = threading.Event()
+
+        def deliver(commit: Commit) -> None:
+            if commit.stream_id == "third":
+                raise RuntimeError("not this one")
+            assert commit.stream_id == "second" or go_on.wait(20)
+
+        told: list[str] = []
+
+        def write(store: EventStore, stream_id: str) -> None:
+            try:
+                store.commit(first_attempt(stream_id))
+            except DispatchError:
+                told.append(stream_id)
+
+        with wireup.using_synchronous_dispatch_scheduler(deliver, retry=QUICK).build() as store:
+            threads: list[threading.Thread] = []
+            for stream_id in ("first", "second", "third"):
+                threads.append(threading.Thread(target=write, args=(store, stream_id)))
+                threads[-1].start()
+                wait_for(lambda: len(list(store.advanced.get_from_checkpoint())) == len(threads))
+            go_on.set()
+            for thread in threads:
+                thread.join()
+        assert told == ["third"]
+
+
+class TestClosing:
+    def test_what_is_in_hand_is_delivered_first(self, wireup: Wireup) -> None:
+        seen: list[str] = []
+        go_on = threading.Event()
+
+        class Slow:
+            def dispatch(self, commit: Commit) -> None:
+                seen.append("begins")
+                go_on.wait(0.1)
+                seen.append("has it")
+
+            def close(self) -> None:
+                seen.append("is closed")
+
+        store = wireup.using_synchronous_dispatch_scheduler(Slow()).build()
+        returned: list[Commit | None] = []
+        thread = threading.Thread(target=lambda: returned.append(store.commit(first_attempt("s"))))
+        thread.start()
+        wait_for(lambda: seen)
+        store.close()
+        thread.join()
+        assert seen == ["begins", "has it", "is closed"]
+        assert len(returned) == 1
+
+    def test_a_caller_is_told_what_is_left(self, wireup: Wireup) -> None:
+        receiver = Receiver()
+        receiver.failures = {1: 1_000_000}
+        slow = Retry(initial_backoff_seconds=600.0, max_backoff_seconds=600.0)
+        store = wireup.using_synchronous_dispatch_scheduler(receiver, retry=slow).build()
+        told: list[str] = []
+
+        def write() -> None:
+            try:
+                store.commit(first_attempt("s"))
+            except DispatchError as error:
+                told.append(str(error))
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        wait_for(lambda: receiver.failures[1] < 1_000_000)
+        store.close()
+        thread.join()
+        assert len(told) == 1
+        assert "is stored" in told[0]
+        assert "the store was closed before it was delivered" in told[0]
+
+    @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
+    def test_a_dispatcher_may_close_its_store(self, wireup: Wireup, synchronous: bool) -> None:
+        closed = threading.Event()
+
+        def close(commit: Commit) -> None:
+            store.close()
+            closed.set()
+
+        if not synchronous:
+            wireup.using_asynchronous_dispatch_scheduler()
+        store = wireup.dispatch_to(close, start=False).build()
+        fill(store.advanced, "s")
+        threading.Thread(target=store.start_dispatching, daemon=True).start()
+        assert closed.wait(20)
 
 
 class TestDispatcherThatCommits:
@@ -208,6 +301,52 @@ class TestAsynchronous:
         with wireup.using_asynchronous_dispatch_scheduler(dispatcher, retry=QUICK).build() as store:
             store.commit(first_attempt("s"))
             wait_for(lambda: delivered == [0, 1])
+
+    def test_waits_begin_anew_when_the_engine_was_there_again(self) -> None:
+        class Engine(MemoryEngine):
+            is_away = False
+
+            def get_undispatched_commits(self) -> Iterator[Commit]:
+                if self.is_away:
+                    self.is_away = False
+                    raise StorageUnavailableError("the database is away")
+                return super().get_undispatched_commits()
+
+        waits: list[int] = []
+
+        class Watched(Retry):
+            def wait_seconds(self, failures: int) -> float:
+                waits.append(failures)
+                return 0.001
+
+        engine, receiver = Engine(), Receiver()
+        engine.initialize()
+        scheduler = AsynchronousDispatchScheduler(engine, receiver, retry=Watched())
+        scheduler.start()
+        for number in range(3):
+            engine.is_away = True
+            engine.commit(first_attempt(f"s{number}"))
+            wait_for(lambda: len(receiver.tokens) == engine._last_token)
+        scheduler.close()
+        assert waits == [1, 1, 1]
+
+    def test_where_nothing_is_left_it_waits_instead_of_looking(self) -> None:
+        class Engine(MemoryEngine):
+            looks = 0
+
+            def get_undispatched_commits(self) -> Iterator[Commit]:
+                self.looks += 1
+                return super().get_undispatched_commits()
+
+        engine = Engine()
+        engine.initialize()
+        for commit in fill(engine, "s", commits=5):
+            engine.mark_commit_as_dispatched(commit)
+        scheduler = AsynchronousDispatchScheduler(engine, Receiver())
+        scheduler.start()
+        time.sleep(0.5)
+        scheduler.close()
+        assert engine.looks <= 2
 
     def test_closing_does_not_wait_for_a_commit_that_never_goes(self, wireup: Wireup) -> None:
         receiver = Receiver()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,11 +161,64 @@ class TestParking:
             commit(store, "c")
             wait_for(lambda: parking.commits() == [])
 
+    @pytest.mark.parametrize("then", ["deleted", "dropped", "nothing"])
+    def test_what_was_asked_for_is_settled_when_it_comes_to_it(
+        self, build: Build, receiver: Receiver, tmp_path: Path, then: str
+    ) -> None:
+        receiver.failures = {1: 3}
+        with build(PARK) as store:
+            commit(store, "a")
+            wait_for(lambda: len(Parking(store.advanced).commits()) == 1)
+        with Wireup.init().using(tmp_path / "s").build() as store:
+            parking = Parking(store.advanced)
+            parking.send_again(1)
+            parking.send_again(1)
+            if then == "deleted":
+                store.advanced.delete_stream("default", "a")
+            elif then == "dropped":
+                parking.drop(1)
+        with build(PARK) as store:
+            commit(store, "b")
+            wait_for(lambda: list(store.advanced.get_undispatched_commits()) == [])
+            assert Parking(store.advanced).commits() == []
+        assert receiver.tokens.count(1) == (then == "nothing")
+
     def test_the_caller_of_a_parked_commit_is_told(self, tmp_path: Path, receiver: Receiver) -> None:
         receiver.failures = {1: NEVER}
         wireup = Wireup.init().using(tmp_path / "s").using_synchronous_dispatch_scheduler(receiver, retry=PARK)
         with wireup.build() as store, pytest.raises(DispatchError, match=r"is stored.*is parked: cannot take 1"):
             store.commit(first_attempt("a"))
+
+    def test_the_caller_is_told_whoever_parked_the_commit(self, tmp_path: Path) -> None:
+        go_on = threading.Event()
+
+        class Picky:
+            def dispatch(self, commit: Commit) -> None:
+                if commit.stream_id != "first":
+                    raise RuntimeError("not this one")
+                go_on.wait(20)
+
+            def close(self) -> None: ...
+
+        told: list[tuple[str, bool]] = []
+
+        def write(store: EventStore, stream_id: str) -> None:
+            try:
+                store.commit(first_attempt(stream_id))
+            except DispatchError as error:
+                told.append((stream_id, "is parked" in str(error)))
+
+        wireup = Wireup.init().using(tmp_path / "s").using_synchronous_dispatch_scheduler(Picky(), retry=PARK)
+        with wireup.build() as store, wireup.build() as other:
+            threads: list[threading.Thread] = []
+            for one, stream_id in ((store, "first"), (store, "b"), (store, "c"), (other, "d"), (other, "e")):
+                threads.append(threading.Thread(target=write, args=(one, stream_id)))
+                threads[-1].start()
+                wait_for(lambda: len(list(store.advanced.get_from_checkpoint())) == len(threads))
+            go_on.set()
+            for thread in threads:
+                thread.join()
+        assert sorted(told) == [("b", True), ("c", True), ("d", True), ("e", True)]
 
 
 class TestStarting:

@@ -6,13 +6,17 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from receivers import wait_for
 
-from fsstore import Commit, EventStore, Wireup
+from fsstore import Commit, CorruptionError, EventStore, LeaseLostError, SerializationError, Wireup
+from fsstore.dispatch import StoreProjection
+from fsstore.dispatch.turns import Turn
+from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import fill, first_attempt
 
 Counts = dict[str, int]
@@ -108,6 +112,45 @@ def test_following_until_closed(store: EventStore) -> None:
     assert projection.state == {"a": 4, "b": 2}
 
 
+def test_a_batch_that_takes_longer_than_the_lease_is_folded_by_one() -> None:
+    engine = MemoryEngine()
+    engine.initialize()
+    fill(engine, "a", commits=30)
+
+    def slow(state: int, commit: Commit) -> int:
+        time.sleep(0.01)
+        return state + 1
+
+    projections = [StoreProjection(engine, "counts", slow, int) for _ in range(2)]
+    failed: list[Exception] = []
+
+    def catch_up(projection: StoreProjection[int]) -> None:
+        projection._turn = Turn(engine, "projection/counts", lease_seconds=0.1)
+        try:
+            projection.catch_up()
+        except LeaseLostError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=catch_up, args=(projection,)) for projection in projections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [projection.state for projection in projections] == [30, 30]
+
+
+@pytest.mark.parametrize("stored", [b"no msgpack", bytes([0x91, 1])])
+def test_what_cannot_be_read_is_said_and_can_be_rebuilt(store: EventStore, stored: bytes) -> None:
+    fill(store.advanced, "a", commits=2)
+    store.advanced.put_checkpoint("projection/counts", stored)  # type: ignore[attr-defined]
+    projection = store.projection("counts", count, Counts)
+    with pytest.raises((CorruptionError, SerializationError)):
+        projection.catch_up()
+    projection.rebuild()
+    assert projection.state == {"a": 4}
+
+
 class TestSqlite:
     @pytest.fixture
     def database(self, tmp_path: Path) -> sqlite3.Connection:
@@ -156,6 +199,22 @@ class TestSqlite:
             "counts", database, self.apply, clear=lambda connection: connection.execute("DELETE FROM counts")
         ).rebuild()
         assert self.rows(database) == {"a": 6}
+
+    def test_a_batch_that_readers_keep_from_being_committed_leaves_no_transaction_open(
+        self, store: EventStore, database: sqlite3.Connection, tmp_path: Path
+    ) -> None:
+        fill(store.advanced, "a", commits=2)
+        database.execute("PRAGMA busy_timeout = 10")
+        projection = store.sqlite_projection("counts", database, self.apply)
+        reader = sqlite3.connect(tmp_path / "read.db")
+        reader.execute("BEGIN")
+        assert self.rows(reader) == {}
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            projection.catch_up()
+        assert not database.in_transaction
+        reader.close()
+        projection.catch_up()
+        assert self.rows(database) == {"a": 4}
 
     def test_several_may_fold_into_one_database(
         self, store: EventStore, database: sqlite3.Connection, tmp_path: Path

@@ -17,6 +17,7 @@ from fsstore.dispatch import PARKED_BUCKET, Parking, Subscription
 from fsstore.dispatch.cursors import pack_position
 from fsstore.dispatch.filters import partition_of
 from fsstore.dispatch.positions import position_key
+from fsstore.engines.memory import MemoryEngine
 from fsstore.errors import StorageUnavailableError, StoreClosedError
 from fsstore.testing import fill, first_attempt, next_attempt
 
@@ -37,6 +38,10 @@ def file_store(tmp_path: Path) -> Iterator[EventStore]:
 
 def tokens(commits: object) -> list[int]:
     return [commit.checkpoint_token for commit in commits]  # type: ignore[attr-defined]
+
+
+def partition(stream_id: str, *, of: int) -> int:
+    return partition_of(Commit.of(first_attempt(stream_id), 1), of)
 
 
 def caught_up(store: EventStore, name: str, **options: object) -> list[int]:
@@ -154,6 +159,24 @@ class TestOneConsumer:
         fill(store.advanced, "b")
         assert caught_up(store, "audit") == [5]
 
+    def test_a_commit_at_which_a_hook_fails_comes_again(self, wireup: Wireup) -> None:
+        failing = [2]
+
+        class Hook:
+            def select_commit(self, commit: Commit) -> Commit:
+                if commit.checkpoint_token in failing:
+                    failing.clear()
+                    raise ConnectionError("not now")
+                return commit
+
+        with wireup.hook_into_pipeline_using(Hook()).build() as store:
+            fill(store.advanced, "a", commits=3)
+            with store.subscribe("audit", timeout_seconds=0) as subscription:
+                assert next(subscription).checkpoint_token == 1
+                with pytest.raises(ConnectionError):
+                    next(subscription)
+                assert tokens(subscription) == [2, 3]
+
     def test_hooks_decide_what_a_subscriber_sees(self, wireup: Wireup) -> None:
         class Hide:
             def select_commit(self, commit: Commit) -> Commit | None:
@@ -202,6 +225,14 @@ class TestFilters:
         assert caught_up(store, "class", event_types=[str]) == [4]
         assert caught_up(store, "name", event_types=["Paid", "Other"]) == [4]
         assert caught_up(store, "none", event_types=[Unknown]) == []
+
+    def test_event_types_are_those_that_a_reader_gets(self, wireup: Wireup) -> None:
+        wireup.using_event_upconversion().add_converter(str, lambda body: {"$type": "Placed", "item": body})
+        with wireup.build() as store:
+            for name, body in (("a", "tea"), ("b", {"$type": "Placed", "item": "milk"}), ("c", 3)):
+                store.commit(first_attempt(name, events=[EventMessage(body)]))
+            assert caught_up(store, "placed", event_types=["Placed"]) == [1, 2]
+            assert caught_up(store, "as stored", event_types=["str"]) == []
 
     def test_dead_letters_come_only_to_who_asks_for_them(self, store: EventStore) -> None:
         (commit,) = fill(store.advanced, "a")
@@ -416,6 +447,27 @@ class TestSeveralConsumers:
         for stream in {head.stream_id for head in heads}:
             assert [sequence for of, sequence in seen if of == stream] == list(range(1, 22))
         assert sorted(token for own in by_consumer for token in own) == list(range(1, 421))
+
+    def test_a_commit_that_comes_while_others_are_looked_at_is_not_late(self) -> None:
+        in_the_first = next(name for name in map(str, range(99)) if partition(name, of=2) == 0)
+
+        class Engine(MemoryEngine):
+            looks = 0
+
+            def get_from_checkpoint(
+                self, checkpoint_token: int = 0, to_checkpoint: int | None = None, *, bucket_id: str | None = None
+            ) -> Iterator[Commit]:
+                self.looks += 1
+                if self.looks == 3:  # the first partition was looked at, twice
+                    self.commit(first_attempt(in_the_first))
+                return super().get_from_checkpoint(checkpoint_token, to_checkpoint, bucket_id=bucket_id)
+
+        engine = Engine()
+        engine.initialize()
+        began = time.monotonic()
+        with Subscription(engine, "work", partitions=2, timeout_seconds=20) as subscription:
+            next(subscription)
+        assert time.monotonic() - began < 0.2
 
     def test_the_number_of_partitions_stays(self, store: EventStore) -> None:
         fill(store.advanced, "a")

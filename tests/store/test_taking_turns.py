@@ -12,9 +12,16 @@ import pytest
 from receivers import QUICK, Receiver, wait_for
 
 from fsstore import Commit, DispatchError, EventStore, LeaseLostError, Wireup
-from fsstore.dispatch import AsynchronousDispatchScheduler, Subscription, published_health
+from fsstore.dispatch import (
+    AsynchronousDispatchScheduler,
+    Subscription,
+    SynchronousDispatchScheduler,
+    published_health,
+)
+from fsstore.engine import Lease
 from fsstore.engines.file.slots import SLOT_BYTES
 from fsstore.engines.memory import MemoryEngine
+from fsstore.errors import StorageUnavailableError
 from fsstore.testing import fill, first_attempt, next_attempt
 
 Open = Callable[[Receiver, bool], EventStore]
@@ -152,6 +159,81 @@ def test_a_subscriber_that_lost_its_lease_moves_the_position_no_more() -> None:
             assert next(slow, None) is None
             assert store.subscriptions.all()[0].position == 3
         slow.close()
+
+
+def test_a_subscriber_whose_lease_cannot_be_renewed_now_misses_nothing() -> None:
+    class Engine(MemoryEngine):
+        is_away = False
+
+        def renew_lease(self, lease: Lease, seconds: float) -> None:
+            if self.is_away:
+                raise StorageUnavailableError("the database is away")
+            super().renew_lease(lease, seconds)
+
+    engine = Engine()
+    engine.initialize()
+    fill(engine, "a", commits=3)
+    with Subscription(engine, "audit", lease_seconds=0.003, timeout_seconds=0) as subscription:
+        assert next(subscription).checkpoint_token == 1
+        time.sleep(0.002)
+        engine.is_away = True
+        with pytest.raises(StorageUnavailableError):
+            next(subscription)
+        engine.is_away = False
+        assert [commit.checkpoint_token for commit in subscription] == [2, 3]
+
+
+def test_a_synchronous_commit_waits_on_where_its_turn_was_lost() -> None:
+    engine = MemoryEngine()
+    engine.initialize()
+    delivered: list[int] = []
+
+    class Slow:
+        """Takes longer than its lease lasts, once."""
+
+        def dispatch(self, commit: Commit) -> None:
+            delivered.append(commit.checkpoint_token)
+            if len(delivered) == 1:
+                time.sleep(0.3)
+
+        def close(self) -> None: ...
+
+    fill(engine, "a", commits=2)
+    schedulers = [SynchronousDispatchScheduler(engine, Slow(), lease_seconds=0.1) for _ in range(2)]
+    failed: list[Exception] = []
+
+    def commit(scheduler: SynchronousDispatchScheduler, stream_id: str) -> None:
+        try:
+            scheduler.committed(engine.commit(first_attempt(stream_id)))
+        except DispatchError as error:
+            failed.append(error)
+
+    for scheduler in schedulers:
+        scheduler._started = True  # without delivering what is left
+    threads = [
+        threading.Thread(target=commit, args=(scheduler, stream_id))
+        for scheduler, stream_id in zip(schedulers, "bc", strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+        wait_for(lambda: delivered)
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert list(dict.fromkeys(delivered)) == [1, 2, 3, 4]
+
+
+def test_what_one_said_of_its_failures_ends_when_another_delivers(opened: Open) -> None:
+    failing, well = Receiver(), Receiver()
+    first, second = opened(failing, True), opened(well, True)
+    second.commit(first_attempt("a"))
+    failing.failures = {2: 1_000_000}
+    with pytest.raises(DispatchError):
+        first.commit(first_attempt("b"))
+    assert published_health(second.advanced).failing_token == 2
+    second.commit(first_attempt("c"))
+    assert well.tokens == [1, 2, 3]
+    assert published_health(first.advanced).ok
 
 
 def damage(file: Path, *slots: int) -> None:

@@ -103,6 +103,7 @@ class AsyncFileEngine(ThreadedEngine):
         return stored(attempts, request)
 
     async def _carried_out(self, request: CommitRequest, attempts: Sequence[CommitAttempt]) -> None:
+        done = self._loop.signal()
         try:
             self._turns.acquire_nowait()
         except self._none_left:
@@ -110,7 +111,6 @@ class AsyncFileEngine(ThreadedEngine):
         try:
             if self._closing:
                 raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
-            done = self._loop.signal()
             request.wake = done.set
             self._queue.append(request)
             self._alarm.put(True)

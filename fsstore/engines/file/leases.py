@@ -27,7 +27,8 @@ class Leases:
     def __init__(self, disk: Disk, store: str) -> None:
         self._disk = disk
         self._directory = f"{store}/{layout.DISPATCH}"
-        self._mutex = threading.Lock()
+        # A subscription that is collected in here lets go of its own.
+        self._mutex = threading.RLock()
         # Kept open between attempts: a child that is forked closes them all, and none that is locked escapes it.
         self._handles: dict[str, int] = {}
         self._held: dict[str, Lease] = {}

@@ -5,8 +5,11 @@ Written for asyncio and for trio, as nothing that serves both is as quick.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
+
+from fsstore.engines.calling import in_another_loop
 
 
 class Signal(Protocol):
@@ -21,13 +24,12 @@ class EventLoop(Protocol):
     def soon(self, call: Callable[[], None], /) -> object:
         """Have the loop call it; from any thread. `RuntimeError` when the loop has ended."""
 
-    def signal(self) -> Signal: ...
+    def signal(self) -> Signal:
+        """For a task of this loop; `StoreClosedError` in another one."""
 
 
 def event_loop() -> EventLoop:
     """The one that runs."""
-    import asyncio
-
     try:
         return _Asyncio(asyncio.get_running_loop())
     except RuntimeError:
@@ -53,9 +55,12 @@ class _AsyncioSignal:
 class _Asyncio:
     def __init__(self, loop: Any) -> None:
         self.soon = loop.call_soon_threadsafe
+        self._loop = loop
         self._future = loop.create_future
 
     def signal(self) -> Signal:
+        if asyncio._get_running_loop() is not self._loop:
+            raise in_another_loop()
         return _AsyncioSignal(self._future())
 
 
@@ -63,5 +68,15 @@ class _Trio:
     def __init__(self) -> None:
         import trio
 
-        self.soon = trio.lowlevel.current_trio_token().run_sync_soon
-        self.signal = trio.Event
+        self._trio = trio
+        self._token = trio.lowlevel.current_trio_token()
+        self.soon = self._token.run_sync_soon
+
+    def signal(self) -> Signal:
+        try:
+            here = self._trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:  # it is not trio that runs
+            here = False
+        if not here:
+            raise in_another_loop()
+        return self._trio.Event()
