@@ -49,6 +49,7 @@ class _Scheduler:
         self._standby_seconds = standby_seconds
         self._keep_seconds = lease_seconds / 3
         self._stopping = threading.Event()
+        self._starting = threading.Lock()
         self._started = False
 
     @property
@@ -180,10 +181,13 @@ class AsynchronousDispatchScheduler(_Scheduler):
 
     def start(self) -> None:
         """Deliver what is left, and what will be committed by whatever process."""
-        self._started = True
-        self._follower = Follower(self._engine, self._stopping)
-        self._thread = threading.Thread(target=self._deliver_until_stopped, name="fsstore dispatch", daemon=True)
-        self._thread.start()
+        with self._starting:
+            if self._stopping.is_set():
+                return
+            self._follower = Follower(self._engine, self._stopping)
+            self._started = True
+            self._thread = threading.Thread(target=self._deliver_until_stopped, name="fsstore dispatch", daemon=True)
+            self._thread.start()
 
     def committed(self, commit: Commit) -> None:
         """Wake the thread, where nothing else does."""
@@ -228,6 +232,8 @@ class AsynchronousDispatchScheduler(_Scheduler):
 
     def close(self) -> None:
         self._stopping.set()
+        with self._starting:  # a start that is under way has a thread then
+            pass
         if self._started:
             self._follower.committed()
             if self._thread is not threading.current_thread():
