@@ -60,6 +60,32 @@ def test_an_unknown_scheme_lists_the_known() -> None:
     assert str(refused.value).endswith(", ".join(sorted(known_schemes())))
 
 
+def test_the_password_of_an_unknown_scheme_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="'postgres'") as refused:
+        fsstore.open("postgres://me:secret@host/db")
+    assert "secret" not in str(refused.value)
+
+
+def test_the_case_of_a_scheme_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in (f"FILE:{tmp_path}/a.store", f"File://{tmp_path}/b.store", "MEMORY:", f"SQLite:///{tmp_path}/c.db"):
+        fsstore.open(url).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.store", "b.store", "c.db"]
+
+
+@pytest.mark.parametrize("name", ["orders#2.store", "two\nlines", "tab\tstop"])
+def test_what_a_file_url_would_lose_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is written %"):
+        fsstore.open(f"file:{tmp_path}/{name}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["orders#2.store", "two\nlines", "\u00e4 50%?", "\udcff"])
+def test_the_url_of_a_path_is_that_path(tmp_path: Path, name: str) -> None:
+    fsstore.open((tmp_path / name).as_uri()).close()
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
 def test_a_host_in_a_file_url_is_refused() -> None:
     with pytest.raises(ValueError, match="on this machine"):
         fsstore.open("file://elsewhere/orders.store")

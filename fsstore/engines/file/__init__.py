@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from fsstore.engines.file.engine import FileEngine
 from fsstore.serialization import Serializer
@@ -29,11 +29,14 @@ def path_and_options(url: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     """
     text = os.fspath(url)
     options: dict[str, Any] = {}
-    if isinstance(url, str) and text.startswith("file:"):
+    if isinstance(url, str) and text[:5].lower() == "file:":
+        for unsafe in "#\t\r\n":  # a fragment would name another directory, and urlsplit leaves the others out
+            if unsafe in text:
+                raise ValueError(f"{text!r}: in a file URL, {unsafe!r} is written {quote(unsafe)}")
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise ValueError(f"{text} names the host {parts.netloc}; a file store is on this machine")
-        text = unquote(parts.path)
+        text = unquote(parts.path, errors="surrogateescape")
         options = dict(_option(*pair) for pair in parse_qsl(parts.query, keep_blank_values=True))
     if not text:
         raise ValueError("a file store needs a path")
