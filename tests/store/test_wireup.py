@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 import fsstore
-from fsstore import EventStore, PipelineHook, SerializationError, StoreClosedError, Wireup
+from fsstore import EventStore, NullDispatcher, PipelineHook, SerializationError, StoreClosedError, Wireup
 from fsstore.engines import known_schemes
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
 from fsstore.serialization import MsgpackSerializer
 from fsstore.testing import first_attempt
+
+Event, OtherEvent = make_dataclass("Event", ["number"]), make_dataclass("Event", ["text"])
 
 
 def test_a_path_means_the_file_engine(tmp_path: Path) -> None:
@@ -222,6 +225,42 @@ class TestWrongArguments:
     def test_no_serializer(self, serializer: Any) -> None:
         with pytest.raises(TypeError, match="a serializer is an instance with `dumps` and `loads`"):
             Wireup.init().using_serializer(serializer)
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"algorithm": "lz4"}, ValueError),
+            ({"level": 99}, ValueError),
+            ({"algorithm": "zstd", "level": 99}, ValueError),
+            ({"level": "high"}, TypeError),
+            ({"min_bytes": None}, TypeError),
+            ({"max_bytes": 1.5}, TypeError),
+        ],
+    )
+    def test_no_compression(self, options: dict[str, Any], error: type[Exception]) -> None:
+        with pytest.raises(error):
+            Wireup.init().compress(**options)
+        with pytest.raises(TypeError, match="compression has no option 'colour'; it has algorithm, level"):
+            Wireup.init().compress(colour="blue")
+
+    @pytest.mark.parametrize(
+        ("types", "error"), [((5,), TypeError), ((int,), TypeError), ((Event, OtherEvent), ValueError)]
+    )
+    def test_no_types(self, types: Any, error: type[Exception]) -> None:
+        with pytest.raises(error):
+            Wireup.init().register_types(*types)
+        first, *others = types
+        if others:
+            with pytest.raises(error):
+                Wireup.init().register_types(first).register_types(*others)
+
+    def test_no_instances(self) -> None:
+        with pytest.raises(TypeError, match="MemoryEngine is a class: pass an instance"):
+            Wireup.init().using_engine(MemoryEngine)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="NullDispatcher is a class: pass an instance"):
+            Wireup.init().dispatch_to(NullDispatcher)
+        with pytest.raises(TypeError, match="a Retry is needed, not int"):
+            Wireup.init().using_synchronous_dispatch_scheduler(retry=3)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(("old_type", "convert"), [(int, None), (int, "len"), (None, len), ("int", len)])
     def test_no_converter(self, old_type: Any, convert: Any) -> None:
