@@ -89,8 +89,8 @@ class PersistenceEngine(Protocol):
         ...
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
-        """Remember that `commit` was dispatched. Harmless when repeated. A mark may be lost with the power;
-        the commit is then dispatched again."""
+        """Remember that `commit` was dispatched. Harmless when repeated, and for one that is not in the store. A mark
+        may be lost with the power; the commit is then dispatched again."""
         ...
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:

@@ -160,7 +160,7 @@ class EventUpconverter(PipelineHook):
             converted = convert(body)
             if converted is None:
                 raise EventStoreError(
-                    f"the converter of {type(event.body).__qualname__} gave None for an event of commit "
+                    f"the converter of {type(body).__qualname__} gave None for an event of commit "
                     f"{commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"
                 )
             if type(converted) is type(body):

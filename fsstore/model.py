@@ -21,10 +21,12 @@ MAX_CHECKPOINT_BYTES = 1_000_000
 
 def checked_id(value: str | UUID, what: str) -> str:
     """`value` as the text of an id: 1 to 1,000 characters that UTF-8 can write; a `UUID` becomes its text."""
-    if isinstance(value, UUID):
-        return str(value)
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be a str or UUID, not {type(value).__name__}")
+    if type(value) is not str:
+        if isinstance(value, UUID):
+            return str(value)
+        if not isinstance(value, str):
+            raise TypeError(f"{what} must be a str or UUID, not {type(value).__name__}")
+        value = str.__str__(value)  # its characters; an enum of texts would give the name of its member
     if not value:
         raise ValueError(f"{what} must not be empty")
     if len(value) > MAX_ID_CHARACTERS:
@@ -34,7 +36,7 @@ def checked_id(value: str | UUID, what: str) -> str:
             value.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"{what} holds a lone surrogate, which is no character: {value!r}") from error
-    return str(value)
+    return value
 
 
 def checked_name(value: str) -> str:

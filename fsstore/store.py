@@ -232,9 +232,11 @@ class EventStore(StoreRules):
         """
         with self._closing:
             self._check()
-            if self._scheduler is not None and not self._dispatching:
-                self._dispatching = True
-                self._scheduler.start()
+            if self._scheduler is None or self._dispatching:
+                return
+            self._dispatching = True
+        # Without the lock: this may deliver for long, and to a dispatcher that closes the store.
+        self._scheduler.start()
 
     def subscribe(
         self, name: str, *, from_checkpoint: int = 0, bucket_id: str | None = None, **options: Any

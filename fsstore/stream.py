@@ -86,7 +86,8 @@ class WorkingCopy:
 
     @property
     def uncommitted_headers(self) -> dict[str, Any]:
-        """The headers that the next commit will have; change them in place."""
+        """The headers that the next commit will have; change them in place. It is the same mapping all the time, and
+        empty after a commit."""
         return self._uncommitted_headers
 
     # ---- reading ----
@@ -159,7 +160,8 @@ class WorkingCopy:
 
     def _accept(self, commit: Commit) -> None:
         self._take(commit, commit, 0, None)
-        self._forget_changes()
+        # What a hook, or somebody who should not, added meanwhile is not stored: it is for the next commit.
+        self._forget_changes(len(commit.events))
 
     def _refreshing(self) -> Steps[None]:
         """Take in what others committed; from the beginning where the stream was deleted under this one, for what was
@@ -185,11 +187,11 @@ class WorkingCopy:
     def clear_changes(self) -> None:
         """Forget what was added and is not committed."""
         self._check()
-        self._forget_changes()
+        self._forget_changes(len(self._uncommitted))
 
-    def _forget_changes(self) -> None:
-        self._uncommitted = []
-        self._uncommitted_headers = {}
+    def _forget_changes(self, events: int) -> None:
+        del self._uncommitted[:events]
+        self._uncommitted_headers.clear()
 
     def close(self) -> None:
         """No more calls; harmless when repeated."""

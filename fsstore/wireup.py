@@ -25,6 +25,8 @@ from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
 from fsstore.engines.threaded import awaiting_made, blocking, in_thread
 from fsstore.hooks import EventUpconverter, Hooks, checked_hook
+from fsstore.model import not_a
+from fsstore.options import check_options, keywords_of
 from fsstore.serialization import (
     CompressedSerializer,
     EncryptedSerializer,
@@ -105,6 +107,8 @@ class Wireup:
 
     def using_engine(self, engine: PersistenceEngine) -> Self:
         """An engine that is made already; it brings its own serializer."""
+        if isinstance(engine, type):
+            raise TypeError(f"{engine.__qualname__} is a class: pass an instance of it as the engine")
         if not isinstance(engine, PersistenceEngine):
             raise TypeError(f"{type(engine).__name__} does not have the methods of a PersistenceEngine")
         self._engine = engine
@@ -126,13 +130,17 @@ class Wireup:
         return self
 
     def register_types(self, *types: type | TypeName | tuple[type, str]) -> Self:
-        """Classes whose instances may be event bodies and come back as themselves."""
+        """Classes whose instances may be event bodies and come back as themselves. `TypeError` or `ValueError` for what
+        cannot be one."""
+        TypeRegistry(*self._types, *types)
         self._types += types
         return self
 
     def compress(self, algorithm: str = "zlib", **options: Any) -> Self:
-        """Compress payloads; see `CompressedSerializer`."""
+        """Compress payloads; see `CompressedSerializer`. `TypeError` or `ValueError` for what it does not take."""
+        check_options("compression", options, keywords_of(CompressedSerializer))
         self._compression = {"algorithm": algorithm, **options}
+        CompressedSerializer(MsgpackSerializer(), **self._compression)
         return self
 
     def encrypt_with(self, keys: bytes | Mapping[str, bytes] | Keys) -> Self:
@@ -183,6 +191,8 @@ class Wireup:
     def _schedule(
         self, scheduler: _Scheduler, dispatcher: Dispatcher | Callable[..., Any] | None, retry: Retry | None
     ) -> Self:
+        if retry is not None and not isinstance(retry, Retry):
+            raise not_a(Retry, retry)
         self._scheduler = scheduler
         self._retry = retry
         return self if dispatcher is None else self.dispatch_to(dispatcher)
@@ -194,6 +204,8 @@ class Wireup:
         """
         if not isinstance(dispatcher, Dispatcher):
             dispatcher = DelegateMessageDispatcher(dispatcher)
+        elif isinstance(dispatcher, type):
+            raise TypeError(f"{dispatcher.__qualname__} is a class: pass an instance of it as the dispatcher")
         self._dispatcher = dispatcher
         self._start_dispatching = start
         self._scheduler = self._scheduler or SynchronousDispatchScheduler

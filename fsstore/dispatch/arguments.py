@@ -9,7 +9,8 @@ MAX_NAME_CHARACTERS = 150
 
 def checked_subscription(name: str) -> str:
     """`name` as a subscription's: 1 to 150 characters."""
-    if len(checked_name(name)) > MAX_NAME_CHARACTERS:
+    name = checked_name(name)
+    if len(name) > MAX_NAME_CHARACTERS:
         raise ValueError(f"a subscription's name has at most {MAX_NAME_CHARACTERS} characters, not {len(name)}")
     return name
 

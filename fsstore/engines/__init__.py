@@ -44,14 +44,18 @@ def engine_for(
         raise TypeError(f"a store is named by a path or URL as str, not {type(text).__name__}")
     found = _SCHEME.match(text) if isinstance(target, str) else None
     scheme = found[1].lower() if found else "file"
+    if found:
+        target = scheme + text[len(scheme) :]
     # "postgresql+psycopg://" is the engine "postgresql" unless somebody registered the long form.
     for name in (scheme, scheme.partition("+")[0]):
         factory = _factory(name)
         if factory is not None:
             engine: PersistenceEngine = factory(target, serializer=serializer, **options)
             return engine
-    known = ", ".join(known_schemes())
-    raise ValueError(f"no engine is registered for {scheme!r}: of {without_password(text)!r}; known are {known}")
+    known, shown = ", ".join(known_schemes()), without_password(text)
+    raise ValueError(
+        f"no engine is registered for {scheme!r}: of {shown!r} (give a path with a colon as a Path); known are {known}"
+    )
 
 
 def without_password(target: str) -> str:

@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 from fsstore.errors import SerializationError
+from fsstore.model import checked_int
 from fsstore.serialization.msgpack_serializer import WRAPPED
 from fsstore.serialization.payload import Serializer
 
@@ -42,11 +43,13 @@ class CompressedSerializer:
             raise ValueError(f"algorithm must be one of {sorted(_ALGORITHMS)}, not {algorithm!r}")
         self.inner = inner
         self._algorithm = _ALGORITHMS[algorithm]
-        self._level = level
-        self._min_bytes = min_bytes
-        self._max_bytes = max_bytes
-        if algorithm == "zstd":
-            _zstandard()
+        self._level = level if level is None else checked_int(level, "level")
+        self._min_bytes = checked_int(min_bytes, "min_bytes")
+        self._max_bytes = checked_int(max_bytes, "max_bytes")
+        try:
+            self._compress(b"")
+        except (ValueError, zlib.error) as error:
+            raise ValueError(f"{algorithm} has no level {level}: {error}") from error
 
     def dumps(self, value: Any, /) -> bytes:
         data = self.inner.dumps(value)
@@ -54,12 +57,13 @@ class CompressedSerializer:
             return data
         if len(data) > self._max_bytes:
             raise SerializationError(f"the value has {len(data)} bytes; at most {self._max_bytes} are compressed")
-        if self._algorithm == _ZSTD:
-            packed = _zstandard().ZstdCompressor(level=3 if self._level is None else self._level).compress(data)
-        else:
-            packed = zlib.compress(data, zlib.Z_DEFAULT_COMPRESSION if self._level is None else self._level)
-        wrapped = _MARK + bytes([self._algorithm]) + bytes(packed)
+        wrapped = _MARK + bytes([self._algorithm]) + self._compress(data)
         return wrapped if len(wrapped) < len(data) else data
+
+    def _compress(self, data: bytes) -> bytes:
+        if self._algorithm == _ZSTD:
+            return bytes(_zstandard().ZstdCompressor(level=3 if self._level is None else self._level).compress(data))
+        return zlib.compress(data, zlib.Z_DEFAULT_COMPRESSION if self._level is None else self._level)
 
     def loads(self, data: bytes, /) -> Any:
         if data[:2] != _MARK:

@@ -114,7 +114,8 @@ class EngineModel:
         return [commit for commit in self.commits if commit.checkpoint_token not in self.dispatched]
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
-        self.dispatched.add(commit.checkpoint_token)
+        if any(each.checkpoint_token == commit.checkpoint_token for each in self.commits):
+            self.dispatched.add(commit.checkpoint_token)
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         self._forget({(bucket_id, stream_id)})

@@ -39,6 +39,14 @@ def left(disk: SimulatedDisk, path: str = "/file", most: int = 500) -> set[bytes
     return set(outcomes(lambda choose: content(disk.copy().restarted(choose), path), most=most))
 
 
+def test_outcomes_are_as_many_as_was_asked_for_where_choices_lead_to_further_ones() -> None:
+    def run(choose: Choose) -> tuple[int, ...]:
+        return tuple(choose(10) for _ in range(3)) if choose(2) else ()
+
+    assert len(list(outcomes(run, most=5))) == 5
+    assert len(set(outcomes(run, most=2_000))) == 1_001
+
+
 def test_what_was_flushed_is_there() -> None:
     disk, _ = disk_with(b"kept")
     assert left(disk) == {b"kept"}

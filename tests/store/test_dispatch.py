@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -202,6 +202,47 @@ class TestDispatcherThatCommits:
         with wireup.dispatch_to(dispatcher, start=False).build() as store:
             store.start_dispatching()
             assert delivered == ["left", "answer"]
+
+    @pytest.mark.parametrize("call", [EventStore.close, EventStore.start_dispatching])
+    def test_it_may_also_be_called_on_the_way(self, tmp_path: Path, call: Callable[[EventStore], None]) -> None:
+        with Wireup.init().using(tmp_path / "a.store").build() as store:
+            fill(store.advanced, "left", commits=2)
+        delivered: list[int] = []
+
+        def receive(commit: Commit) -> None:
+            delivered.append(commit.checkpoint_token)
+            call(store)
+
+        wireup = Wireup.init().using(tmp_path / "a.store").using_synchronous_dispatch_scheduler()
+        store = wireup.dispatch_to(receive, start=False).build()
+        starting = threading.Thread(target=store.start_dispatching, daemon=True)
+        starting.start()
+        starting.join(30)
+        assert not starting.is_alive()
+        assert delivered == ([1] if call is EventStore.close else [1, 2])
+        store.close()
+
+    def test_closing_does_not_wait_for_all_that_was_left(self, tmp_path: Path) -> None:
+        with Wireup.init().using(tmp_path / "a.store").build() as store:
+            fill(store.advanced, "left", commits=3)
+        delivered: list[int] = []
+        begun = threading.Event()
+
+        def receive(commit: Commit) -> None:
+            delivered.append(commit.checkpoint_token)
+            begun.set()
+            stopping.wait(10)
+
+        wireup = Wireup.init().using(tmp_path / "a.store").using_synchronous_dispatch_scheduler()
+        store = wireup.dispatch_to(receive, start=False).build()
+        stopping = store._scheduler._stopping  # type: ignore[union-attr]
+        starting = threading.Thread(target=store.start_dispatching, daemon=True)
+        starting.start()
+        begun.wait()
+        store.close()
+        starting.join(30)
+        assert not starting.is_alive()
+        assert delivered == [1]
 
     def test_the_outer_caller_hears_when_it_cannot_be_delivered(self, wireup: Wireup) -> None:
         def answer(commit: Commit) -> None:

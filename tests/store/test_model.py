@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -84,6 +85,24 @@ def test_ids_may_be_uuids_and_are_their_text() -> None:
     name = uuid.uuid4()
     attempt = CommitAttempt(**{**GOOD, "stream_id": name, "bucket_id": name})
     assert (attempt.stream_id, attempt.bucket_id) == (str(name), str(name))
+
+
+def test_an_id_is_the_characters_of_a_text_whatever_its_class() -> None:
+    class Kind(str, Enum):  # noqa: UP042
+        ORDER = "order"
+
+    class Odd(str):
+        def __str__(self) -> str:
+            return ""
+
+        def __len__(self) -> int:
+            return 1
+
+    attempt = CommitAttempt(**{**GOOD, "stream_id": Kind.ORDER, "bucket_id": Odd("odd")})
+    assert (attempt.stream_id, attempt.bucket_id) == ("order", "odd")
+    assert {type(attempt.stream_id), type(attempt.bucket_id)} == {str}
+    with pytest.raises(ValueError, match="1001 characters"):
+        CommitAttempt(**{**GOOD, "stream_id": Odd("x" * 1001)})
 
 
 def test_ids_of_a_thousand_characters_and_any_unicode_are_fine() -> None:

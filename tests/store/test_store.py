@@ -322,6 +322,12 @@ class TestUpconversion:
             with pytest.raises(fsstore.EventStoreError, match="gave None"):
                 list(store.get_from("s"))
 
+    def test_it_is_that_converter_which_is_named(self, wireup: Wireup) -> None:
+        with wireup.add_converter(str, len).add_converter(int, lambda _: None).build() as store:
+            store.commit(first_attempt("s", events=[EventMessage("a")]))
+            with pytest.raises(fsstore.EventStoreError, match="the converter of int gave None"):
+                list(store.get_from("s"))
+
     def test_converters_that_go_in_a_circle_are_an_error(self, wireup: Wireup) -> None:
         wireup.add_converter(str, lambda _: 1).add_converter(int, lambda _: "a")
         with wireup.build() as store:

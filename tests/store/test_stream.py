@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from fsstore import (
+    CommitAttempt,
     ConcurrencyError,
     DuplicateCommitError,
     EventMessage,
     EventStore,
     EventStream,
+    PipelineHook,
     Snapshot,
     StoreClosedError,
     StreamNotFoundError,
+    Wireup,
 )
 
 
@@ -122,6 +125,34 @@ class TestCommitting:
             assert stream.uncommitted_headers == {}
         assert stream.committed_headers == {"a": 1, "b": 2}
         assert store.open_stream("s").committed_headers == {"a": 1, "b": 2}
+
+    def test_the_mapping_of_headers_stays_the_same(self, store: EventStore) -> None:
+        stream = store.create_stream("s")
+        headers = stream.uncommitted_headers
+        for number in range(3):
+            headers["number"] = number
+            stream.add(number)
+            stream.commit_changes()
+            assert headers == {}
+        headers["number"] = "forgotten"
+        stream.clear_changes()
+        assert headers == {}
+        assert [commit.headers for commit in store.get_from("s")] == [{"number": number} for number in range(3)]
+
+    def test_what_is_added_while_it_commits_is_kept_for_the_next_commit(self, wireup: Wireup) -> None:
+        class Hook(PipelineHook):
+            def pre_commit(self, attempt: CommitAttempt) -> bool:
+                if attempt.commit_sequence == 1:
+                    stream.add("added by the hook")
+                return True
+
+        with wireup.hook_into_pipeline_using(Hook()).build() as store:
+            stream = store.create_stream("s")
+            stream.add("a")
+            stream.commit_changes()
+            assert [event.body for event in stream.uncommitted_events] == ["added by the hook"]
+            stream.commit_changes()
+            assert bodies(store.open_stream("s")) == bodies(stream) == ["a", "added by the hook"]
 
     def test_a_commit_id_used_before_is_a_duplicate(self, store: EventStore) -> None:
         stream = store.create_stream("s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 import fsstore
-from fsstore import EventStore, PipelineHook, SerializationError, StoreClosedError, Wireup
+from fsstore import EventStore, NullDispatcher, PipelineHook, SerializationError, StoreClosedError, Wireup
 from fsstore.engines import known_schemes
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
 from fsstore.serialization import MsgpackSerializer
 from fsstore.testing import first_attempt
+
+Event, OtherEvent = make_dataclass("Event", ["number"]), make_dataclass("Event", ["text"])
 
 
 def test_a_path_means_the_file_engine(tmp_path: Path) -> None:
@@ -58,6 +61,32 @@ def test_an_unknown_scheme_lists_the_known() -> None:
     with pytest.raises(ValueError, match=r"'nosuch'.*known are") as refused:
         fsstore.open("nosuch://host/db")
     assert str(refused.value).endswith(", ".join(sorted(known_schemes())))
+
+
+def test_the_password_of_an_unknown_scheme_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="'postgres'") as refused:
+        fsstore.open("postgres://me:secret@host/db")
+    assert "secret" not in str(refused.value)
+
+
+def test_the_case_of_a_scheme_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in (f"FILE:{tmp_path}/a.store", f"File://{tmp_path}/b.store", "MEMORY:", f"SQLite:///{tmp_path}/c.db"):
+        fsstore.open(url).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.store", "b.store", "c.db"]
+
+
+@pytest.mark.parametrize("name", ["orders#2.store", "two\nlines", "tab\tstop"])
+def test_what_a_file_url_would_lose_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is written %"):
+        fsstore.open(f"file:{tmp_path}/{name}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["orders#2.store", "two\nlines", "\u00e4 50%?", "\udcff"])
+def test_the_url_of_a_path_is_that_path(tmp_path: Path, name: str) -> None:
+    fsstore.open((tmp_path / name).as_uri()).close()
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
 def test_a_host_in_a_file_url_is_refused() -> None:
@@ -196,6 +225,42 @@ class TestWrongArguments:
     def test_no_serializer(self, serializer: Any) -> None:
         with pytest.raises(TypeError, match="a serializer is an instance with `dumps` and `loads`"):
             Wireup.init().using_serializer(serializer)
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"algorithm": "lz4"}, ValueError),
+            ({"level": 99}, ValueError),
+            ({"algorithm": "zstd", "level": 99}, ValueError),
+            ({"level": "high"}, TypeError),
+            ({"min_bytes": None}, TypeError),
+            ({"max_bytes": 1.5}, TypeError),
+        ],
+    )
+    def test_no_compression(self, options: dict[str, Any], error: type[Exception]) -> None:
+        with pytest.raises(error):
+            Wireup.init().compress(**options)
+        with pytest.raises(TypeError, match="compression has no option 'colour'; it has algorithm, level"):
+            Wireup.init().compress(colour="blue")
+
+    @pytest.mark.parametrize(
+        ("types", "error"), [((5,), TypeError), ((int,), TypeError), ((Event, OtherEvent), ValueError)]
+    )
+    def test_no_types(self, types: Any, error: type[Exception]) -> None:
+        with pytest.raises(error):
+            Wireup.init().register_types(*types)
+        first, *others = types
+        if others:
+            with pytest.raises(error):
+                Wireup.init().register_types(first).register_types(*others)
+
+    def test_no_instances(self) -> None:
+        with pytest.raises(TypeError, match="MemoryEngine is a class: pass an instance"):
+            Wireup.init().using_engine(MemoryEngine)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="NullDispatcher is a class: pass an instance"):
+            Wireup.init().dispatch_to(NullDispatcher)
+        with pytest.raises(TypeError, match="a Retry is needed, not int"):
+            Wireup.init().using_synchronous_dispatch_scheduler(retry=3)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(("old_type", "convert"), [(int, None), (int, "len"), (None, len), ("int", len)])
     def test_no_converter(self, old_type: Any, convert: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from fsstore.engines import without_password
 from fsstore.engines.file.engine import FileEngine
@@ -31,13 +31,14 @@ def path_and_options(url: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
     text = os.fspath(url)
     options: dict[str, Any] = {}
     if isinstance(url, str) and text[:5].lower() == "file:":
+        for unsafe in "#\t\r\n":  # a fragment would name another directory, and urlsplit leaves the others out
+            if unsafe in text:
+                raise ValueError(f"{text!r}: in a file URL, {unsafe!r} is written {quote(unsafe)}")
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             shown = without_password(text)
             raise ValueError(f"{shown} names the host {parts.hostname}; a file store is on this machine")
-        if parts.fragment:
-            raise ValueError(f"{text}: a # in the path of a store is written %23 in its URL")
-        text = unquote(parts.path)
+        text = unquote(parts.path, errors="surrogateescape")
         options = dict(_option(*pair) for pair in parse_qsl(parts.query, keep_blank_values=True))
     if not text or "\0" in text:
         raise ValueError("a file store needs a path" + (", which has no null character" if text else ""))

@@ -45,7 +45,12 @@ class FileDelivery:
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched; survives the process."""
-        self.writable().marks.mark(checked_value(commit, Commit).checkpoint_token)
+        store, token = self.writable(), checked_value(commit, Commit).checkpoint_token
+        # Of what is not there yet, as a commit of another store, a mark would hide whatever gets that token.
+        with asked(f"marking commit {commit.commit_id} as dispatched in {store.path}"):
+            is_there = token <= store.reader.last_token()
+        if is_there:
+            store.marks.mark(token)
 
     # ---- named values ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fsstore.engine import PersistenceEngine
+from fsstore.model import Commit
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
 from fsstore.testing.capabilities import needs
 from fsstore.testing.promises.stores import EngineTests, Stores, contents
@@ -67,6 +68,14 @@ class DispatchMarkPromises(EngineTests):
         for commit in old:
             engine.mark_commit_as_dispatched(commit)
         assert list(engine.get_undispatched_commits()) == new
+
+    def test_a_mark_of_what_is_not_there_is_of_no_later_commit(self, engine: PersistenceEngine) -> None:
+        # As one of another store, taken for this one.
+        engine.mark_commit_as_dispatched(Commit.of(first_attempt("elsewhere"), 3))
+        stored = fill(engine, "a", commits=4)
+        assert list(engine.get_undispatched_commits()) == stored
+        engine.mark_commit_as_dispatched(stored[2])
+        assert list(engine.get_undispatched_commits()) == [*stored[:2], stored[3]]
 
     @needs("durable")
     def test_marks_are_there_after_reopening(self, stores: Stores) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from math import prod
 from typing import Any, TypeAlias, TypeVar
 
@@ -72,7 +73,7 @@ def outcomes(run: Callable[[Choose], T], *, most: int, seed: int = 0) -> Iterato
     first = Scripted([])
     yield run(first)
     if prod(first.counts) <= most:
-        yield from _all_others(run, first)
+        yield from islice(_all_others(run, first), most - 1)  # other choices may lead to more of them
         return
     left = most - 1
     for script, rest in _single(first.counts, seed):
