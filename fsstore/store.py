@@ -298,6 +298,7 @@ class EventStore(StoreRules):
         self.close()
 
 
+@PersistenceEngine.register  # since Python 3.12, a protocol asks no `__getattr__`
 class _WatchedEngine:
     """The engine, with the hooks told of what is deleted through it."""
 

@@ -149,6 +149,7 @@ class AsyncEventStore(StoreRules):
         await self.close()
 
 
+@AsyncPersistenceEngine.register  # since Python 3.12, a protocol asks no `__getattr__`
 class _WatchedEngine:
     """The engine, with the hooks told of what is deleted through it."""
 

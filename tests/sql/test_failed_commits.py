@@ -118,7 +118,7 @@ PROCESS = """
     try:
         engine.commit(first_attempt("a")) if sys.argv[2] == "commit" else engine.put_checkpoint("name", b"1")
     except StorageUnavailableError as error:
-        print(error.in_doubt, error)
+        print(error.in_doubt, error, flush=True)
     os._exit(0)  # killed before anything follows
 """
 
