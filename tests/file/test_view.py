@@ -173,6 +173,26 @@ def test_a_purge_resets_its_bucket_and_no_other(store: Store) -> None:
     assert (head(store, A), head(store, B)) == ((1, 1), (0, 0))
 
 
+@pytest.mark.parametrize("bucket_id", ["other", None])
+def test_a_purge_that_was_folded_leaves_nothing_of_a_stream_that_was_known(store: Store, bucket_id: str | None) -> None:
+    store.commits(A, 1)
+    commits = store.commits(B, 2)
+    store.engine.fold()
+    other = store.other()
+    for one in (store, other):
+        assert head(one, B) == (2, 2)
+        assert one.view.has_commit(B, commits[0].commit_id.bytes)
+    store.engine.purge(bucket_id)
+    assert head(other, B) == (0, 0)
+    store.engine.fold()
+    for one in (store, other):
+        assert head(one, B) == (0, 0)
+        assert list(one.engine.get_from("other", "b")) == []
+        assert head(one, A) == ((1, 1) if bucket_id else (0, 0))
+    assert len(other.commits(B, 1)) == 1
+    other.engine.close()
+
+
 def test_snapshots_are_known_folded_and_unfolded_together(store: Store) -> None:
     store.commits(A, 5)
     assert store.engine.add_snapshot(Snapshot("a", 2, "state"))

@@ -110,6 +110,8 @@ class View:
             self.tail = Tail(folded, self.commits.next_token)
             self._cache.clear()
         else:
+            if self.tail.purges:
+                self._cache.clear()  # it has streams of which nothing was unfolded, and whose files are gone
             for key in self.tail.drop_below(folded):
                 self._cache.pop(key, None)
         self.folded = folded
