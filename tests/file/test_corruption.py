@@ -153,6 +153,23 @@ def test_any_disposable_files_can_be_deleted(which: str, request: pytest.Fixture
     assert judge.details == []
 
 
+def test_no_checkpoint_comes_twice_when_an_index_is_rebuilt_and_the_last_to_close_had_slept(tmp_path: Path) -> None:
+    path = tmp_path / "a.store"
+    sleeping, busy = FileEngine(path, background=False), FileEngine(path, background=False)
+    for engine in (sleeping, busy):
+        engine.initialize()
+    given_out = fill(busy, "a", commits=3)[-1].checkpoint_token
+    busy.delete_stream("default", "a")
+    for engine in (busy, sleeping):
+        engine.fold()
+        engine.close()
+    (path / "commits.index").unlink()
+    again = FileEngine(path, background=False)
+    again.initialize()
+    assert fill(again, "b", commits=1)[0].checkpoint_token == given_out + 1
+    again.close()
+
+
 def test_a_missing_file_is_named(store: Store) -> None:
     judge = store.judge
     for file in store.files(".segment", ".snapshots", ".journal", "store.meta"):

@@ -128,6 +128,8 @@ class WritableStore(OpenStore):
             self.folding.fold()
             view.journal.drop_above(control.get(TAIL))
             view.journal.drop_spare()
+            with self.mutex:  # others may have committed since the last look, and folded all of it themselves
+                view.refresh(control, to_tail=True)
             control.set(NEXT_TOKEN, view.tail.next_token)
             control.mend()
             control.set(CLEAN, 1)
