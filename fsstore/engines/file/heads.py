@@ -20,6 +20,7 @@ _SCAN_SLOTS = 16_384
 _EMPTY = bytes(index_entries.HEAD_BYTES)
 _EMPTY_STRETCH = _EMPTY * 16
 FILE_NAME = "heads.index"
+_NOTHING_FOUND = (b"", 0, 0, False)
 
 
 class StaleIndexError(CorruptionError):
@@ -55,7 +56,7 @@ class Heads:
         self._seed = seed
         self._write = write
         self._handle: int | None = None
-        self._found = (b"", 0, 0, False)
+        self._found = _NOTHING_FOUND
         self.capacity = 0
         self.count = 0
         self.folded = 0
@@ -180,6 +181,7 @@ class Heads:
             self._handle, self.capacity, self.count = old, old_capacity, old_count
             self._disk.close(handle)
             raise
+        self._found = _NOTHING_FOUND
         self._disk.close(old)
 
     def all(self) -> Iterator[index_entries.Head]:
@@ -215,9 +217,13 @@ class Heads:
         self._disk.write(self._handle, data, 0)
 
     def write_again(self) -> None:
-        """Have the next flush take everything to the device, also what an earlier one that failed left behind."""
+        """Have the next flush take everything to the device, also what an earlier one that failed left behind.
+
+        A fold that did not end left slots that the header does not count: they are counted anew.
+        """
         assert self._handle is not None
         write_again(self._disk, self._handle)
+        self.count = sum(1 for _ in self.slots())
 
     def flush(self) -> None:
         assert self._handle is not None
@@ -228,7 +234,7 @@ class Heads:
         self.open(at_least_folded=0)
 
     def close(self) -> None:
-        self._found = (b"", 0, 0, False)
+        self._found = _NOTHING_FOUND
         if self._handle is not None:
             self._disk.close(self._handle)
             self._handle = None
