@@ -1,23 +1,29 @@
-"""The file engine's named values and leases: what damage, forking and a killed process do to them."""
+"""The file engine's named values, marks and leases: what damage, forking, closing and a killed process do to them."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stores import flip
 
 from fsstore.engine import Lease
-from fsstore.engines.file import FileEngine
+from fsstore.engines.file import FileEngine, slots
+from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.slots import SLOT_BYTES
 from fsstore.errors import StorageError, StoreClosedError
+from fsstore.testing import fill
 
+PATIENCE_SECONDS = 30
 HOLDER = """
 import sys, time
 from fsstore.engines.file import FileEngine
@@ -128,3 +134,95 @@ def test_a_forked_child_neither_holds_nor_ends_its_parents_lease(engine: FileEng
     other.close()
     os.close(ends)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def within_time(call: Callable[[], Any]) -> Any:
+    """What the call gives; it fails where it would wait for ever."""
+    given: list[Any] = []
+    thread = threading.Thread(target=lambda: given.append(call()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    assert given, "it waits for a lock that nobody gives back"
+    return given[0]
+
+
+@pytest.fixture
+def fork() -> Iterator[Callable[[], None]]:
+    """Forks a child that lives until the test ends, and does nothing."""
+    go_on, ends = os.pipe()
+    children = []
+
+    def forked() -> None:
+        child = os.fork()
+        if not child:
+            os.close(ends)
+            os.read(go_on, 1)
+            os._exit(0)
+        children.append(child)
+
+    yield forked
+    os.close(ends)
+    os.close(go_on)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def test_a_child_that_is_forked_while_a_value_is_put_keeps_no_lock_of_it(
+    engine: FileEngine, fork: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = slots.write
+    with monkeypatch.context() as patched:
+        patched.setattr(slots, "write", lambda *arguments: (fork(), write(*arguments)))
+        engine.put_checkpoint("a", b"1")
+    assert within_time(lambda: engine.get_checkpoint("a")) == b"1"
+    within_time(lambda: engine.put_checkpoint("a", b"2") or True)
+
+
+def test_a_child_that_is_forked_while_the_store_is_closed_keeps_no_lock_of_it(
+    tmp_path: Path, fork: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = opened(tmp_path / "s", background=False)
+    assert engine.acquire_lease("a", 1.0)
+    fill(engine, "a")
+    run = Fold.run
+    with monkeypatch.context() as patched:
+        patched.setattr(Fold, "run", lambda *arguments, **options: (fork(), run(*arguments, **options))[1])
+        engine.close()
+    again = within_time(lambda: opened(tmp_path / "s", background=False))
+    assert again.acquire_lease("a", 1.0)
+    assert within_time(lambda: again.close() or True)
+
+
+def test_a_mark_that_waits_for_its_lock_while_the_store_is_closed_is_written(engine: FileEngine) -> None:
+    commits = fill(engine, "a", commits=2)
+    other = os.open(f"{engine.path}/dispatch/default.checkpoint", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    marking = threading.Thread(target=lambda: engine.mark_commit_as_dispatched(commits[0]), daemon=True)
+    marking.start()
+    while not engine.opened().marks._mutex.locked():
+        time.sleep(0.001)
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    closing.join(0.2)
+    os.close(other)
+    for thread in (marking, closing):
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+    again = opened(Path(engine.path))
+    assert list(again.get_undispatched_commits()) == commits[1:]
+    again.close()
+
+
+def test_a_call_that_the_closing_of_the_store_overtakes_hears_of_it_and_holds_nothing(
+    engine: FileEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = fill(engine, "a", commits=2)
+    store = engine.writable()
+    monkeypatch.setattr(engine, "writable", lambda: store)
+    other = opened(Path(engine.path))
+    engine.close()
+    for call in (lambda: engine.acquire_lease("a", 1.0), lambda: engine.mark_commit_as_dispatched(commits[0])):
+        with pytest.raises(StoreClosedError, match="closed"):
+            call()
+    assert other.acquire_lease("a", 1.0)
+    other.close()

@@ -143,7 +143,6 @@ class FileEngine(FileDelivery):
             self._closed = True
             if self._store is None or self._forked:
                 return
-            _open_engines.discard(self)
             try:
                 self._store.close()
             except OSError as error:
@@ -152,6 +151,7 @@ class FileEngine(FileDelivery):
                     "opening goes on from there"
                 ) from error
             finally:
+                _open_engines.discard(self)
                 self._disk.let_go()
 
     def drop(self) -> None:
@@ -170,7 +170,8 @@ class FileEngine(FileDelivery):
     def _leave_to_parent(self) -> None:
         """In the child of a fork: no use of the store."""
         self._forked = True
-        if self._store is not None:
+        self._opening = threading.Lock()  # it was held by a thread that is not here, where the store was being closed
+        if self._store is not None and not self._closed:
             self._store.leave_to_parent()
 
     def opened(self) -> OpenStore:

@@ -31,9 +31,21 @@ def size_of(disk: Disk, path: str) -> int:
 
 
 @contextlib.contextmanager
+def locked(disk: Disk, path: str, *, write: bool = False, create: bool = False, shared: bool = False) -> Iterator[int]:
+    """The same under the lock of the file, which ends with it: a child that is forked meanwhile has the handle, too,
+    and closing it here would leave the lock to the child."""
+    with opened(disk, path, write=write, create=create) as handle:
+        disk.lock(handle, shared=shared)
+        try:
+            yield handle
+        finally:
+            disk.unlock(handle)
+
+
+@contextlib.contextmanager
 def locked_if_there(disk: Disk, path: str) -> Iterator[None]:
     """The lock on that file is held in here. Where there is none, nobody has to be kept out and none is made."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(FileNotFoundError):
-            disk.lock(held.enter_context(opened(disk, path)))
+            held.enter_context(locked(disk, path))
         yield

@@ -14,7 +14,7 @@ from fsstore.engines.file import layout
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.failures import asked
 from fsstore.engines.file.named_values import file_name
-from fsstore.errors import CorruptionError, LeaseLostError
+from fsstore.errors import CorruptionError, LeaseLostError, StoreClosedError
 
 LEASE = ".lease"
 _FENCE_BYTES = 8
@@ -31,9 +31,12 @@ class Leases:
         # Kept open between attempts: a child that is forked closes them all, and none that is locked escapes it.
         self._handles: dict[str, int] = {}
         self._held: dict[str, Lease] = {}
+        self._closed = False
 
     def acquire(self, name: str) -> Lease | None:
         with self._mutex, asked(f"acquiring the lease {name!r} in {self._directory}"):
+            if self._closed:
+                raise StoreClosedError(f"{self._directory} is closed; open the store anew")
             if name in self._held:
                 return None
             handle = self._handles.get(name)
@@ -75,7 +78,16 @@ class Leases:
                 self._disk.unlock(self._handles[lease.name])
 
     def close(self) -> None:
-        """Let go of everything. In a forked child this takes nothing from the parent, whose handles stay open."""
+        """Let go of everything, for good."""
+        with self._mutex:
+            self._closed = True
+            for name in self._held:
+                # Closing leaves it to a child that is being forked now.
+                self._disk.unlock(self._handles[name])
+            self.leave_to_parent()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child this takes nothing from the parent, whose handles stay open."""
         self._held.clear()
         while self._handles:
             self._disk.close(self._handles.popitem()[1])

@@ -96,6 +96,12 @@ class PresenceLock:
         self._disk.lock(self._handle, shared=True)
 
     def close(self) -> None:
+        """The lock ends here, also where a child that was forked meanwhile has a copy of the handle."""
+        self._disk.unlock(self._handle)
+        self._disk.close(self._handle)
+
+    def leave_to_parent(self) -> None:
+        """In the child of a fork: to unlock would unlock it for the parent."""
         self._disk.close(self._handle)
 
 
@@ -132,4 +138,10 @@ class StoreLocks:
 
     def close(self) -> None:
         for lock in (self.presence, self.fold, self.write):
+            lock.close()
+
+    def leave_to_parent(self) -> None:
+        """In the child of a fork: its copies, which would hold the locks beyond the parent's death."""
+        self.presence.leave_to_parent()
+        for lock in (self.fold, self.write):
             lock.close()

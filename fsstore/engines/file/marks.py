@@ -17,7 +17,7 @@ from typing import Any
 from fsstore.engines.file import format, slots
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.failures import asked
-from fsstore.errors import StorageError, StorageUnavailableError
+from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 
 
 @dataclass(slots=True)
@@ -105,9 +105,9 @@ class DispatchCheckpoint:
         self._change(change)
 
     def _change(self, change: Callable[[Dispatched], bool]) -> None:
-        if self._handle is None:
-            raise StorageError(f"{self._path} was opened read-only; dispatch marks cannot be written")
         with self._mutex, asked(f"marking commits as dispatched in {self._path}"):
+            if self._handle is None:
+                raise StoreClosedError(f"{self._path} is closed; open the store anew")
             self._disk.lock(self._handle)
             try:
                 marks = self._read()
@@ -129,6 +129,12 @@ class DispatchCheckpoint:
                 self._disk.unlock(self._handle)
 
     def close(self) -> None:
+        """Nothing is marked any more; returns when what is being marked is."""
+        with self._mutex:
+            self.leave_to_parent()
+
+    def leave_to_parent(self) -> None:
+        """In the child of a fork, where another thread may have had the mutex."""
         if self._handle is not None:
             self._disk.close(self._handle)
             self._handle = None

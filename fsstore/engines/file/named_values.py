@@ -9,7 +9,7 @@ from typing import Any
 from fsstore.engines.file import layout, slots
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.failures import asked
-from fsstore.engines.file.handles import opened
+from fsstore.engines.file.handles import locked
 
 VALUE = ".value"
 
@@ -37,8 +37,7 @@ class NamedValues:
     def _read(self, path: str) -> list[Any]:
         """Name and value in the file; nothing when it is missing or damaged."""
         try:
-            with opened(self._disk, path) as handle:
-                self._disk.lock(handle, shared=True)
+            with locked(self._disk, path, shared=True) as handle:
                 return slots.read_newest(self._disk, handle, self._seed, fits)[1]
         except FileNotFoundError:
             return []
@@ -51,8 +50,7 @@ class NamedValues:
     def put(self, name: str, value: bytes) -> None:
         disk, seed = self._disk, self._seed
         what = f"putting checkpoint {name!r} in {self._directory}"
-        with asked(what), opened(disk, self._path(name), write=True, create=True) as handle:
-            disk.lock(handle)
+        with asked(what), locked(disk, self._path(name), write=True, create=True) as handle:
             generation = slots.read_newest(disk, handle, seed, fits)[0] + 1
             with asked(what, in_doubt=True):
                 slots.write(disk, handle, seed, generation, slots.pack(generation, name, value))
@@ -61,9 +59,8 @@ class NamedValues:
         with (
             asked(f"deleting checkpoint {name!r} in {self._directory}"),
             contextlib.suppress(FileNotFoundError),
-            opened(self._disk, self._path(name), write=True) as handle,
+            locked(self._disk, self._path(name), write=True) as handle,
         ):
-            self._disk.lock(handle)
             self._disk.truncate(handle, 0)
 
     def names(self) -> list[str]:

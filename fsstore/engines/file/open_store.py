@@ -66,8 +66,9 @@ class OpenStore:
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: no part in the marks and locks, which would outlive the parent here."""
-        for part in (self.marks, self.leases, self.control):
-            part.close()
+        self.marks.leave_to_parent()
+        self.leases.leave_to_parent()
+        self.control.close()
 
 
 class WritableStore(OpenStore):
@@ -140,4 +141,4 @@ class WritableStore(OpenStore):
 
     def leave_to_parent(self) -> None:
         super().leave_to_parent()
-        self.locks.close()
+        self.locks.leave_to_parent()
