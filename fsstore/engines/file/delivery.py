@@ -92,7 +92,9 @@ class FileDelivery:
         while True:
             store = self.opened()
             now = time.monotonic()
-            visible = store.control.get(VISIBLE)
+            with store.mutex:
+                self.opened()  # it may be closed by now; until the mutex is free again it will not be
+                visible = store.control.get(VISIBLE)
             if visible != seen:
                 with asked(f"looking for commits after checkpoint {checkpoint_token} in {store.path}"):
                     last = store.reader.last_token()

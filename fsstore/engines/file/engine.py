@@ -285,7 +285,7 @@ class FileEngine(FileDelivery):
 
     def fold(self) -> None:
         """Write everything that is durable by now into the streams' files. Waits for a fold that is going on."""
-        self.writable().folding.fold()
+        self.writable().fold()
 
     # ---- looking ----
 
@@ -305,6 +305,7 @@ class FileEngine(FileDelivery):
         control, view = store.control, store.view
         fold_error = store.folding.error if isinstance(store, WritableStore) else None
         with asked(f"looking at {self.path}"), store.mutex:
+            self.opened()
             view.refresh(control, to_tail=False)
             return {
                 "path": self.path,

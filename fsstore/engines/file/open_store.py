@@ -59,7 +59,7 @@ class OpenStore:
 
     def close(self) -> None:
         with self.mutex:
-            self.view.segments.forget_handles()
+            self.view.segments.close()
             self.view.journal.forget()
             for part in (self.view.heads, self.view.commits, self.marks, self.leases, self.control):
                 part.close()
@@ -90,6 +90,8 @@ class WritableStore(OpenStore):
     ) -> None:
         super().__init__(disk, path, seed, control, view, options, serializer, check_open, write=True)
         self.locks = locks
+        self._check_open = check_open
+        self._fold_is_asked = threading.Lock()
         self._first_journal_bytes = options.first_journal_bytes
         self._writer = Writer(
             disk,
@@ -106,12 +108,19 @@ class WritableStore(OpenStore):
         self.group: Group[Request] = Group(self._writer.lead, max_pass_bytes=options.max_batch_bytes)
         self.folding = Folding(disk, path, seed, control, view, self._writer, locks, self.mutex, options)
 
+    def fold(self) -> None:
+        """Fold everything that is durable by now, for whoever asks. Closing waits for it, as it folds under a lock that
+        folding needs."""
+        with self._fold_is_asked:
+            self._check_open()
+            self.folding.fold()
+
     def close(self) -> None:
         """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
         try:
             self.group.stop()
             self.folding.stop()
-            with self.locks.write:
+            with self._fold_is_asked, self.locks.write:
                 if self.locks.presence.alone() and not self.control.get(FAILED):
                     self._leave_clean()
         finally:

@@ -329,15 +329,21 @@ class Segments:
         if length_bytes > _CHUNK_BYTES:
             self._check_size(self.path(key, SEGMENT), place, length_bytes - _CHUNK_BYTES)
         with self._handles_lock:
-            handle = self._handles.get(key)
+            handle = self._handles.pop(key, None)
             if handle is None:
                 handle = self._disk.open(self.path(key, SEGMENT))
-                self._handles[key] = handle
+            self._handles[key] = handle
+            try:
+                return self._disk.read(handle, length_bytes, place)
+            finally:
                 if len(self._handles) > self._max_handles:
                     self._disk.close(self._handles.popitem(last=False)[1])
-            else:
-                self._handles.move_to_end(key)
-            return self._disk.read(handle, length_bytes, place)
+
+    def close(self) -> None:
+        """Keep no handle from now on: another thread may be in the middle of a page."""
+        with self._handles_lock:
+            self._max_handles = 0
+        self.forget_handles()
 
     def forget_handles(self) -> None:
         """Close what is kept open: a stream may have been deleted and begun anew."""

@@ -39,6 +39,7 @@ class Unfolded:
         found: list[format.Record] = []
         with self._looking.mutex:
             while len(found) < len(entries):
+                self._looking.check_open()
                 found += self._next_records(entries, len(found))
         return found
 

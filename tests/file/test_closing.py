@@ -1,0 +1,102 @@
+"""Closing a store while other threads are at work in it: they end or hear of it, and nothing stays open."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.fold import Fold
+from fsstore.errors import StoreClosedError
+from fsstore.testing import SimulatedDisk, fill
+
+PATIENCE_SECONDS = 30
+
+
+def opened(path: Path | str, **options: Any) -> FileEngine:
+    engine = FileEngine(path, background=False, **options)
+    engine.initialize()
+    return engine
+
+
+def started(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_closing_waits_for_a_fold_that_another_thread_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    engine, other = opened(tmp_path / "a.store"), opened(tmp_path / "a.store")
+    fill(engine, "a")
+    if last:
+        other.close()
+    folding, let_on = threading.Event(), threading.Event()
+    run, outcomes = Fold.run, []
+
+    def slow(*arguments: Any, **options: Any) -> int:
+        end = run(*arguments, **options)
+        folding.set()
+        assert let_on.wait(PATIENCE_SECONDS)
+        return end
+
+    def fold() -> None:
+        try:
+            engine.fold()
+            outcomes.append("folded")
+        except StoreClosedError:
+            outcomes.append("closed")
+
+    monkeypatch.setattr(Fold, "run", slow)
+    threads = [started(fold)]
+    assert folding.wait(PATIENCE_SECONDS)
+    threads.append(started(engine.close))
+    threads[-1].join(0.2)
+    threads.append(started(fold))
+    let_on.set()
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive(), "two threads wait for each other"
+    assert sorted(outcomes) == ["closed", "folded"]
+    assert last or other.stat()["unfolded_bytes"] == 0
+    other.close()
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_page_that_is_being_read_leaves_no_file_open(folded: bool) -> None:
+    disk = SimulatedDisk()
+    engine = opened("/a.store", disk=disk)
+    fill(engine, "a", commits=3)
+    if folded:
+        engine.fold()
+    store = engine.opened()
+    part, name = (store.view.segments, "read_at") if folded else (store.reader._unfolded, "records")
+    read = getattr(part, name)
+
+    def read_once_closed(*arguments: Any) -> Any:
+        engine.close()
+        return read(*arguments)
+
+    setattr(part, name, read_once_closed)
+    with pytest.raises(StoreClosedError):
+        list(engine.get_from_checkpoint())
+    assert not disk.open_files()
+
+
+def test_who_waits_for_commits_hears_of_the_closing_that_overtakes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = opened(tmp_path / "a.store")
+    store, opened_still = engine.opened(), engine.opened
+    for call in (lambda: engine.wait_for_commits(0, 0.0), engine.stat):
+        answers = iter([store])
+        monkeypatch.setattr(engine, "opened", lambda answers=answers: next(answers, None) or opened_still())
+        engine.close()
+        with pytest.raises(StoreClosedError):
+            call()
