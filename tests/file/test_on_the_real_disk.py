@@ -12,8 +12,10 @@ import pytest
 
 from fsstore import CorruptionError, EventMessage, StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.engines.file import FileEngine, mounts
+from fsstore.engines.file.control import Control
 from fsstore.model import Snapshot
-from fsstore.testing import fill, first_attempt, next_attempt
+from fsstore.testing import SimulatedDisk, fill, first_attempt, next_attempt
+from fsstore.testing.simulation import keep_everything
 
 SECRET = b"nobody may ever read this again"
 
@@ -58,6 +60,44 @@ def test_after_forgetting_and_the_next_fold_no_file_holds_the_bytes(
     assert holding(store) == []
     engine.close()
     assert holding(store) == []
+
+
+def test_a_stream_that_another_process_deletes_while_folding_begins_is_erased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "a.store"
+    engine, other = opened(store), opened(store)
+    engine.commit(first_attempt("a", events=[EventMessage(SECRET)]))
+    view = engine.opened().view
+    refresh = view.refresh
+
+    def look_and_be_overtaken(control: Control, *, to_tail: bool) -> None:
+        refresh(control, to_tail=to_tail)
+        monkeypatch.undo()
+        other.delete_stream("default", "a")
+
+    monkeypatch.setattr(view, "refresh", look_and_be_overtaken)
+    engine.fold()
+    assert list(engine.get_from("default", "a")) == []
+    engine.fold()
+    assert holding(store) == []
+    engine.close()
+    other.close()
+
+
+def test_what_a_fold_that_failed_at_its_end_did_not_erase_the_next_one_does() -> None:
+    disk = SimulatedDisk(keep_everything)
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    engine.commit(first_attempt("a", events=[EventMessage(SECRET)]))
+    engine.delete_stream("default", "a")
+    disk.fail("unlink", path="*.journal")
+    with pytest.raises(StorageUnavailableError):
+        engine.fold()
+    engine.fold()
+    journal = [path for path in disk.sizes_bytes() if path.endswith(".journal")]
+    assert journal == [f"/a.store/journal/{256 << 10:016x}.journal"], "the next one of the first one's size"
+    engine.close()
 
 
 def holding(store: Path) -> list[Path]:

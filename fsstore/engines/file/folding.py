@@ -77,20 +77,36 @@ class Folding:
             self._writer.check_failed(in_doubt=False)
             control = self._control
             try:
+                self._retire()
                 while control.get(FOLDED) < control.get(VISIBLE):
-                    with self._mutex:
-                        self._view.refresh(control, to_tail=True)
-                        newest_reset = self._view.tail.newest_reset
-                    if newest_reset >= max(control.get(ERASE), 1):
-                        self._writer.roll_now()
-                    if control.get(SYNCED) < control.get(VISIBLE):
-                        self._writer.flush_to(control.get(TAIL))
-                    self._fold_once(control.get(SYNCED))
+                    self._fold_once(self._target())
+                    self._retire()
             except OSError as error:
                 raise StorageUnavailableError(
                     f"the journal of {self._path} could not be folded ({error}); it still holds everything, and "
                     "folding is tried again"
                 ) from error
+
+    def _target(self) -> int:
+        """How far to fold now. The files with what is deleted below are to be erased whole once that is folded."""
+        control = self._control
+        if control.get(SYNCED) < control.get(VISIBLE):
+            self._writer.flush_to(control.get(TAIL))
+        target = control.get(SYNCED)
+        with self._mutex:
+            # After the target was taken, so that nothing is folded unseen that another process deletes now.
+            self._view.refresh(control, to_tail=True)
+            newest_reset = self._view.tail.newest_reset
+        return self._writer.roll_now() if newest_reset >= max(control.get(ERASE), 1) else target
+
+    def _retire(self) -> None:
+        """Let go of the journal files below the fold mark, also of those that were left where this failed before."""
+        journal = Journal(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=False)
+        try:
+            with self._locks.write:
+                journal.retire_below(self._control.get(FOLDED), erase_below=self._control.get(ERASE))
+        finally:
+            journal.forget()
 
     def _fold_once(self, target: int) -> None:
         control, disk = self._control, self._disk
@@ -118,8 +134,6 @@ class Folding:
                 begin=lambda end: control.advance({FOLD_BEGUN: end}),
             )
             control.advance({FOLDED: end})
-            with self._locks.write:
-                journal.retire_below(end, erase_below=control.get(ERASE))
             with self._mutex:
                 self._view.refresh(control, to_tail=False)
         finally:

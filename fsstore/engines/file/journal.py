@@ -298,7 +298,8 @@ class Journal:
         None that begins below `erase_below` is kept: its old bytes must not stay.
         """
         spare = f"{self.directory}/{_SPARE}"
-        for base in self.bases():
+        is_changed = False
+        for base in self.bases()[:-1]:  # the newest is in use
             file = self.file(base)
             if file is None or file.end > position:
                 continue
@@ -307,7 +308,9 @@ class Journal:
                 self._disk.unlink(self.path(base))
             else:
                 self._disk.rename(self.path(base), spare)
-        self._disk.flush_directory(self.directory)
+            is_changed = True
+        if is_changed:
+            self._disk.flush_directory(self.directory)
 
 
 def _end(page: list[format.Record]) -> int:

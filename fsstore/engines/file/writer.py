@@ -240,8 +240,9 @@ class Writer:
         if file is not None and file.size_bytes > size_bytes:
             self.roll_now(most_bytes=size_bytes)
 
-    def roll_now(self, *, most_bytes: int | None = None) -> None:
-        """Go on in a new journal file, so that the old ones can be erased whole."""
+    def roll_now(self, *, most_bytes: int | None = None) -> int:
+        """Go on in a new journal file, so that the old ones can be erased whole. Everything before the position that
+        this gives is in them, and on the device."""
         with self._write_lock, self._mutex:
             self.check_failed(in_doubt=False)
             self._clear_begun()
@@ -252,6 +253,7 @@ class Writer:
             file = self._view.journal.file_at(end - 1)
             assert file is not None
             self._control.advance({ERASE: file.base})
+            return end
 
     # ---- durability ----
 
