@@ -1,8 +1,12 @@
-"""Which locks a commit takes: one by the only process there ever was, one more as soon as another joined."""
+"""Which locks a commit takes, and gives back: one by the only process there ever was, one more once another joined."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
+
+import pytest
 
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.disk import RealDisk
@@ -53,3 +57,31 @@ def test_who_opens_a_store_that_all_have_closed_is_the_only_one_again(tmp_path: 
         engine, disk = opened(tmp_path / "a.store")
         assert locks_of_a_commit(engine, disk, f"s{number}") == 1
         engine.close()
+
+
+class InterruptingDisk(RealDisk):
+    """Somebody presses Ctrl-C when the next lock was just taken."""
+
+    interrupts = False
+
+    def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
+        taken = super().lock(handle, shared=shared, blocking=blocking)
+        if self.interrupts:
+            self.interrupts = False
+            raise KeyboardInterrupt
+        return taken
+
+
+def test_a_thread_that_is_interrupted_when_it_has_the_write_lock_gives_it_back(tmp_path: Path) -> None:
+    store = tmp_path / "a.store"
+    disk = InterruptingDisk(str(store))
+    engine = FileEngine(store, disk=disk, background=False)
+    engine.initialize()
+    disk.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        engine.commit(first_attempt("a"))
+    other = os.open(store / "write.lock", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+    assert engine.commit(first_attempt("a")).checkpoint_token == 1
+    engine.close()

@@ -11,6 +11,7 @@ import pytest
 
 from fsstore.engines.file import FileEngine, index_entries
 from fsstore.engines.file.segments import SEGMENT, Stream
+from fsstore.engines.file.tail import Tail
 from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError
 from fsstore.model import Commit, Snapshot
@@ -245,6 +246,48 @@ def test_a_missing_segment_is_damage_that_is_named(store: Store) -> None:
         fresh.view.has_commit(A, commit.commit_id.bytes)
     assert caught.value.path == path
     fresh.engine.close()
+
+
+class InterruptingIds(set[bytes]):
+    """The commit ids of a stream, which somebody interrupts with Ctrl-C when one is added."""
+
+    def add(self, commit_id: bytes) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_thread_that_is_interrupted_while_it_notes_what_it_wrote_knows_it_afterwards(store: Store) -> None:
+    commits = store.commits(A, 3)
+    store.view.tail.streams[A.key].ids = InterruptingIds(commit.commit_id.bytes for commit in commits)
+    with pytest.raises(KeyboardInterrupt):
+        store.engine.commit(next_attempt(commits[-1]))
+    assert list(store.engine.get_from("default", "a")) == commits
+    assert store.commits(B, 1)[0].checkpoint_token == 5
+    assert [commit.commit_sequence for commit in store.engine.get_from("default", "a")] == [1, 2, 3, 4]
+    assert [commit.checkpoint_token for commit in store.engine.get_from_checkpoint()] == [1, 2, 3, 4, 5]
+
+
+def test_a_thread_that_is_interrupted_while_it_forgets_what_was_folded_knows_no_old_head(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = store.other()
+    last = other.commits(A, 2)[-1]
+    other.engine.fold()
+    assert head(store, A) == (2, 2)
+    other.engine.commit(next_attempt(last))
+    assert head(store, A) == (3, 3)
+    other.engine.fold()
+    drop_below = Tail.drop_below
+
+    def drop_and_be_interrupted(tail: Tail, position: int) -> list[bytes]:
+        drop_below(tail, position)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tail, "drop_below", drop_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        head(store, A)
+    monkeypatch.undo()
+    assert head(store, A) == (3, 3)
+    other.engine.close()
 
 
 def test_what_is_cached_stays_within_its_limit(store: Store) -> None:

@@ -33,6 +33,9 @@ class FileLock:
                 self._disk.lock(self._handle)
             self._depth += 1
         except BaseException as error:
+            if not self._depth:
+                with contextlib.suppress(OSError):
+                    self._disk.unlock(self._handle)  # it was taken where this thread was interrupted right afterwards
             self._thread.release()
             if isinstance(error, OSError):
                 raise StorageUnavailableError(

@@ -8,7 +8,7 @@ last from the stream's own files, in that order. The caller holds the engine's m
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fsstore.engines.file import format, index_entries
@@ -84,18 +84,36 @@ class View:
 
     def refresh(self, control: Control, *, to_tail: bool) -> None:
         """Follow the journal up to what is visible, or to its very tail; drop what was folded meanwhile."""
-        folded = control.get(FOLDED)
-        if folded != self.folded:
-            self.let_go(folded)
-        target = control.get(TAIL if to_tail else VISIBLE)
-        if self.tail.end < target:
-            self.follow(target)
-            while self.tail.end < target and control.get(FOLDED) != self.folded:
-                # Folding overtook this process: start again where the journal still is.
-                self.let_go(control.get(FOLDED))
-                self.follow(target)
+        try:
+            folded = control.get(FOLDED)
+            if folded != self.folded:
+                self.let_go(folded)
+            target = control.get(TAIL if to_tail else VISIBLE)
             if self.tail.end < target:
-                raise self.journal.damage(self.tail.end, f"records up to position {target}")
+                self.follow(target)
+                while self.tail.end < target and control.get(FOLDED) != self.folded:
+                    # Folding overtook this process: start again where the journal still is.
+                    self.let_go(control.get(FOLDED))
+                    self.follow(target)
+                if self.tail.end < target:
+                    raise self.journal.damage(self.tail.end, f"records up to position {target}")
+        except BaseException:
+            self._forget()
+            raise
+
+    def take_in(self, records: Iterable[format.Record], names: Mapping[bytes, tuple[str, str]]) -> None:
+        """Apply records that this process wrote itself, behind those that were applied before."""
+        try:
+            self.tail.apply(records, names)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Know nothing, as what was interrupted may be known by half: the next refresh begins at the fold mark."""
+        self.folded = -1
+        self.tail = Tail(-1, 0)
+        self._cache.clear()
 
     def follow(self, target: int) -> None:
         """Apply the journal's records up to `target`."""

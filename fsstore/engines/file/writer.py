@@ -167,7 +167,7 @@ class Writer:
         for at in range(0, len(written), _APPLIED_AT_ONCE):
             if at:
                 plan.pace()
-            tail_view.apply(written[at : at + _APPLIED_AT_ONCE], names)
+            self._view.take_in(written[at : at + _APPLIED_AT_ONCE], names)
         return position
 
     def _clear_begun(self) -> None:
@@ -230,7 +230,7 @@ class Writer:
                 ) from error
             raise
         tail = following.first + format.RECORD_HEADER_BYTES
-        self._view.tail.apply([(header, b"")])
+        self._view.take_in([(header, b"")], {})
         control.set(TAIL, tail)
         return tail
 
