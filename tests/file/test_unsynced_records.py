@@ -17,6 +17,14 @@ def opened(disk: SimulatedDisk) -> FileEngine:
     return engine
 
 
+def content(disk: SimulatedDisk, path: str) -> bytes:
+    handle = disk.open(path)
+    try:
+        return disk.read(handle, disk.size(handle), 0)
+    finally:
+        disk.close(handle)
+
+
 def killed(disk: SimulatedDisk) -> SimulatedDisk:
     """The disk as another process finds it, without the page of marks."""
     disk.kill()
@@ -38,11 +46,15 @@ def test_a_commit_whose_flush_failed_is_shown_after_reopening_only_if_the_power_
     assert list(opened(disk.restarted()).get_from_checkpoint()) == shown
 
 
-def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written_in_its_place() -> None:
+@pytest.mark.parametrize("page", ["lost", "as it was when the store was closed"])
+def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written_in_its_place(page: str) -> None:
     """The first record of a batch is damaged, the second whole; another of the first one's length takes its place."""
     disk = SimulatedDisk(lose_everything)
     engine = opened(disk)
     stored = fill(engine, "x")
+    engine.close()
+    closed = content(disk, "/store/control")
+    engine = opened(disk)
     torn = engine.opened().control.get(TAIL)
     engine.commit_many([first_attempt("a"), first_attempt("b")])
     length = engine.opened().control.get(TAIL) - torn
@@ -50,6 +62,10 @@ def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written
     disk.rot(journal, torn + 100)
 
     disk = killed(disk)
+    if page != "lost":
+        handle = disk.open("/store/control", write=True, create=True)
+        disk.write(handle, closed, 0)
+        disk.close(handle)
     engine = opened(disk)
     assert list(engine.get_from_checkpoint()) == stored
     stored.append(engine.commit(first_attempt("c")))
