@@ -24,6 +24,8 @@ _FIRST_PAGE_COMMITS = 256
 _PAGE_GROWTH = 4
 _MADE_AT_ONCE = 64
 _READ_BYTES = 1 << 20
+# What a page has at most, but for its last commit, however many commits that are.
+_PAGE_BYTES = 1 << 24
 _ENTRY_BYTES = index_entries.COMMITS_ENTRY_BYTES
 _HEADER = format.RECORD_HEADER_BYTES
 _Place = tuple[int, int, int]
@@ -67,6 +69,8 @@ class InOrder:
                 except CHANGED as error:
                     retries += 1
                     looking.again(error, known, retries, partial(self._page_damage, after + 1, last))
+                    # Where streams are deleted faster than a page is read, a smaller one gets through.
+                    size = max(size // _PAGE_GROWTH, 1)
                     continue
                 size = min(size * _PAGE_GROWTH, self._options.page_commits)
         except OSError as error:
@@ -96,8 +100,7 @@ class InOrder:
             first_unfolded = tail[0].token if tail else view.commits.next_token
             is_folded = after + 1 < first_unfolded
             if is_folded:
-                until = min(until, first_unfolded - 1)
-                by_stream = self._places(after + 1, until, dates)
+                until, by_stream = self._places(after + 1, min(until, first_unfolded - 1), dates)
             else:
                 until = min(until, after + 2 * _MADE_AT_ONCE)
                 entries = view.tail.commits_between(after, until, visible)
@@ -112,12 +115,14 @@ class InOrder:
 
     # ---- what is folded ----
 
-    def _places(self, first: int, last: int, dates: Dates | None) -> dict[bytes, list[_Place]]:
-        """Where the commits of these tokens are, by stream; without those that were deleted since."""
+    def _places(self, first: int, last: int, dates: Dates | None) -> tuple[int, dict[bytes, list[_Place]]]:
+        """Where the commits of these tokens are, by stream; without those that were deleted since. Up to a token before
+        the last one, which comes first, where they are more than is to be in memory at a time."""
         data = self._view.commits.read(first, last)
         if len(data) < (last - first + 1) * _ENTRY_BYTES:
             raise MovedError
         by_stream: dict[bytes, list[_Place]] = {}
+        left_bytes = _PAGE_BYTES
         for token, (key, place, length, _, _, stamp_us, _) in enumerate(index_entries.read_commits_fields(data), first):
             # What says nothing that a record could prove, or too much to be read just to see, is proved first.
             if not length or dates is not None or length > _READ_BYTES or place >> 48:
@@ -131,12 +136,16 @@ class InOrder:
             if places is None:
                 places = by_stream[key] = []
             places.append((token, place, length))
+            left_bytes -= length
+            if left_bytes <= 0:
+                last = token
+                break
         streams, is_going = self._view.tail.streams, self._view.is_going
         for key in list(by_stream):
             stream = streams.get(key)
             if (stream is not None and stream.reset_at) or is_going(key):
                 del by_stream[key]
-        return by_stream
+        return last, by_stream
 
     def _folded(
         self, first: int, until: int, by_stream: dict[bytes, list[_Place]]

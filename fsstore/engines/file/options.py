@@ -25,7 +25,7 @@ class Options:
     `max_cached_streams`: streams whose heads and commit ids are kept in memory.
     `max_open_segments`: segment files kept open for reading in checkpoint order.
     `index_from_bytes`: size at which a segment gets an index beside it.
-    `page_commits`: the most commits fetched at once when reading in checkpoint order.
+    `page_commits`: the most commits fetched at once when reading in checkpoint order; fewer where they are large.
     `background`: fold in a thread; without it folding happens within the commit that makes it due.
     `file_mode`, `directory_mode`: permissions of every file and directory that is made, whatever the umask. Whoever
         shares a store between users says the same in each process that writes to it.
