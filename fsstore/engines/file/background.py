@@ -18,13 +18,17 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """Have the work done soon; the thread begins with the first wake."""
+        """Have the work done soon; the thread begins with the first wake, or the next one where the system has none."""
         if self._wanted.is_set():
             return
         with self._starting:
             if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name=f"fsstore {self._name}", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"fsstore {self._name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # there are too many, or the interpreter is ending
+                    return
+                self._thread = thread
         self._wanted.set()
 
     def _run(self) -> None:

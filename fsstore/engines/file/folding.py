@@ -145,7 +145,11 @@ class Folding:
         """One round of background work; an error is kept for `stat` and tried again at the next wake."""
         if self._control.get(TAIL) - self._control.get(FOLDED) < self._options.fold_bytes:
             return
-        if not self._locks.fold.acquire(blocking=False):
+        try:
+            if not self._locks.fold.acquire(blocking=False):
+                return
+        except OSError as error:
+            self._failed(error)
             return
         try:
             self.fold()
@@ -157,7 +161,10 @@ class Folding:
                 journal.keep_spare(size, self._locks.write)
             self.error = None
         except (OSError, StorageError) as error:
-            self.error = error
-            _log.warning("folding the journal of %s failed, and will be tried again: %s", self._path, error)
+            self._failed(error)
         finally:
             self._locks.fold.release()
+
+    def _failed(self, error: Exception) -> None:
+        self.error = error
+        _log.warning("folding the journal of %s failed, and will be tried again: %s", self._path, error)

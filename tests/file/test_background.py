@@ -1,0 +1,59 @@
+"""Folding in the background: what a system does that has no thread for it, or takes its lock away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from fsstore.engines.file import FileEngine
+from fsstore.testing import fill
+
+PATIENCE_SECONDS = 30
+FOLD_BYTES = 2_000
+
+
+def opened(path: Path) -> FileEngine:
+    engine = FileEngine(path, fold_bytes=FOLD_BYTES)
+    engine.initialize()
+    return engine
+
+
+def no_thread(thread: threading.Thread) -> NoReturn:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_store_that_gets_no_thread_folds_within_commits_until_it_gets_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = opened(tmp_path / "a.store")
+    background = engine.writable().folding._background
+    assert background is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        fill(engine, "a", commits=100)
+    assert engine.stat()["unfolded_bytes"] < 5 * FOLD_BYTES
+    assert background._thread is None
+    fill(engine, "b", commits=100)
+    assert background._thread is not None
+    engine.close()
+
+
+def test_a_fold_lock_that_cannot_be_taken_in_the_background_is_said_and_tried_again(tmp_path: Path) -> None:
+    engine = opened(tmp_path / "a.store")
+    background = engine.writable().folding._background
+    assert background is not None
+    (tmp_path / "a.store" / "fold.lock").unlink()
+    while engine.stat()["unfolded_bytes"] < FOLD_BYTES:
+        fill(engine, f"a {engine.stat()['last_checkpoint']}", commits=1)
+    fill(engine, "b", commits=1)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while engine.stat()["fold_error"] is None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert "removed while it was in use" in engine.stat()["fold_error"]
+    assert background._thread is not None
+    assert background._thread.is_alive()
+    engine.close()
