@@ -7,16 +7,19 @@ looks damaged is damaged only when nothing has changed since the look. Nothing h
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from fsstore.engines.file import format
-from fsstore.engines.file.control import VISIBLE, Control
+from fsstore.engines.file.control import FOLD_BEGUN, VISIBLE, Control
 from fsstore.engines.file.failures import unavailable
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS
 from fsstore.engines.file.view import View
 from fsstore.errors import CorruptionError, StorageUnavailableError
 
 _MAX_RETRIES = 8
+# Before the first look again at what a fold is changing; longer each time.
+_PAUSE_SECONDS = 0.001
 Known = tuple[int, int]
 
 
@@ -75,12 +78,17 @@ class Looking:
     def again(self, error: Exception, known: Known, retries: int, damage: Callable[[], CorruptionError]) -> None:
         """Return when looking again may help: a fold or a deletion changed files between looking and reading.
 
-        What looked damaged is damaged when nothing has changed since the look. `damage` says what it means that
-        something is not there however often one looks.
+        What looked damaged is damaged when nothing has changed since the look, and nobody folds: what a fold deletes or
+        begins anew may be read half-written. `damage` says what it means that something is not there however often one
+        looks.
         """
         with self.mutex:
             self.refresh()
             changed = (self.view.folded, self.view.tail.end) != known
+            folds = self.control.get(FOLD_BEGUN) > self.view.folded
+        if folds and not changed:
+            time.sleep(_PAUSE_SECONDS * retries)
+            changed = True
         if isinstance(error, CorruptionError) and (not changed or retries > _MAX_RETRIES):
             raise error
         if retries > _MAX_RETRIES:

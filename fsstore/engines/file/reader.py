@@ -18,7 +18,7 @@ from fsstore.engines.file.in_order import InOrder
 from fsstore.engines.file.looking import CHANGED, Looking
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
-from fsstore.engines.file.tail import Entry
+from fsstore.engines.file.tail import Entry, StreamTail
 from fsstore.engines.file.unfolded import Unfolded
 from fsstore.errors import CorruptionError, SerializationError
 from fsstore.model import Commit, Snapshot, StreamHead
@@ -44,16 +44,24 @@ class Reader:
     # ---- one stream ----
 
     def stream(self, stream: Stream, min_revision: int, max_revision: int | None) -> Iterator[Commit]:
-        """The stream's commits that touch the revisions, oldest first."""
+        """The stream's commits that touch the revisions, oldest first. Where the stream is deleted and begun anew
+        meanwhile, nothing of the new one follows what is left of the old one."""
         looking = self._looking
-        after = retries = 0
+        given: Commit | None = None
+        retries = 0
         try:
             while True:
                 known = looking.known()
+                # Again from the last one on: whether it is there says whether this is the stream that it was.
+                begun_with, after = given, given.commit_sequence - 1 if given is not None else 0
                 try:
                     for made in self._stream_once(stream, min_revision, max_revision, after):
+                        if begun_with is not None and made:
+                            if made.pop(0).checkpoint_token != begun_with.checkpoint_token:
+                                return
+                            begun_with = None
                         if made:
-                            after, retries = made[-1].commit_sequence, 0
+                            given, retries = made[-1], 0
                         yield from made
                         looking.check_open()
                     return
@@ -136,11 +144,12 @@ class Reader:
         """The newest snapshot at or before `max_revision`."""
         self._looking.check_open()
         try:
-            return self._again(lambda: self._snapshot_once(stream, max_revision), stream)
+            missing = partial(self._missing, stream, SNAPSHOTS)
+            return self._again(lambda: self._snapshot_once(stream, max_revision), missing)
         except OSError as error:
             raise self._looking.unavailable(f"reading a snapshot of {stream}", error) from error
 
-    def _again(self, look: Callable[[], T], stream: Stream) -> T:
+    def _again(self, look: Callable[[], T], missing: Callable[[], CorruptionError]) -> T:
         retries = 0
         while True:
             known = self._looking.known()
@@ -148,7 +157,7 @@ class Reader:
                 return look()
             except CHANGED as error:
                 retries += 1
-                self._looking.again(error, known, retries, partial(self._missing, stream, SNAPSHOTS))
+                self._looking.again(error, known, retries, missing)
 
     def _snapshot_once(self, stream: Stream, max_revision: int | None) -> Snapshot | None:
         best: format.Record | None = None
@@ -191,14 +200,14 @@ class Reader:
         mark = format.bucket_mark(bucket_id)
         unfolded: list[tuple[Stream, int, int]] = []
         with self._mutex:
-            self._looking.refresh()
+            visible = self._looking.refresh()
             view = self._view
             for tail in view.tail.streams.values():
                 if tail.bucket_id != bucket_id:
                     continue
                 stream = Stream.of(tail.bucket_id, tail.stream_id)
-                revision = view.head(stream)[1]
-                newest = max((entry.revision for entry in tail.snapshots), default=0)
+                revision = self._visible_revision(stream, tail, visible)
+                newest = max((entry.revision for entry in tail.snapshots if entry.end <= visible), default=0)
                 known = view.folded_head(stream)
                 if known.snapshots_bytes and not known.snapshot_revision:
                     self._say_damage(stream.key)
@@ -221,12 +230,32 @@ class Reader:
                 self._say_damage(head.key)
             if head.revision >= head.snapshot_revision + max_threshold:
                 self._looking.check_open()
-                try:
-                    found_bucket, stream_id = self._view.segments.names(head.key)
-                except FileNotFoundError:  # deleted and folded since the look
-                    continue
-                if found_bucket == bucket_id:
-                    yield StreamHead(bucket_id, stream_id, head.revision, head.snapshot_revision)
+                names = self._again(partial(self._names, head.key), partial(self._unnamed, head.key))
+                if names is not None and names[0] == bucket_id:
+                    yield StreamHead(bucket_id, names[1], head.revision, head.snapshot_revision)
+
+    def _visible_revision(self, stream: Stream, tail: StreamTail, visible: int) -> int:
+        if not tail.entries:
+            return self._view.head(stream)[1]
+        shown = (entry.revision for entry in reversed(tail.entries) if entry.end <= visible)
+        return next(shown, None) or self._view.folded_head(stream).revision
+
+    def _names(self, key: bytes) -> tuple[str, str] | None:
+        """`None` where the stream was deleted since the look, though it may have been begun anew."""
+        try:
+            return self._view.segments.names(key)
+        except FileNotFoundError:
+            return None
+        except CorruptionError:
+            with self._mutex:
+                self._looking.refresh()
+                tail = self._view.tail.streams.get(key)
+                if (tail is not None and tail.reset_at) or self._view.is_going(key):
+                    return None
+            raise
+
+    def _unnamed(self, key: bytes) -> CorruptionError:
+        return self._view.segments.damage(key, SEGMENT, 0, "the names of a stream")
 
     def _say_damage(self, key: bytes) -> None:
         """Read the files of a stream that a rebuilt index knows to be damaged: `CorruptionError` says where."""

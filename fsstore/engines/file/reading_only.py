@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fsstore.engines.file import layout, recovery
 from fsstore.engines.file.commits_index import CommitsIndex
-from fsstore.engines.file.control import EPOCH, FAILED, FOLDED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
+from fsstore.engines.file.control import EPOCH, FAILED, FOLD_BEGUN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import locked_if_there
 from fsstore.engines.file.heads import Heads, StaleIndexError
@@ -81,7 +81,7 @@ def _attach(
         verdict = recovery.judge(journal, control.page, path)
         unfolded = verdict.unfolded
         marks = dict.fromkeys((TAIL, SYNCED, VISIBLE), verdict.tail)
-        marks |= {FOLDED: verdict.folded, NEXT_TOKEN: verdict.next_token, FAILED: 0}
+        marks |= {FOLDED: verdict.folded, FOLD_BEGUN: verdict.folded, NEXT_TOKEN: verdict.next_token, FAILED: 0}
         control.judged(marks)
         # A file behind the tail may be replaced by whoever goes on there.
         journal.forget()

@@ -1,0 +1,130 @@
+"""Reading a stream, and the heads of streams, while other threads and processes write, delete and fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fsstore import EventMessage
+from fsstore.engines.file import FileEngine
+from fsstore.errors import CorruptionError
+from fsstore.model import Snapshot, StreamHead
+from fsstore.testing import SimulatedDisk, fill, first_attempt, next_attempt
+from fsstore.testing.simulation import Call
+
+
+def opened(disk: SimulatedDisk, **options: Any) -> FileEngine:
+    engine = FileEngine("/a.store", disk=disk, background=False, **options)
+    engine.initialize()
+    return engine
+
+
+def write(engine: FileEngine, commits: int, body: str) -> None:
+    last = engine.commit(first_attempt("a", events=[EventMessage(body)]))
+    for _ in range(commits - 1):
+        last = engine.commit(next_attempt(last, events=[EventMessage(body)]))
+
+
+def at(disk: SimulatedDisk, name: str, ending: str, look: Callable[[], None]) -> None:
+    """Once, at the next call of that name on such a file."""
+
+    def watch(call: Call) -> None:
+        if call.name == name and call.path.endswith(ending):
+            disk.watch(None)
+            look()
+
+    disk.watch(watch)
+
+
+def test_a_stream_that_is_begun_anew_while_it_is_read_is_not_taken_for_the_old_one() -> None:
+    disk = SimulatedDisk()
+    other, engine = opened(disk.process(), journal_bytes=4096), opened(disk)
+    write(other, 300, "old")
+    reading = engine.get_from("default", "a")
+    read = [next(reading) for _ in range(100)]
+    other.delete_stream("default", "a")
+    write(other, 400, "new")
+    other.fold()
+    assert len(list(engine.get_from("default", "a"))) == 400
+    read += reading
+    assert {commit.events[0].body for commit in read} == {"old"}
+    for one in (other, engine):
+        one.close()
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_heads_say_what_everybody_may_see(folded: bool) -> None:
+    """What is written and not flushed may be gone after a power cut."""
+    disk = SimulatedDisk()
+    engine = opened(disk)
+    last = fill(engine, "a", commits=2, events=1)[-1]
+    if folded:
+        engine.fold()
+    seen: list[list[StreamHead]] = []
+    for change in (
+        lambda: engine.commit(next_attempt(last)),
+        lambda: engine.commit(first_attempt("b")),
+        lambda: engine.add_snapshot(Snapshot("a", 2, "state")),
+    ):
+        before = list(engine.get_streams_to_snapshot("default", 1))
+        at(disk, "flush", ".journal", lambda: seen.append(list(engine.get_streams_to_snapshot("default", 1))))
+        assert change()
+        assert seen.pop() == before != list(engine.get_streams_to_snapshot("default", 1))
+    engine.close()
+
+
+def test_the_head_of_a_stream_whose_file_is_just_being_begun_anew_is_no_damage() -> None:
+    disk = SimulatedDisk()
+    other_disk = disk.process()
+    other, engine = opened(other_disk), opened(disk)
+    for name in ("a", "b", "c"):
+        fill(other, name, commits=2)
+    other.fold()
+    heads = engine.get_streams_to_snapshot("default", 1)
+    found = [next(heads)]
+    going = [name for name in ("a", "b", "c") if name != found[0].stream_id]
+    for name in going:
+        other.delete_stream("default", name)
+        fill(other, name, commits=2)
+    at(other_disk, "write", ".segment", lambda: found.extend(heads))
+    other.fold()
+    assert found[0].stream_id not in {head.stream_id for head in found[1:]}
+    assert {head.stream_id for head in found[1:]} <= set(going)
+    for one in (other, engine):
+        one.close()
+
+
+def test_an_entry_that_a_purge_has_half_overwritten_is_no_damage() -> None:
+    disk = SimulatedDisk()
+    other_disk = disk.process()
+    other, engine = opened(other_disk), opened(disk)
+    fill(other, "a", commits=40)
+    kept = fill(other, "b", bucket_id="other", commits=4)
+    other.fold()
+    other.purge("default")
+    assert list(engine.get_from_checkpoint()) == kept
+    commits = engine.opened().view.commits
+    read = commits.read
+    found: list[Any] = []
+
+    def half_overwritten(first: int, last: int) -> bytes:
+        commits.read = read  # type: ignore[method-assign]
+        data = read(first, last)
+        return data[:20] + bytes(len(data) // 2) + data[20 + len(data) // 2 :]
+
+    def look() -> None:
+        commits.read = half_overwritten  # type: ignore[method-assign]
+        found.extend(engine.get_from_checkpoint())
+
+    at(other_disk, "write", "commits.index", look)
+    other.fold()
+    assert found == kept
+    commits = engine.opened().view.commits
+    read = commits.read
+    commits.read = half_overwritten  # type: ignore[method-assign]
+    with pytest.raises(CorruptionError, match=r"commits\.index"):
+        list(engine.get_from_checkpoint())
+    for one in (other, engine):
+        one.close()
