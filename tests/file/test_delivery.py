@@ -21,7 +21,8 @@ from fsstore.engines.file import FileEngine, slots
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.slots import SLOT_BYTES
 from fsstore.errors import StorageError, StoreClosedError
-from fsstore.testing import fill
+from fsstore.testing import SimulatedDisk, fill
+from fsstore.testing.simulation import Call
 
 PATIENCE_SECONDS = 30
 HOLDER = """
@@ -226,3 +227,25 @@ def test_a_call_that_the_closing_of_the_store_overtakes_hears_of_it_and_holds_no
             call()
     assert other.acquire_lease("a", 1.0)
     other.close()
+
+
+def test_a_commit_whose_deletion_may_be_undone_by_a_power_cut_does_not_count_as_dispatched() -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    (deleted,) = fill(engine, "deleted", commits=1)
+    commits = fill(engine, "a", commits=2)
+    engine.mark_commit_as_dispatched(commits[0])
+    marks = engine.opened().marks
+
+    def look(call: Call) -> None:
+        if call.name == "flush":
+            disk.watch(None)
+            assert list(engine.get_undispatched_commits()) == commits[1:]
+            assert deleted.checkpoint_token not in marks.read()
+
+    disk.watch(look)
+    engine.delete_stream("default", "deleted")
+    assert list(engine.get_undispatched_commits()) == commits[1:]
+    assert deleted.checkpoint_token in marks.read()
+    engine.close()

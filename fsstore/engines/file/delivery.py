@@ -117,9 +117,9 @@ def _undispatched(store: OpenStore) -> Iterator[Commit]:
     for commit in store.reader.checkpoints(marks.up_to, last, None):
         if commit.checkpoint_token in marks:
             continue
-        if first and marks.ranges and isinstance(store, WritableStore):
+        if first and marks.ranges and isinstance(store, WritableStore) and not store.is_deleting():
             # What was deleted below this commit will never be marked: close the hole for good. Where that
-            # cannot be written now, the next look does it.
+            # cannot be written now, or a power cut could still bring something back, the next look does it.
             with contextlib.suppress(StorageUnavailableError):
                 store.marks.raise_to(commit.checkpoint_token - 1)
         first = False

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from fsstore.engines.file import layout
-from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, Control
+from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.folding import Folding
 from fsstore.engines.file.group import Group
@@ -114,6 +114,12 @@ class WritableStore(OpenStore):
         with self._fold_is_asked:
             self._check_open()
             self.folding.fold()
+
+    def is_deleting(self) -> bool:
+        """Whether something was deleted that a power cut could still bring back."""
+        with self.mutex:
+            self._check_open()
+            return self.view.tail.newest_reset >= self.control.get(VISIBLE)
 
     def close(self) -> None:
         """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
