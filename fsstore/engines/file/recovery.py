@@ -58,8 +58,9 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
         file = journal.file_at(tail)
         settled = control.get(FOLDED) == tail and control.get(BEGUN) <= tail
         settled = settled and 0 < control.get(NEXT_TOKEN) <= format.MAX_TOKEN
+        settled = settled and file is not None and next(journal.walk(tail), None) is None
         # Anything above it was written since, and a power cut took the page back to where it was.
-        if file is not None and settled and _beyond(journal, tail) == (tail, 0):
+        if settled and _beyond(journal, tail) == (tail, 0):
             token = control.get(NEXT_TOKEN)
             return Verdict(tail, tail, tail, token, token, tail, None, clean=True)
     start = journal_start(journal, bases)
