@@ -166,6 +166,18 @@ class TestParking:
         with wireup.build() as store, pytest.raises(DispatchError, match=r"is stored.*is parked: cannot take 1"):
             store.commit(first_attempt("a"))
 
+    def test_a_reason_that_is_no_text_holds_nobody_up(self, tmp_path: Path) -> None:
+        """As the name of a file may be none."""
+
+        def cannot(commit: Commit) -> None:
+            raise OSError("no such file: \udcff")
+
+        wireup = Wireup.init().using(tmp_path / "s").using_synchronous_dispatch_scheduler(cannot, retry=PARK)
+        with wireup.build() as store:
+            commit(store, "a")
+            (parked,) = Parking(store.advanced).commits()
+        assert parked.reason == "OSError: no such file: \\udcff"
+
 
 class TestStarting:
     def test_nothing_is_delivered_before_it_is_started(self, tmp_path: Path, receiver: Receiver) -> None:
