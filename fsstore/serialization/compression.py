@@ -45,8 +45,10 @@ class CompressedSerializer:
         self._level = level
         self._min_bytes = min_bytes
         self._max_bytes = max_bytes
-        if algorithm == "zstd":
-            _zstandard()
+        try:
+            self._compressed(b"")
+        except zlib.error as error:
+            raise ValueError(f"{level!r} is no level of {algorithm}: {error}") from error
 
     def dumps(self, value: Any, /) -> bytes:
         data = self.inner.dumps(value)
@@ -54,12 +56,14 @@ class CompressedSerializer:
             return data
         if len(data) > self._max_bytes:
             raise SerializationError(f"the value has {len(data)} bytes; at most {self._max_bytes} are compressed")
-        if self._algorithm == _ZSTD:
-            packed = _zstandard().ZstdCompressor(level=3 if self._level is None else self._level).compress(data)
-        else:
-            packed = zlib.compress(data, zlib.Z_DEFAULT_COMPRESSION if self._level is None else self._level)
-        wrapped = _MARK + bytes([self._algorithm]) + bytes(packed)
+        wrapped = _MARK + bytes([self._algorithm]) + self._compressed(data)
         return wrapped if len(wrapped) < len(data) else data
+
+    def _compressed(self, data: bytes) -> bytes:
+        if self._algorithm == _ZSTD:
+            level = 3 if self._level is None else self._level
+            return bytes(_zstandard().ZstdCompressor(level=level).compress(data))
+        return zlib.compress(data, zlib.Z_DEFAULT_COMPRESSION if self._level is None else self._level)
 
     def loads(self, data: bytes, /) -> Any:
         if data[:2] != _MARK:
