@@ -127,5 +127,5 @@ class Attempts:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line, for health and dead letters."""
-    return f"{type(error).__name__}: {error}"
+    """An error in one line, for health and dead letters: text that can be stored, whatever a file's name made of it."""
+    return f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode("utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -66,11 +67,12 @@ class TypeRegistry:
             raise TypeError(f"only classes can be registered, not {cls!r}")
         own_name, own_aliases = cls.__dict__.get(_NAME, cls.__name__), cls.__dict__.get(_ALIASES, ())
         registered = RegisteredType(cls, name or own_name, *_kind(cls))
-        for each in (registered.name, *own_aliases, *aliases):
+        names = (registered.name, *own_aliases, *aliases)
+        for each in names:
             known = self._by_name.get(each)
             if known is not None and known.cls is not cls:
                 raise ValueError(f"the name {each!r} means {known.cls.__qualname__} already, not {cls.__qualname__}")
-            self._by_name[each] = registered
+        self._by_name.update(dict.fromkeys(names, registered))
         self._by_class[cls] = registered
 
     def register_many(self, *types: type | TypeName | tuple[type, str]) -> None:
@@ -123,6 +125,7 @@ def _kind(cls: type) -> tuple[Callable[[Any], dict[str, Any]], Callable[[Mapping
         return _pydantic(cls)
     if dataclasses.is_dataclass(cls):
         fields = dataclasses.fields(cls)
+        _check_parameters(cls, {field.name for field in fields if field.init})
         return _members([field.name for field in fields]), _builder(
             cls, {field.name: field.name for field in fields if field.init}, {field.name for field in fields}
         )
@@ -133,6 +136,17 @@ def _kind(cls: type) -> tuple[Callable[[Any], dict[str, Any]], Callable[[Mapping
             cls, {each.name: each.alias for each in attributes if each.init}, {each.name for each in attributes}
         )
     raise TypeError(f"{cls.__qualname__} is no dataclass, attrs class, pydantic model or enum and cannot be registered")
+
+
+def _check_parameters(cls: type, known: set[str]) -> None:
+    """`TypeError` where making an instance takes what no instance has: it would be stored, and never be read."""
+    for name, parameter in inspect.signature(cls).parameters.items():
+        is_needed = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        )
+        if is_needed and name not in known:
+            raise TypeError(f"{cls.__qualname__} cannot be registered: {name!r}, which its making takes, is no field")
 
 
 def _members(names: list[str]) -> Callable[[Any], dict[str, Any]]:
@@ -154,13 +168,18 @@ def _builder(cls: type, parameters: dict[str, str], known: set[str]) -> Callable
 
 
 def _pydantic(cls: Any) -> tuple[Callable[[Any], dict[str, Any]], Callable[[Mapping[str, Any]], Any]]:
-    names = list(cls.model_fields)
+    names = set(cls.model_fields)
+    takes_any = cls.model_config.get("extra") == "allow"
+    members = _members(list(cls.model_fields))
 
     def build(members: Mapping[str, Any]) -> Any:
-        unknown = members.keys() - cls.model_fields.keys()
-        if unknown:
+        unknown = members.keys() - names
+        if unknown and not takes_any:
             raise TypeError(f"it has no field {sorted(unknown)[0]!r}")
         # What was stored was valid then; validating again would reject or change it by today's rules.
-        return cls.model_construct(**members)
+        made = cls.model_construct(**members)
+        # By their names: a field may have the name of another as its alias.
+        made.__dict__.update({name: value for name, value in members.items() if name in names})
+        return made
 
-    return _members(names), build
+    return (lambda one: members(one) | (one.model_extra or {})), build

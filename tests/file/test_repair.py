@@ -101,6 +101,9 @@ def _says(lost: str, commit: Commit, stream: str) -> bool:
         *((commit.checkpoint_token, found) for found in re.finditer(r"checkpoints? (\d+)(?: to (\d+))?", lost)),
     ]
     named = any(int(found[1]) <= number <= int(found[2] or found[1]) for number, found in ranges)
+    named |= any(
+        int(first) <= commit.commit_sequence for first in re.findall(rf"commits from (\d+) on of {stream}", lost)
+    )
     return named or "every commit, snapshot and deletion" in lost or "unknown commits" in lost
 
 
@@ -188,6 +191,26 @@ def test_where_no_store_is_there_is_nothing_to_repair(built: tuple[str, MemoryDi
     _, disk, _ = built
     with pytest.raises(StorageError, match="there is no store at /nowhere"):
         plan(disk, "/nowhere")
+
+
+def test_commits_that_a_segment_lost_before_those_of_a_missing_journal_file_are_named(
+    built: tuple[str, MemoryDisk, Content],
+) -> None:
+    path, disk, expected = built
+    copy = disk.copy()
+    del copy.files[files(copy, ".journal")[0]]
+    damage(copy, path, "a", "segment", [-3, -2, -1])
+    repaired(path, copy, expected)
+
+
+def test_an_index_beside_a_segment_that_grew_is_not_left_behind(built: tuple[str, MemoryDisk, Content]) -> None:
+    path, disk, expected = built
+    copy = disk.copy()
+    (index,) = files(copy, ".index")[-1:]
+    assert index.rpartition(".")[0] + ".ids" in copy.files
+    copy.files[index].to_write()[19] ^= 1
+    damage(copy, path, "b", "segment", [1])
+    repaired(path, copy, expected)
 
 
 def folded_only(tmp_path: Path) -> tuple[str, MemoryDisk, Content]:

@@ -6,7 +6,7 @@ import enum
 import math
 import threading
 import tracemalloc
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -246,6 +246,46 @@ def test_registered_types_come_back_as_themselves(value: Any) -> None:
     found = known.loads(known.dumps(value))
     assert found == value
     assert type(found) is type(value)
+
+
+class Open(pydantic.BaseModel):
+    """What it does not know it keeps."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    name: str
+
+
+class Crossed(pydantic.BaseModel):
+    """Fields that stand under each other's names outside."""
+
+    one: int = pydantic.Field(alias="other")
+    other: int = pydantic.Field(alias="one")
+
+
+@pytest.mark.parametrize("value", [Open(name="Zoë", since=1, tags=["a"]), Crossed(one=1, other=2)])
+def test_everything_that_a_model_holds_comes_back(value: Any) -> None:
+    known = MsgpackSerializer(TypeRegistry(Open, Crossed))
+    found = known.loads(known.dumps(value))
+    assert found == value
+    assert found.model_dump() == value.model_dump()
+
+
+def test_what_could_be_stored_and_never_be_read_is_not_registered() -> None:
+    @dataclass
+    class Priced:
+        total: int
+        rate: InitVar[int]
+
+    with pytest.raises(TypeError, match="'rate', which its making takes, is no field"):
+        TypeRegistry(Priced)
+
+
+def test_a_class_that_is_refused_takes_no_name() -> None:
+    types = TypeRegistry((Line, "line"))
+    with pytest.raises(ValueError, match="'line' means Line already"):
+        types.register(Order, "order", ["line"])
+    assert types.resolve("order") is None
+    types.register(Colour, "order")
 
 
 def test_an_unregistered_class_is_refused_and_named() -> None:

@@ -33,6 +33,12 @@ def test_either_algorithm_reads_the_other() -> None:
     assert one.loads(other.dumps(LONG)) == other.loads(one.dumps(LONG)) == LONG
 
 
+@pytest.mark.parametrize("algorithm", ["zlib", "zstd"])
+def test_a_level_that_is_none_is_refused_before_anything_is_stored(algorithm: str) -> None:
+    with pytest.raises(ValueError, match="level"):
+        CompressedSerializer(plain, algorithm=algorithm, level=99)
+
+
 def test_what_gains_nothing_stays_plain_and_plain_is_read() -> None:
     serializer = CompressedSerializer(plain)
     assert serializer.dumps({"a": 1}) == plain.dumps({"a": 1})

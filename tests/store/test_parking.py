@@ -220,6 +220,18 @@ class TestParking:
                 thread.join()
         assert sorted(told) == [("b", True), ("c", True), ("d", True), ("e", True)]
 
+    def test_a_reason_that_is_no_text_holds_nobody_up(self, tmp_path: Path) -> None:
+        """As the name of a file may be none."""
+
+        def cannot(commit: Commit) -> None:
+            raise OSError("no such file: \udcff")
+
+        wireup = Wireup.init().using(tmp_path / "s").using_synchronous_dispatch_scheduler(cannot, retry=PARK)
+        with wireup.build() as store:
+            commit(store, "a")
+            (parked,) = Parking(store.advanced).commits()
+        assert parked.reason == "OSError: no such file: \\udcff"
+
 
 class TestStarting:
     def test_nothing_is_delivered_before_it_is_started(self, tmp_path: Path, receiver: Receiver) -> None:

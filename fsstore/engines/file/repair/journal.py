@@ -18,6 +18,7 @@ from fsstore.engines.file.options import Options
 from fsstore.engines.file.rebuild import rebuild_indexes
 from fsstore.engines.file.repair.quarantine import set_aside
 from fsstore.engines.file.repair.unfolded import Record
+from fsstore.engines.file.segments import IDS, INDEX, Segments
 from fsstore.engines.file.verify.look import Look
 
 
@@ -48,6 +49,7 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
         if kept:
             fold = Fold(disk, path, seed, _Kept(kept), heads, commits, index_from_bytes=1 << 63)  # type: ignore[arg-type]
             fold.run(0, kept[-1][0].end, 1 << 63, again=False, begin=lambda _: None)
+            _drop_stream_indexes(look, {header.key for header, _ in kept})
         base = _unused_position(look)
         rebuild_indexes(disk, path, seed, heads, commits, base, next_token, [])
         next_token = max(next_token, commits.next_token)
@@ -73,6 +75,14 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
         if other != base:
             disk.unlink(f"{directory}/{layout.journal_name(other)}")
     disk.flush_directory(directory)
+
+
+def _drop_stream_indexes(look: Look, keys: set[bytes]) -> None:
+    """Those beside the segments that grew, as nobody extended them: the next fold of such a stream makes them anew."""
+    files = Segments(look.disk, look.path, look.seed, max_handles=0)
+    for path in sorted(files.path(key, kind) for key in keys for kind in (INDEX, IDS)):
+        if look.disk.exists(path):
+            look.disk.unlink(path)
 
 
 def _unused_position(look: Look) -> int:

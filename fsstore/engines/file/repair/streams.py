@@ -8,6 +8,7 @@ module reads; it writes nothing.
 from __future__ import annotations
 
 from fsstore.engines.file import format, index_entries, layout
+from fsstore.engines.file.handles import size_of
 from fsstore.engines.file.repair.remains import Extent, commits_text, measure, whole_records
 from fsstore.engines.file.repair.rewrite import Piece, Rewrite
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
@@ -105,12 +106,10 @@ class DamagedStreams:
 
     def _segment(self, key: bytes, chain: list[Piece], extent: Extent) -> Rewrite:
         path = self._files.path(key, SEGMENT)
-        last = self._last_known(key, path)
         if chain:
             extent.add_commit(chain[-1].header, chain[-1].header.place)
         # What the journal still holds may go on from here, so whether a stream was cut is known after that.
-        first_unfolded = self._look.unfolded_sequence(key)
-        last = min(last, first_unfolded - 1) if first_unfolded else last
+        last = self._last_known(key, path)
         lost = ""
         if extent.sequence < last or not last:
             extent.cut = True
@@ -118,11 +117,17 @@ class DamagedStreams:
         return Rewrite(path, SEGMENT, self._stream(chain), self._look.seed, chain, lost)
 
     def _last_known(self, key: bytes, path: str) -> int:
-        """The highest sequence of the stream that anything tells of."""
+        """The sequence of the last commit that is folded; 0 where nothing tells it."""
+        first_unfolded = self._look.unfolded_sequence(key)
+        if first_unfolded:
+            return first_unfolded - 1
+        own = [one for one in whole_records(self._disk, path, self._look.seed) if one[1].key == key]
+        last = max((header.sequence for _, header in own), default=0)
         head = self._look.heads.get(key) if self._look.heads is not None else None
-        known = head.sequence if head is not None and head.segment_bytes else 0
-        own = (header.sequence for _, header in whole_records(self._disk, path, self._look.seed) if header.key == key)
-        return max(known, *own, 0)
+        if head is not None and head.segment_bytes and head.sequence:
+            return max(head.sequence, last)
+        is_whole_at_its_end = bool(own) and own[-1][0] + own[-1][1].length_bytes == size_of(self._disk, path)
+        return last if is_whole_at_its_end else 0
 
     # ---- snapshots ----
 
