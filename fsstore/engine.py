@@ -22,6 +22,9 @@ class PersistenceEngine(Protocol):
     are walked and may be abandoned at any point; one that meets a closed engine raises it too, once it has
     given what it had read ahead. Ranges are inclusive unless a method says otherwise. An argument of a wrong type
     or value is a `TypeError` or `ValueError`, as `fsstore.engines.arguments` words it, and changes nothing.
+
+    An engine on which no commit can be marked as dispatched may say why in `marks_refused`, a text; without that, or
+    with `None`, marks are possible. The builder refuses a dispatcher for its reason.
     """
 
     def initialize(self) -> None:

@@ -95,7 +95,8 @@ class MemoryDelivery:
         """Whether there is a commit after the token, within that time."""
         with self._changed:
             self._check()
-            self._changed.wait_for(lambda: self._stops_waiting(checkpoint_token), timeout_seconds)
+            seconds = min(timeout_seconds, threading.TIMEOUT_MAX)
+            self._changed.wait_for(lambda: self._stops_waiting(checkpoint_token), seconds)
             self._check()
             return self._last_token > checkpoint_token
 

@@ -9,9 +9,9 @@ import pytest
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 from servers import mongodb
 
-from fsstore import ConcurrencyError, DuplicateCommitError, StorageUnavailableError
+from fsstore import ConcurrencyError, DuplicateCommitError, Snapshot, StorageUnavailableError
 from fsstore.engine import PersistenceEngine
-from fsstore.engines.mongo import writing
+from fsstore.engines.mongo import changing, writing
 from fsstore.engines.mongo.calls import Call
 from fsstore.engines.mongo.documents import OurForm
 from fsstore.engines.mongo.failures import duplicate_index
@@ -172,12 +172,24 @@ def test_a_place_that_stays_taken_and_is_never_seen_ends_in_an_error() -> None:
         Script(*[hit("LogicalKey_Index")] * 20).run([first_attempt("s")], numbers_taken(*range(1, 30)))
 
 
+class KeepingHeads(OurForm):
+    """C#'s heads, which may lag behind there too."""
+
+    keeps_heads = True
+
+
+def test_a_snapshot_is_stored_whatever_becomes_of_its_head() -> None:
+    form = KeepingHeads(MsgpackSerializer())
+    conversation = changing.add_snapshot(form, Snapshot("s", 1, "state"), b"")
+    assert next(conversation).method == "find"
+    assert conversation.send([{"StreamRevisionTo": 3}]).method == "insert_one"
+    assert conversation.send(None).method == "update_one"
+    with pytest.raises(StopIteration) as end:
+        conversation.throw(OperationFailure("not authorized", 13))
+    assert end.value.value is True
+
+
 def test_a_commit_is_stored_whatever_becomes_of_the_heads() -> None:
-    """They are C#'s, and may lag behind there too."""
-
-    class KeepingHeads(OurForm):
-        keeps_heads = True
-
     script = Script(None, OperationFailure("not authorized", 13))
     script.form = KeepingHeads(MsgpackSerializer())
     assert script.run([first_attempt("s")], numbers_taken(4)) == [5]

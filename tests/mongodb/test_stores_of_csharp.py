@@ -480,6 +480,14 @@ def to_the_microsecond(stored: Any) -> Any:
     return {key: cut.get(key, to_the_microsecond)(each) for key, each in stored.items()}
 
 
+def test_nothing_is_committed_into_the_recycle_bin(database: Any, writing: Any) -> None:
+    load(database, NUMBERED[0])
+    before = deepcopy(content(database))
+    with pytest.raises(ValueError, match="recycle bin"):
+        writing().commit(attempt(bucket_id=":rb"))
+    assert content(database) == before
+
+
 def test_what_csharp_has_no_form_for_is_refused_with_its_place(database: Any, writing: Any) -> None:
     load(database, NUMBERED[0])
     engine = writing()

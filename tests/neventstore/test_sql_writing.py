@@ -451,3 +451,17 @@ def test_writers_of_the_first_commits_wait_for_one_another(mysql_server: str) ->
         quick.join()
         found = list(store.advanced.get_from_checkpoint())
         assert sorted(each.stream_id for each in found) == ["quick", "slow"]
+
+
+def test_closing_waits_for_a_commit_that_began(tmp_path: Path) -> None:
+    path = copied(WRITABLE[0], tmp_path)
+    slow = SlowWriter(f"sqlite:///{path}", "slow")
+    assert slow.has_it.wait(30)
+    closing_it = Thread(target=slow._store.close)
+    closing_it.start()
+    closing_it.join(0.2)
+    assert closing_it.is_alive()
+    slow.go_on.set()
+    closing_it.join()
+    assert table(path, "SELECT StreamIdOriginal FROM Commits ORDER BY CheckpointNumber DESC LIMIT 1") == [("slow",)]
+    slow.end()

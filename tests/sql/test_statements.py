@@ -11,13 +11,17 @@ import os
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from fsstore.engines.sql import reads, tables, tokens, writes
+from fsstore.engines.sql import reads, schema, tables, tokens, writes
+from fsstore.engines.sql.rows import Rows
 from fsstore.engines.sql.types import CommitStamp
+from fsstore.serialization import MsgpackSerializer
 
 _STORED = Path(__file__).with_name("statements")
 NAMES = ["sqlite", "postgresql", "mysql", "mssql", "oracle"]
@@ -63,3 +67,15 @@ def test_sql_server_gets_every_digit_of_a_time() -> None:
     moment = datetime(2024, 2, 29, 12, 0, 0, 123_457, tzinfo=UTC)
     assert CommitStamp().process_bind_param(moment, dialect_of("mssql")) == "2024-02-29T12:00:00.123457"
     assert CommitStamp().process_result_value("2024-02-29 12:00:00.1234570", dialect_of("mssql")) == moment
+
+
+def test_nothing_is_asked_with_an_empty_text() -> None:
+    """Oracle takes it for NULL, to which nothing compares."""
+    with create_engine("sqlite://").connect() as connection:
+        schema.create(connection)
+        asked: list[dict[str, Any]] = []
+        event.listen(connection, "before_execute", lambda *said: asked.append(said[3]))
+        for ask in (reads.heads("bucket", 1), reads.undispatched(Rows(MsgpackSerializer()))):
+            assert list(ask(connection, None, 10).items) == []
+    assert len(asked) == 2
+    assert [value for values in asked for value in values.values() if value == ""] == []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from fsstore.engines.mongo.calls import Conversation, Document, call, find
 from fsstore.engines.mongo.form import Form
@@ -29,7 +30,9 @@ def add_snapshot(form: Form, snapshot: Snapshot, payload: Any) -> Conversation[b
     if form.keeps_heads:
         behind = last[0]["StreamRevisionTo"] - snapshot.stream_revision
         values = {"SnapshotRevision": snapshot.stream_revision, "Unsnapshotted": behind}
-        yield call(STREAMS, "update_one", {"_id": stream}, {"$set": values})
+        # The snapshot is stored whatever becomes of the head, which may lag behind, as it does in C#.
+        with suppress(PyMongoError):
+            yield call(STREAMS, "update_one", {"_id": stream}, {"$set": values})
     return True
 
 

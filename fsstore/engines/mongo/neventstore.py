@@ -28,7 +28,7 @@ from fsstore.engines.mongo.calls import Conversation, Document, find
 from fsstore.engines.mongo.documents import microseconds
 from fsstore.engines.mongo.layout import COMMITS
 from fsstore.engines.mongo.neventstore_values import DocumentValues
-from fsstore.engines.refusals import unwritable
+from fsstore.engines.refusals import named, unwritable
 from fsstore.errors import SerializationError, StorageError
 from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
 from fsstore.serialization.neventstore import MongoValues
@@ -85,6 +85,8 @@ class NEventStoreForm:
     def document(self, attempt: CommitAttempt) -> Document:
         if self._bytes:
             raise StorageError("the payloads of this store are bytes of a C# serializer; such are read and not written")
+        if attempt.bucket_id == RECYCLED:
+            raise ValueError(f"{named(attempt)} would never be seen again: {RECYCLED!r} is NEventStore's recycle bin")
         first = attempt.stream_revision - len(attempt.events) + 1
         try:
             headers = self._pairs(attempt.headers, ("headers",))

@@ -20,6 +20,7 @@ from fsstore.model import Commit, StreamHead
 
 _LARGEST = (1 << 31) - 1  # of a revision, a column of four bytes
 _LARGEST_TOKEN = (1 << 63) - 1
+_BEFORE_EVERY_KEY = "0"  # of 40 digits; Oracle takes an empty text for NULL, and nothing comes after that
 
 Item = TypeVar("Item")
 
@@ -156,7 +157,7 @@ def heads(bucket_id: str, threshold: int) -> Ask[StreamHead]:
     values = {"bucket": bucket_key(bucket_id), "threshold": _within(threshold)}
 
     def ask(connection: Connection, after: Any, limit: int) -> Page[StreamHead]:
-        asked = {**values, "after": "" if after is None else after, "limit": limit}
+        asked = {**values, "after": _BEFORE_EVERY_KEY if after is None else after, "limit": limit}
         found = connection.execute(_heads, asked).all()
         items = [StreamHead(bucket_id, unescaped(original), head, snapshot) for _, original, head, snapshot in found]
         return Page(items, found[-1][0] if len(found) == limit else None)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -34,6 +36,8 @@ class Connecting:
         self._timeout_seconds = timeout_seconds
         self._transactions = Transactions(engine, database, timeout_seconds=timeout_seconds)
         self._process = os.getpid()
+        self._idle = threading.Condition()
+        self._calls = 0
         self.name = name
         self.dialect = engine.dialect.name
         self.is_open = True
@@ -55,19 +59,35 @@ class Connecting:
 
     def read(self, ask: Callable[[Connection], Result]) -> Result:
         """What `ask` finds in one transaction."""
-        self.check()
-        return self._transactions.read(ask, f"reading {self.name}")
+        with self._call():
+            return self._transactions.read(ask, f"reading {self.name}")
 
     def write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
         """Do `change` in one transaction; as `Transactions.write`."""
-        self.check()
-        return self._transactions.write(change, what, settles)
+        with self._call():
+            return self._transactions.write(change, what, settles)
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        with self._idle:
+            self.check()
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
 
     def close(self) -> None:
-        """Let go of the connections. Harmless when repeated."""
+        """Let calls that began finish, then let go of the connections. Harmless when repeated."""
         self.is_open = False
+        inherited = self._process != os.getpid()
+        if not inherited:
+            with self._idle:
+                self._idle.wait_for(lambda: not self._calls)
         # The parent goes on using connections that were inherited over a fork.
-        self._engine.dispose(close=self._process == os.getpid())
+        self._engine.dispose(close=not inherited)
 
 
 def sqlite_engine(path: str, database: Database, timeout_seconds: float, *, write: bool) -> Engine:
