@@ -33,11 +33,10 @@ class InLoop:
     """Has a thread's work done in the event loop that made this."""
 
     def __init__(self) -> None:
-        from anyio import CancelScope, RunFinishedError, from_thread
+        from anyio import RunFinishedError, from_thread
         from anyio.lowlevel import current_token
 
         self._run = from_thread.run
-        self._scope = CancelScope
         self._ended = RunFinishedError
         self._token = current_token()
 
@@ -45,9 +44,7 @@ class InLoop:
         """Carry out the steps in the loop and wait for their result."""
 
         async def carry_out() -> Any:
-            # anyio would have it cancelled with whoever waits for the thread.
-            with self._scope(shield=True):
-                return await run_async(make())
+            return await run_async(make())
 
         try:
             return self._run(carry_out, token=self._token)
@@ -262,15 +259,20 @@ class AsyncSubscriptions:
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """The function's result, from a thread that no other waiting call can keep it from having."""
-    from anyio import CapacityLimiter, to_thread
+    """The function's result, from a thread that no other waiting call can keep it from having; not begun for a task
+    whose scope is cancelled already."""
+    from anyio.lowlevel import checkpoint_if_cancelled
 
-    return await to_thread.run_sync(function, *arguments, limiter=CapacityLimiter(1))
+    await checkpoint_if_cancelled()
+    return await _to_the_end(function, *arguments)
 
 
-async def _to_the_end(function: Callable[..., None], *arguments: Any) -> None:
-    """Have a thread do it, also for a task whose scope is cancelled already: it must not be left out."""
-    from anyio import CancelScope
+async def _to_the_end(function: Callable[..., T], *arguments: Any) -> T:  # type: ignore[return]  # a scope may swallow
+    """Have a thread do it, whoever is cancelled: it must not be left out.
+
+    A scope of its own, as anyio cancels with the caller's what a thread has done in the event loop.
+    """
+    from anyio import CancelScope, CapacityLimiter, to_thread
 
     with CancelScope(shield=True):
-        await _in_thread(function, *arguments)
+        return await to_thread.run_sync(function, *arguments, limiter=CapacityLimiter(1))

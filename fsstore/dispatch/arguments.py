@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fsstore.model import checked_int, checked_name
+from collections.abc import Collection
+
+from fsstore.model import checked_id, checked_int, checked_name
 
 MAX_NAME_CHARACTERS = 150
 
@@ -34,15 +36,31 @@ def checked_timeout(value: float | None) -> float | None:
     return value
 
 
+def check_filter(bucket_id: str | None, stream_prefix: str | None, event_types: Collection[type | str] = ()) -> None:
+    """What is wanted of a store's commits."""
+    if bucket_id is not None:
+        checked_id(bucket_id, "bucket_id")
+    if stream_prefix is not None and not isinstance(stream_prefix, str):
+        raise TypeError(f"stream_prefix must be a str or None, not {type(stream_prefix).__name__}")
+    # A name alone is a collection, too: of letters.
+    is_collection = isinstance(event_types, Collection) and not isinstance(event_types, str | type)
+    if not is_collection or not all(isinstance(one, str | type) for one in event_types):
+        raise TypeError(f"event_types must be a collection of classes and names, not {event_types!r}")
+
+
 def check_reading(
     *,
     from_checkpoint: int = 0,
     partitions: int = 1,
     acknowledge_every: int = 1,
     timeout_seconds: float | None = None,
+    bucket_id: str | None = None,
+    stream_prefix: str | None = None,
+    event_types: Collection[type | str] = (),
     **_others: object,
 ) -> None:
-    """The options of a subscription that must be numbers of a certain size."""
+    """The options of a subscription."""
+    check_filter(bucket_id, stream_prefix, event_types)
     checked_at_least(from_checkpoint, 0, "from_checkpoint")
     checked_at_least(partitions, 1, "partitions")
     checked_at_least(acknowledge_every, 1, "acknowledge_every")

@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from fsstore.dispatch.arguments import checked_at_least, checked_subscription
+from fsstore.dispatch.arguments import check_filter, checked_at_least, checked_subscription
 from fsstore.dispatch.filters import Filter
 from fsstore.dispatch.following import Follower, head_token
 from fsstore.dispatch.positions import delivering
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import CorruptionError, SerializationError, StoreClosedError
-from fsstore.model import Commit
+from fsstore.model import Commit, checked_id
 from fsstore.options import check_options, keywords_of
 from fsstore.serialization import MsgpackSerializer, Serializer
 
@@ -49,7 +49,8 @@ class _Projection:
         self._engine = engine
         self.name = checked_subscription(name)
         self._select = select
-        self._filter = Filter(bucket_id, stream_prefix)
+        check_filter(bucket_id, stream_prefix)
+        self._filter = Filter(None if bucket_id is None else checked_id(bucket_id, "bucket_id"), stream_prefix)
         self._batch = checked_at_least(batch, 1, "batch")
         self._stopping = threading.Event()
 

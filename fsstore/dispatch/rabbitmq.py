@@ -17,13 +17,20 @@ class RabbitDispatcher:
     """Publishes to `exchange` with the stream as routing key, or with `routing_key` for all.
 
     `url`: `amqp://user:password@host:port/vhost`. Exchange, queues and bindings are the operator's to make. Raises
-    pika's errors: `UnroutableError` when no queue takes a message, `AMQPError` while the broker is away.
+    pika's errors: `UnroutableError` when no queue takes a message, `AMQPError` while the broker is away, or for want of
+    memory or disk takes nothing for `timeout_seconds`, unless the url gives a `blocked_connection_timeout`.
     """
 
     blocks = True
 
     def __init__(
-        self, url: str, *, exchange: str = "", routing_key: str | None = None, form: MessageForm | None = None
+        self,
+        url: str,
+        *,
+        exchange: str = "",
+        routing_key: str | None = None,
+        timeout_seconds: float = 10.0,
+        form: MessageForm | None = None,
     ) -> None:
         try:
             import pika
@@ -31,6 +38,8 @@ class RabbitDispatcher:
             raise ImportError("RabbitMQ needs the package pika: pip install 'fsstore[rabbitmq]'") from error
         self._pika: Any = pika
         self._parameters = pika.URLParameters(url)
+        if self._parameters.blocked_connection_timeout is None:
+            self._parameters.blocked_connection_timeout = timeout_seconds
         self._exchange = exchange
         self._routing_key = routing_key
         self._form = form if form is not None else CloudEvents()

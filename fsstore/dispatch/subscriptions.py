@@ -75,6 +75,9 @@ class Subscription:
             partitions=partitions,
             acknowledge_every=acknowledge_every,
             timeout_seconds=timeout_seconds,
+            bucket_id=bucket_id,
+            stream_prefix=stream_prefix,
+            event_types=event_types,
         )
         self.partitions = partitions
         checked_state(self._delivery, self.name, partitions)

@@ -56,6 +56,9 @@ class TaskEngine(CallingEngine):
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         self._check_loop()
+        return await self._carried_out(function, *arguments)
+
+    async def _carried_out(self, function: Callable[..., T], *arguments: Any) -> T:
         await self._turns.acquire()
         # A task of its own, as cancelling a driver in the middle of a transaction would cost the connection.
         task = asyncio.create_task(self._spawn(function, *arguments))
@@ -68,7 +71,7 @@ class TaskEngine(CallingEngine):
         self._turns.release()
 
     async def _finish(self, end: Callable[[], None]) -> None:
-        await self._call(end)
+        await self._carried_out(end)
         await self._in_threads.close()
 
     async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import pytest
 import trio
 
@@ -18,6 +20,7 @@ from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import fill, first_attempt
 
 Use = Callable[[AsyncEventStore], Awaitable[object]]
+RUNS = [asyncio.run, trio.run]
 USES: dict[str, Use] = {
     "commit": lambda store: store.commit(first_attempt("order")),
     "several commits": lambda store: store.advanced.commit_many([first_attempt("order")]),
@@ -35,9 +38,13 @@ async def opened(target: str) -> AsyncEventStore:
     return await fsstore.open_async(target)
 
 
+def ran(run: Callable[..., object], main: Callable[[], Awaitable[object]]) -> None:
+    run(main() if run is asyncio.run else main)
+
+
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-@pytest.mark.parametrize("first", [asyncio.run, trio.run], ids=["asyncio", "trio"])
-@pytest.mark.parametrize("second", [asyncio.run, trio.run], ids=["asyncio", "trio"])
+@pytest.mark.parametrize("first", RUNS, ids=["asyncio", "trio"])
+@pytest.mark.parametrize("second", RUNS, ids=["asyncio", "trio"])
 def test_another_loop_is_told(
     target: str, use: Use, first: Callable[..., object], second: Callable[..., object]
 ) -> None:
@@ -52,8 +59,37 @@ def test_another_loop_is_told(
         with pytest.raises(StoreClosedError, match="opened in another event loop: open one in each"):
             await use(store)
 
-    first(open_it()) if first is asyncio.run else first(open_it)
-    second(use_it()) if second is asyncio.run else second(use_it)
+    async def close_it() -> None:
+        assert store is not None
+        await store.close()
+
+    ran(first, open_it)
+    ran(second, use_it)
+    if first is asyncio.run or not target.startswith("sqlite"):
+        ran(first, close_it)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=["asyncio", "trio"])
+def test_a_loop_ends_while_its_dispatcher_waits(run: Callable[..., object]) -> None:
+    engine = MemoryEngine()
+    engine.initialize()
+    fill(engine, "order")
+
+    async def main() -> None:
+        begun = anyio.Event()
+
+        async def deliver(commit: Commit) -> None:
+            begun.set()
+            await anyio.sleep_forever()
+
+        await Wireup.init().using_engine(engine).using_asynchronous_dispatch_scheduler(deliver).build_async()
+        await begun.wait()
+
+    loop = threading.Thread(target=ran, args=(run, main), daemon=True)
+    loop.start()
+    loop.join(20)
+    assert not loop.is_alive()
+    engine.close()
 
 
 def test_a_loop_that_has_ended_parks_nothing_and_leaves_the_turn_to_others() -> None:

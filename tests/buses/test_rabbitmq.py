@@ -73,6 +73,19 @@ class TestRabbitMQ(BusTests):
         dispatcher.close()
         connection.close()
 
+    def test_a_broker_that_takes_nothing_does_not_keep_delivery_for_ever(self, broker: Broker) -> None:
+        commit = Commit.of(first_attempt("order-1"), 1)
+        dispatcher = RabbitDispatcher(broker.url, exchange="commits", timeout_seconds=0.5)
+        dispatcher.dispatch(commit)
+        brokers.rabbitmqctl(broker, "set_vm_memory_high_watermark", "0.000001")
+        try:
+            with pytest.raises(pika.exceptions.AMQPError):
+                dispatcher.dispatch(commit)
+        finally:
+            brokers.rabbitmqctl(broker, "set_vm_memory_high_watermark", "0.6")
+        dispatcher.dispatch(commit)
+        dispatcher.close()
+
     def test_a_connection_that_was_lost_while_idle_is_opened_again(self, broker: Broker) -> None:
         dispatcher = self.dispatcher(broker)
         dispatcher.dispatch(Commit.of(first_attempt("order-1"), 1))

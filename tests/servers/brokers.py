@@ -85,6 +85,14 @@ def rabbitmq() -> Iterator[Broker]:
             yield broker
 
 
+def rabbitmqctl(broker: Broker, *arguments: str) -> None:
+    """Have the broker do it. The program itself: what is on the PATH looks for the cookie elsewhere."""
+    program = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
+    if not program.exists():
+        pytest.skip(f"no {program}: apt install rabbitmq-server")
+    broker.server.run([str(program), *arguments])
+
+
 def _speaks_amqp(port: int) -> bool:
     """Whether it answers the protocol's header; it listens a moment before."""
     try:

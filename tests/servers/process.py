@@ -105,6 +105,19 @@ class Server:
                 raise ServerStartError(f"{self._command[0]} did not come up:\n{printed}")
             time.sleep(0.05)
 
+    def run(self, command: Sequence[str]) -> None:
+        """Another program, to its end, as the server's user and with its environment."""
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            env=self._environment,
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            cwd=self._log.parent,
+        )
+
     def kill(self) -> None:
         """SIGKILL, to the server and what it started."""
         self._end(signal.SIGKILL)

@@ -14,7 +14,7 @@ import pytest
 from receivers import wait_for
 
 from fsstore import Commit, CorruptionError, EventStore, LeaseLostError, SerializationError, Wireup
-from fsstore.dispatch import StoreProjection
+from fsstore.dispatch import SqliteProjection, StoreProjection
 from fsstore.dispatch.turns import Turn
 from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import fill, first_attempt
@@ -55,6 +55,12 @@ def test_an_option_that_nobody_has_is_named_with_those_that_there_are(store: Eve
 def test_a_wrong_batch_is_refused(store: EventStore, batch: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^batch must be "):
         store.projection("counts", count, Counts, batch=batch)
+
+
+@pytest.mark.parametrize(("wrong", "error"), [({"bucket_id": ""}, ValueError), ({"stream_prefix": 3}, TypeError)])
+def test_a_wrong_filter_is_refused(store: EventStore, wrong: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"^{next(iter(wrong))} must "):
+        store.projection("counts", count, Counts, **wrong)
 
 
 def test_a_fold_that_fails_counts_nothing_twice(store: EventStore) -> None:
@@ -199,6 +205,27 @@ class TestSqlite:
             "counts", database, self.apply, clear=lambda connection: connection.execute("DELETE FROM counts")
         ).rebuild()
         assert self.rows(database) == {"a": 6}
+
+    def test_an_engine_that_cannot_be_waited_for_is_followed(self, tmp_path: Path) -> None:
+        class Plain:
+            """What is asked of any engine."""
+
+            def __init__(self, engine: MemoryEngine) -> None:
+                self.get_from_checkpoint = engine.get_from_checkpoint
+
+        engine = MemoryEngine()
+        engine.initialize()
+        database = sqlite3.connect(tmp_path / "read.db", check_same_thread=False)
+        projection = SqliteProjection(Plain(engine), "counts", database, lambda connection, commit: None)  # type: ignore[arg-type]
+        following = threading.Thread(target=projection.follow, daemon=True)
+        following.start()
+        for token in (1, 2):
+            fill(engine, str(token))
+            wait_for(lambda: projection.position == engine._last_token)
+        engine.close()
+        following.join(20)
+        assert not following.is_alive()
+        database.close()
 
     def test_a_batch_that_readers_keep_from_being_committed_leaves_no_transaction_open(
         self, store: EventStore, database: sqlite3.Connection, tmp_path: Path

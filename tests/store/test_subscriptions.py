@@ -197,6 +197,12 @@ class TestOneConsumer:
             ({"timeout_seconds": True}, TypeError),
             ({"timeout_seconds": -1}, ValueError),
             ({"timeout_seconds": float("nan")}, ValueError),
+            ({"bucket_id": 3}, TypeError),
+            ({"stream_prefix": 3}, TypeError),
+            ({"event_types": "Placed"}, TypeError),
+            ({"event_types": str}, TypeError),
+            ({"event_types": [3]}, TypeError),
+            ({"event_types": iter(["Placed"])}, TypeError),
         ],
     )
     def test_wrong_options_are_refused(self, store: EventStore, options: dict[str, Any], error: type) -> None:
