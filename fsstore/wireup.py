@@ -225,10 +225,10 @@ class Wireup:
             hooks = self._all_hooks()
             if self._scheduler is None:
                 return EventStore(engine, hooks)
-            _check_marks(engine)
             dispatcher = self._dispatcher or NullDispatcher()
             scheduler = self._scheduler(engine, dispatcher, select=hooks.select, retry=self._retry)
             store = EventStore(engine, hooks, scheduler)
+            _check_marks(engine)
             if self._start_dispatching:
                 store.start_dispatching()
             return store
@@ -245,7 +245,6 @@ class Wireup:
             hooks = self._all_hooks()
             if self._scheduler is None:
                 return AsyncEventStore(engine, hooks)
-            await in_thread(lambda: _check_marks(blocking(engine)))
             in_loop = InLoop()
             scheduler = self._scheduler(
                 blocking(engine),
@@ -254,6 +253,7 @@ class Wireup:
                 retry=self._retry,
             )
             store = AsyncEventStore(engine, hooks, AwaitedScheduler(scheduler))
+            await in_thread(lambda: _check_marks(blocking(engine)))
             if self._start_dispatching:
                 await store.start_dispatching()
             return store

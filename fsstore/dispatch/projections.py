@@ -138,12 +138,18 @@ class StoreProjection(_Projection, Generic[S]):
         self._key = f"projection/{self.name}"
         self._turn = Turn(engine, self._key)
         self._state: S = initial()
-        with suppress(CorruptionError, SerializationError):  # said when it is caught up; it can be rebuilt
+        self._unreadable: Exception | None = None
+        try:
             self.load()
+        except (CorruptionError, SerializationError) as error:
+            self._unreadable = error  # said where the state is asked for, so that it can be rebuilt
 
     @property
     def state(self) -> S:
-        """The state as far as this object has folded or loaded it."""
+        """The state as far as this object has folded or loaded it; `CorruptionError` or `SerializationError` where what
+        is stored cannot be read."""
+        if self._unreadable is not None:
+            raise self._unreadable
         return self._state
 
     def load(self) -> S:
@@ -152,7 +158,7 @@ class StoreProjection(_Projection, Generic[S]):
         stored: Any = [0, self._initial()] if value is None else self._serializer.loads(value)
         match stored:
             case [int(position), state]:
-                self.position, self._state = position, state
+                self.position, self._state, self._unreadable = position, state, None
                 return self._state
         raise CorruptionError(
             f"what is stored as projection {self.name!r} is no position and state", repair="rebuild the projection"
@@ -196,7 +202,7 @@ class StoreProjection(_Projection, Generic[S]):
 
     def _forget(self) -> None:
         with self._in_turn():
-            self._state = self._initial()
+            self._state, self._unreadable = self._initial(), None
             self._store(0)
 
 

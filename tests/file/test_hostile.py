@@ -525,7 +525,7 @@ REMEMBERED = {
 REMEMBERED_BY: dict[str, Callable[[FileEngine], object]] = {
     "subscription/mine": lambda engine: next(Subscriptions(engine).subscribe("mine", timeout_seconds=0)),
     "dispatcher/default": published_health,
-    "projection/mine": lambda engine: StoreProjection(engine, "mine", lambda state, commit: state, dict),
+    "projection/mine": lambda engine: StoreProjection(engine, "mine", lambda state, commit: state, dict).state,
 }
 
 
