@@ -5,6 +5,7 @@ The only module, with the command line, that knows both the store and the engine
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -216,9 +217,12 @@ class Wireup:
     def build(self) -> EventStore:
         """The store, open; what an earlier process left undispatched is delivered from here on.
 
-        `ValueError` for a dispatcher of a store that is open read-only, or keeps no dispatch marks.
+        `ValueError` for a dispatcher of a store that is open read-only, or keeps no dispatch marks; `TypeError` for an
+        engine whose calls are awaited.
         """
         engine = self._make_engine()
+        if inspect.iscoroutinefunction(engine.commit):
+            raise TypeError(f"the calls of {type(engine).__name__} are awaited: use build_async()")
         store: EventStore | None = None
         try:
             engine.initialize()

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from fsstore.engine import Lease
 from fsstore.engines import arguments
+from fsstore.engines.refusals import writing_snapshot
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, LeaseLostError, SerializationError, StoreClosedError
 from fsstore.model import (
     Commit,
@@ -152,7 +153,8 @@ class ModelEngine:
         return self.read("get_snapshot", *arguments.checked_place(bucket_id, stream_id), limit)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
-        self.size(arguments.checked_value(snapshot, Snapshot).payload)
+        with writing_snapshot(arguments.checked_value(snapshot, Snapshot)):
+            self.size(snapshot.payload)
         with lock:
             return self.model.add_snapshot(snapshot)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fsstore.engines import arguments, without_password
 from fsstore.engines.memory_delivery import MemoryDelivery
-from fsstore.engines.refusals import conflict, duplicate, follows, unwritable
+from fsstore.engines.refusals import conflict, duplicate, follows, unwritable, writing_snapshot
 from fsstore.errors import SerializationError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, stored_commit
 from fsstore.options import check_options
@@ -234,7 +234,8 @@ class MemoryEngine(MemoryDelivery):
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         self._check()
-        payload = self._serializer.dumps(arguments.checked_value(snapshot, Snapshot).payload)
+        with writing_snapshot(arguments.checked_value(snapshot, Snapshot)):
+            payload = self._serializer.dumps(snapshot.payload)
         with self._lock:
             self._check()
             stream = self._streams.get((snapshot.bucket_id, snapshot.stream_id))

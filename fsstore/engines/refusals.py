@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError
-from fsstore.model import CommitAttempt
+from fsstore.model import CommitAttempt, Snapshot
 
 
 def named(attempt: CommitAttempt) -> str:
@@ -44,3 +47,16 @@ def does_not_follow(
 def unwritable(attempt: CommitAttempt, error: SerializationError) -> SerializationError:
     """The serializer has no bytes for it."""
     return SerializationError(f"{named(attempt)} cannot be written: {error}", error.path)
+
+
+@contextmanager
+def writing_snapshot(snapshot: Snapshot) -> Iterator[None]:
+    """Where the serializer has no bytes for its payload, that is said of the snapshot."""
+    try:
+        yield
+    except SerializationError as error:
+        raise SerializationError(
+            f"the snapshot of revision {snapshot.stream_revision} of stream {snapshot.stream_id!r} in bucket "
+            f"{snapshot.bucket_id!r} cannot be written: {error}",
+            error.path,
+        ) from error

@@ -9,9 +9,7 @@ from dataclasses import replace
 from model_engine import ModelEngine
 
 from broken_engines.breaking import caught_by, stream_of
-from fsstore.errors import (
-    ConcurrencyError,
-)
+from fsstore.errors import ConcurrencyError, SerializationError
 
 
 @caught_by(
@@ -151,3 +149,12 @@ class RefusedCommitsMoveHeads(ModelEngine):
     def get_streams_to_snapshot(self, bucket_id, max_threshold):
         for head in super().get_streams_to_snapshot(bucket_id, max_threshold):
             yield replace(head, head_revision=vars(self.model).get("moved", head.head_revision))
+
+
+@caught_by("test_a_refused_payload_names_bucket_stream_and_revision")
+class RefusedPayloadsOfNoStream(ModelEngine):
+    def add_snapshot(self, snapshot):
+        try:
+            return super().add_snapshot(snapshot)
+        except SerializationError:
+            raise SerializationError("it cannot be written") from None

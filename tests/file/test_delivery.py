@@ -25,7 +25,7 @@ from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.slots import SLOT_BYTES
 from fsstore.errors import StorageError, StoreClosedError
 from fsstore.testing import SimulatedDisk, fill
-from fsstore.testing.simulation import Call
+from fsstore.testing.simulation import Call, keep_everything, lose_everything
 
 PATIENCE_SECONDS = 30
 HOLDER = """
@@ -278,3 +278,21 @@ def test_a_commit_whose_deletion_may_be_undone_by_a_power_cut_does_not_count_as_
     assert list(engine.get_undispatched_commits()) == commits[1:]
     assert deleted.checkpoint_token in marks.read()
     engine.close()
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_marks_that_outlast_their_commits_are_of_no_later_ones(cuts: int) -> None:
+    """With `durability="os"` a power cut may take the commits and leave that they were dispatched."""
+    disk = SimulatedDisk(keep_everything)
+    engine = opened(Path("/s"), disk=disk, background=False, durability="os")
+    for commit in fill(engine, "gone", commits=5):
+        engine.mark_commit_as_dispatched(commit)
+    disk.flush(disk.open("/s/dispatch/default.checkpoint", write=True))
+    disk.flush_directory("/s/dispatch")
+    engine = opened(Path("/s"), disk=disk.restarted(lose_everything), background=False)
+    assert list(engine.get_from_checkpoint()) == []
+    stored = fill(engine, "new", commits=7)
+    if cuts == 2:
+        engine = opened(Path("/s"), disk=engine._disk.restarted(lose_everything), background=False)
+    assert list(engine.get_undispatched_commits()) == stored
+    assert list(engine.verify()) == []

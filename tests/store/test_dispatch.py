@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 from receivers import QUICK, Receiver, wait_for
 
-from fsstore import Commit, DelegateMessageDispatcher, Dispatcher, DispatchError, EventStore, NullDispatcher, Wireup
+from fsstore import (
+    Commit,
+    DelegateMessageDispatcher,
+    Dispatcher,
+    DispatchError,
+    EventStore,
+    NullDispatcher,
+    StoreClosedError,
+    Wireup,
+)
 from fsstore.dispatch import AsynchronousDispatchScheduler, Retry
 from fsstore.engines.memory import MemoryEngine
 from fsstore.errors import StorageUnavailableError
@@ -226,22 +235,32 @@ class TestDispatcherThatCommits:
         with Wireup.init().using(tmp_path / "a.store").build() as store:
             fill(store.advanced, "left", commits=3)
         delivered: list[int] = []
-        begun = threading.Event()
+        go_on = threading.Event()
 
         def receive(commit: Commit) -> None:
             delivered.append(commit.checkpoint_token)
-            begun.set()
-            stopping.wait(10)
+            go_on.wait(30)
+
+        def refuses() -> bool:
+            try:
+                store.create_stream("s")
+            except StoreClosedError:
+                return True
+            return False
 
         wireup = Wireup.init().using(tmp_path / "a.store").using_synchronous_dispatch_scheduler()
         store = wireup.dispatch_to(receive, start=False).build()
-        stopping = store._scheduler._stopping  # type: ignore[union-attr]
-        starting = threading.Thread(target=store.start_dispatching, daemon=True)
-        starting.start()
-        begun.wait()
-        store.close()
-        starting.join(30)
-        assert not starting.is_alive()
+        threads = [threading.Thread(target=call, daemon=True) for call in (store.start_dispatching, store.close)]
+        try:
+            threads[0].start()
+            wait_for(lambda: delivered)
+            threads[1].start()
+            wait_for(refuses)
+        finally:
+            go_on.set()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
         assert delivered == [1]
 
     def test_the_outer_caller_hears_when_it_cannot_be_delivered(self, wireup: Wireup) -> None:

@@ -14,6 +14,7 @@ from fsstore import EventStore, NullDispatcher, PipelineHook, SerializationError
 from fsstore.engines import known_schemes
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
+from fsstore.engines.threaded import ThreadedEngine
 from fsstore.serialization import MsgpackSerializer
 from fsstore.testing import first_attempt
 
@@ -253,6 +254,12 @@ class TestWrongArguments:
         if others:
             with pytest.raises(error):
                 Wireup.init().register_types(first).register_types(*others)
+
+    def test_no_engine_for_threads(self) -> None:
+        engine = MemoryEngine()
+        with pytest.raises(TypeError, match=r"ThreadedEngine are awaited: use build_async\(\)"):
+            Wireup.init().using_engine(ThreadedEngine(engine)).build()  # type: ignore[arg-type]
+        engine.commit(first_attempt("s"))  # it was left as it was
 
     def test_no_instances(self) -> None:
         with pytest.raises(TypeError, match="MemoryEngine is a class: pass an instance"):

@@ -15,7 +15,7 @@ from fsstore.engines.file import format
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest
 from fsstore.engines.file.segments import Stream
-from fsstore.engines.refusals import named, unwritable
+from fsstore.engines.refusals import named, unwritable, writing_snapshot
 from fsstore.errors import SerializationError
 from fsstore.model import CommitAttempt, Snapshot
 from fsstore.serialization import Serializer, encode_payload
@@ -91,7 +91,8 @@ class Encoder:
 
     def snapshot(self, snapshot: Snapshot) -> SnapshotRequest:
         stream = self._streams.get(snapshot.bucket_id, snapshot.stream_id)
-        body = stream.prefix + self._serializer.dumps(snapshot.payload)
+        with writing_snapshot(snapshot):
+            body = stream.prefix + self._serializer.dumps(snapshot.payload)
         if len(body) > self._options.max_record_bytes:
             raise self._too_large(len(body), f"snapshot {snapshot.stream_revision} of {stream}")
         if snapshot.stream_revision > format.MAX_REVISION:

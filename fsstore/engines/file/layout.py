@@ -26,6 +26,7 @@ CONTROL = "control"
 JOURNAL = "journal"
 STREAMS = "streams"
 DISPATCH = "dispatch"
+DISPATCH_MARKS = f"{DISPATCH}/default.checkpoint"
 QUARANTINE = "quarantine"
 # What an interrupted creation can leave behind; anything else without a meta file is somebody else's.
 _BEFORE_META = frozenset((LOCK, WRITE_LOCK, FOLD_LOCK, CONTROL, JOURNAL, STREAMS, DISPATCH, QUARANTINE, META + ".new"))

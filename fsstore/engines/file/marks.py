@@ -53,6 +53,13 @@ class Dispatched:
         while self.ranges and self.ranges[0][0] <= self.up_to + 1:
             self.up_to = max(self.up_to, self.ranges.pop(0)[1])
 
+    def forget_after(self, token: int) -> bool:
+        """Whether any token above it was marked; none is any more."""
+        before = self.up_to, self.ranges
+        self.up_to = min(self.up_to, token)
+        self.ranges = [[first, min(last, token)] for first, last in self.ranges if first <= token]
+        return (self.up_to, self.ranges) != before
+
 
 def fits(*fields: Any) -> bool:
     """Whether these are the fields of `Dispatched` as a slot holds them."""
@@ -93,6 +100,18 @@ class DispatchCheckpoint:
     def mark(self, token: int) -> None:
         """Mark one token. Survives the process when this returns, the power with the next flush."""
         self._change(lambda marks: marks.add(token))
+
+    def forget_after(self, token: int) -> None:
+        """Forget marks of tokens above it, which nothing has yet; on the device when this returns. For whoever opens
+        the store, alone."""
+        assert self._handle is not None
+        with self._mutex:
+            marks = self._read()
+            if marks.forget_after(token):
+                generation = self._generation + 1
+                content = slots.pack(generation, marks.up_to, marks.ranges)
+                slots.write(self._disk, self._handle, self._seed, generation, content)
+                self._disk.flush(self._handle)
 
     def raise_to(self, token: int) -> None:
         """Note that nothing up to `token` is left to dispatch."""

@@ -53,7 +53,7 @@ class OpenStore:
         self.view = view
         self.mutex = threading.RLock()
         self.reader = Reader(Looking(path, view, control, self.mutex, check_open), serializer, seed, options)
-        self.marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH}/default.checkpoint", seed, write=write)
+        self.marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH_MARKS}", seed, write=write)
         self.values = NamedValues(disk, path, seed)
         self.leases = Leases(disk, path)
 

@@ -18,6 +18,7 @@ from fsstore.engines.file.heads import Heads, StaleIndexError
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.making import make_store
+from fsstore.engines.file.marks import DispatchCheckpoint
 from fsstore.engines.file.open_store import WritableStore
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.rebuild import rebuild_indexes
@@ -106,11 +107,19 @@ def _recover(
     except StaleIndexError:
         unfolded = follow(journal, Tail(verdict.folded, verdict.first_token), verdict.tail)
         rebuild_indexes(disk, path, seed, heads, commits, verdict.folded, verdict.first_token, unfolded)
+    next_token = max(verdict.next_token, commits.next_token)
+    if not verdict.clean:
+        marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH_MARKS}", seed, write=True)
+        try:
+            # Commits that only the system had are gone with the power. Others get their tokens.
+            marks.forget_after(next_token - 1)
+        finally:
+            marks.close()
     control.reset(
         epoch=control.next_epoch(),
         tail=verdict.tail,
         folded=verdict.folded,
-        next_token=max(verdict.next_token, commits.next_token),
+        next_token=next_token,
         erase=erase,
         # Without the page nobody knows of a fold that did not end, so one is assumed.
         fold_begun=control.get(FOLD_BEGUN) if control.belongs() else verdict.tail,

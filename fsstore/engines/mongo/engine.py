@@ -26,6 +26,7 @@ from fsstore.engines.mongo.driver import Driver
 from fsstore.engines.mongo.form import Pages
 from fsstore.engines.mongo.layout import Names
 from fsstore.engines.mongo.opening import Opened
+from fsstore.engines.refusals import writing_snapshot
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StoreClosedError
@@ -197,8 +198,8 @@ class MongoEngine:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         store = self._opened
         store.check_writable()
-        with self._driver.open():
-            payload = store.form.snapshot_payload(arguments.checked_value(snapshot, Snapshot).payload)
+        with self._driver.open(), writing_snapshot(arguments.checked_value(snapshot, Snapshot)):
+            payload = store.form.snapshot_payload(snapshot.payload)
         return self._write(changing.add_snapshot(store.form, snapshot, payload))
 
     def get_streams_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:

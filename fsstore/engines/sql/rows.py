@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fsstore.engines.refusals import unwritable
+from fsstore.engines.refusals import unwritable, writing_snapshot
 from fsstore.engines.sql.tables import commits
 from fsstore.engines.sql.types import KEY_CHARACTERS
 from fsstore.errors import SerializationError
@@ -104,7 +104,8 @@ class Rows:
 
     def snapshot_payload(self, snapshot: Snapshot) -> bytes:
         """The serializer's bytes."""
-        return self._serializer.dumps(snapshot.payload)
+        with writing_snapshot(snapshot):
+            return self._serializer.dumps(snapshot.payload)
 
     def snapshot_value(self, payload: bytes) -> Any:
         """The serializer's value."""

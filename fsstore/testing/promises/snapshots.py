@@ -98,6 +98,13 @@ class SnapshotPromises(EngineTests):
             engine.add_snapshot(Snapshot("stream", 2, {"total": object()}))
         assert engine.add_snapshot(Snapshot("stream", 2, "state")) is True
 
+    def test_a_refused_payload_names_bucket_stream_and_revision(self, engine: PersistenceEngine) -> None:
+        fill(engine, "order 17", bucket_id="warehouse")
+        with pytest.raises(SerializationError) as raised:
+            engine.add_snapshot(Snapshot("order 17", 2, object(), "warehouse"))
+        for part in ("warehouse", "order 17", "revision 2"):
+            assert part in str(raised.value)
+
     def test_changing_a_payload_does_not_change_the_store(self, engine: PersistenceEngine) -> None:
         fill(engine, "stream")
         payload = {"items": [1, 2]}

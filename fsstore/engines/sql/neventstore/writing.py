@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, or_, select, text, update
 
-from fsstore.engines.refusals import conflict, duplicate, follows, named, unwritable
+from fsstore.engines.refusals import conflict, duplicate, follows, named, unwritable, writing_snapshot
 from fsstore.engines.sql.dialects import check_size
 from fsstore.engines.sql.errors import COMMITTED_AGAIN
 from fsstore.engines.sql.neventstore.connecting import Connecting
@@ -71,7 +71,8 @@ class Writing:
             "streamid": hashed(snapshot.stream_id),
             "streamrevision": snapshot.stream_revision,
         }
-        row = {**key, "payload": self.payloads.snapshot(snapshot.payload)}
+        with writing_snapshot(snapshot):
+            row = {**key, "payload": self.payloads.snapshot(snapshot.payload)}
         same = and_(*(table.c[name] == cell for name, cell in key.items()))
 
         def store(connection: Connection) -> bool:
