@@ -119,7 +119,8 @@ class AsyncEventStore(StoreRules):
         self._check()
         if self._subscriptions is None:
             select = selecting_in_loop(self._hooks, InLoop())
-            self._subscriptions = AsyncSubscriptions(self._engine.blocking, select)
+            # Without an engine for threads behind it, it is no DeliveryEngine, which the first step says.
+            self._subscriptions = AsyncSubscriptions(getattr(self._engine, "blocking", self._engine), select)
         return self._subscriptions
 
     # ---- the rest ----

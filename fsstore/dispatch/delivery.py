@@ -49,8 +49,10 @@ class Delivery:
         return self.attempts.health
 
     def begin(self, lease: Lease | None) -> None:
-        """It is our turn, by this lease; meanwhile it was others', and what they said of it counts until we do."""
-        self._lease = lease
+        """It is our turn, by this lease; if it was others' meanwhile, what they said of it counts until we do."""
+        before, self._lease = self._lease, lease
+        if before is not None and lease is not None and lease.fence == before.fence + 1:
+            return  # nobody else had it
         try:
             self._published = published_health(self._engine)
         except CorruptionError:

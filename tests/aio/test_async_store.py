@@ -20,6 +20,7 @@ from fsstore import (
     DuplicateCommitError,
     EventMessage,
     Snapshot,
+    StorageError,
     StoreClosedError,
     StreamNotFoundError,
     Wireup,
@@ -342,6 +343,14 @@ async def test_a_short_timeout_is_not_made_longer(store: AsyncEventStore, monkey
     assert await all_of(store.subscribe("mail", timeout_seconds=0.21)) == []
     assert looks[0] == 0.2
     assert max(looks[1:], default=0.0) <= 0.011
+
+
+async def test_an_engine_that_remembers_nothing_says_so() -> None:
+    class Plain:
+        async def commit(self, attempt: CommitAttempt) -> Commit: ...
+
+    with pytest.raises(StorageError, match="Plain cannot remember"):
+        await anext(AsyncEventStore(Plain()).subscribe("audit"))  # type: ignore[arg-type]
 
 
 async def test_a_cancelled_reader_loses_nothing(store: AsyncEventStore) -> None:
