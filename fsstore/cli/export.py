@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, BinaryIO
+from uuid import uuid4
 
 import typer
 
@@ -40,9 +41,11 @@ def export(
             return
         with _complete(Path(file)) as raw:
             lines = zipped(raw, file)
-            count = _write(engine, lines, after, bucket)
-            if lines is not raw:
-                lines.close()
+            try:
+                count = _write(engine, lines, after, bucket)
+            finally:
+                if lines is not raw:
+                    lines.close()
     note(f"{count:,} commits written to {file}")
 
 
@@ -69,7 +72,7 @@ def _complete(path: Path) -> Iterator[BinaryIO]:
             yield file
         return
     path = path.resolve() if path.is_symlink() else path
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     try:
         with partial.open("xb") as file:
             yield file

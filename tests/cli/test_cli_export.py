@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import gzip
 import json
+import os
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -131,3 +132,11 @@ def test_objects_that_are_keys_survive(fsstore: Run, tmp_path: Path) -> None:
     assert fsstore("copy", tmp_path / "b.store", tmp_path / "c.store").code == 0
     with wireup("c.store").build() as store:
         assert [event.body for event in store.open_stream("order").committed_events] == [body]
+
+
+def test_what_a_killed_export_left_is_in_nobodys_way(fsstore: Run, tmp_path: Path, store: Path) -> None:
+    """In a container a process gets the same number again and again."""
+    left = tmp_path / f"out.ndjson.{os.getpid()}.partial"
+    left.write_text("left")
+    assert fsstore("export", store, tmp_path / "out.ndjson").code == 0
+    assert left.read_text() == "left"
