@@ -140,6 +140,30 @@ def test_the_files_of_a_deleted_stream_go_and_its_tokens_say_so(parts: Parts) ->
     assert not head.segment_bytes
 
 
+def test_very_many_commits_that_are_deleted_are_not_in_memory_at_once(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    first = log.commit(A)
+    fold(parts, log)
+    folded, many = log.end, 150_000
+    entry = parts.commits.read(1, 1)
+    parts.commits.write(1, entry * many)
+    parts.commits.mark_folded(folded, many + 1)
+    write_entries, most = Fold._write_entries, 0
+
+    def counted(self: Fold, entries: dict[int, bytes]) -> None:
+        nonlocal most
+        most = max(most, len(entries))
+        write_entries(self, entries)
+
+    monkeypatch.setattr(Fold, "_write_entries", counted)
+    log.delete(A)
+    fold(parts, log, start=folded)
+    assert all(one.deleted for one in index_entries.read_commits_entries(parts.commits.read(first.token, many)))
+    assert 0 < most < many // 2
+
+
 def test_what_is_committed_and_deleted_within_one_fold_is_never_written(parts: Parts) -> None:
     log = Log()
     log.commit(A)

@@ -184,14 +184,14 @@ class Fold:
                 groups[head.key] = _Group(bucket_id or "", "", reset=True)
 
     def _forget_tokens(self, keys: set[bytes]) -> None:
-        """Entries of commits.index that point at streams which are about to go."""
+        """Entries of commits.index that point at streams which are about to go; a stretch at a time, as a purge takes
+        very many."""
         last = self._commits.next_token - 1
         width = index_entries.COMMITS_ENTRY_BYTES
         for first in range(1, last + 1, _SCAN_TOKENS):
             data = self._commits.read(first, min(last, first + _SCAN_TOKENS - 1))
-            for number in self._entries_of(data, keys, width):
-                token = first + number
-                self._deleted_tokens[token] = index_entries.deleted_commits_entry(self._seed, token)
+            tokens = [first + number for number in self._entries_of(data, keys, width)]
+            self._write_entries({token: index_entries.deleted_commits_entry(self._seed, token) for token in tokens})
 
     @staticmethod
     def _entries_of(data: bytes, keys: set[bytes], width: int) -> Iterable[int]:

@@ -77,7 +77,8 @@ class Folding:
             self._writer.check_failed(in_doubt=False)
             control = self._control
             try:
-                self._retire()
+                if control.get(FOLDED) >= control.get(VISIBLE):
+                    self._retire()
                 while control.get(FOLDED) < control.get(VISIBLE):
                     self._fold_once(self._target())
                     self._retire()
