@@ -46,9 +46,12 @@ def test_a_commit_whose_flush_failed_is_shown_after_reopening_only_if_the_power_
     assert list(opened(disk.restarted()).get_from_checkpoint()) == shown
 
 
+@pytest.mark.parametrize("damaged", [1, 2])
 @pytest.mark.parametrize("page", ["lost", "as it was when the store was closed"])
-def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written_in_its_place(page: str) -> None:
-    """The first record of a batch is damaged, the second whole; another of the first one's length takes its place."""
+def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written_in_its_place(
+    page: str, damaged: int
+) -> None:
+    """One record of a batch is damaged, the other whole; another of the first one's length takes its place."""
     disk = SimulatedDisk(lose_everything)
     engine = opened(disk)
     stored = fill(engine, "x")
@@ -59,7 +62,7 @@ def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written
     engine.commit_many([first_attempt("a"), first_attempt("b")])
     length = engine.opened().control.get(TAIL) - torn
     (journal,) = (path for path in disk.sizes_bytes() if path.endswith(".journal"))
-    disk.rot(journal, torn + 100)
+    disk.rot(journal, torn + 100 + (length // 2 if damaged == 2 else 0))
 
     disk = killed(disk)
     if page != "lost":
