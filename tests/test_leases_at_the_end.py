@@ -30,7 +30,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[st
 def call_under_way(engine: Any) -> Iterator[None]:
     """Within this a call does not come to an end, so that closing waits for it."""
     begun, go_on = Event(), Event()
-    call = engine._driver.open if hasattr(engine, "_driver") else engine._call
+    call = engine._driver.open if hasattr(engine, "_driver") else engine._under_way.call
 
     def stay() -> None:
         with call():

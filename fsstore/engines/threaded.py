@@ -7,12 +7,12 @@ The asynchronous twin of every engine that has no driver of its own for asyncio.
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fsstore.engine import AsyncPersistenceEngine, PersistenceEngine
 from fsstore.engines.calling import CallingEngine
+from fsstore.engines.under_way import UnderWay
 
 T = TypeVar("T")
 
@@ -28,8 +28,7 @@ class ThreadedEngine(CallingEngine):
         self.blocking = blocking
         self._run_sync = anyio.to_thread.run_sync
         self._limiter = anyio.CapacityLimiter(max_threads)
-        self._under_way = 0
-        self._idle = threading.Condition()
+        self._under_way = UnderWay()
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         self._check_loop()
@@ -37,23 +36,16 @@ class ThreadedEngine(CallingEngine):
         return result
 
     def _counted(self, function: Callable[..., T], *arguments: Any) -> T:
-        with self._idle:
-            self._under_way += 1
-        try:
+        with self._under_way.call():
             return function(*arguments)
-        finally:
-            with self._idle:
-                self._under_way -= 1
-                self._idle.notify_all()
 
     async def _finish(self, end: Callable[[], None]) -> None:
         # Behind those who wait for a thread already: what they ask for was accepted.
         await self._run_sync(self._ended, end, limiter=self._limiter)
 
     def _ended(self, end: Callable[[], None]) -> None:
-        with self._idle:
-            while self._under_way:
-                self._idle.wait()
+        with self._under_way.changed:
+            self._under_way.changed.wait_for(self._under_way.is_over)
         end()
 
 

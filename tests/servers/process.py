@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HOST = "127.0.0.1"
 
@@ -71,8 +72,14 @@ class Server:
         self._command = list(command)
         self._log = log
         self._ready = ready or (lambda: listens(port))
-        self._user = user if os.geteuid() == 0 else None
-        self._environment = {**os.environ, **(environment or {})}
+        user = user if os.geteuid() == 0 else None
+        self._surroundings: dict[str, Any] = {
+            "env": {**os.environ, **(environment or {})},
+            "user": user,
+            "group": user,
+            "extra_groups": [] if user else None,
+            "cwd": log.parent,
+        }
         self._start_seconds = start_seconds
         self._asked_by = asked_by
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,12 +97,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
-                user=self._user,
-                group=self._user,
-                extra_groups=[] if self._user else None,
                 start_new_session=True,
-                cwd=self._log.parent,
+                **self._surroundings,
             )
         deadline = time.monotonic() + self._start_seconds
         while not self._ready():
@@ -107,16 +110,7 @@ class Server:
 
     def run(self, command: Sequence[str]) -> None:
         """Another program, to its end, as the server's user and with its environment."""
-        subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            env=self._environment,
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user else None,
-            cwd=self._log.parent,
-        )
+        subprocess.run(command, check=True, capture_output=True, **self._surroundings)
 
     def kill(self) -> None:
         """SIGKILL, to the server and what it started."""

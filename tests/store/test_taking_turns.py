@@ -103,23 +103,29 @@ def test_one_that_stands_by_goes_on_where_the_other_ended(opened: Open) -> None:
     wait_for(lambda: theirs.tokens == [7, 8, 9])
 
 
+class Slow:
+    """Takes longer than its lease lasts when that is so of what was delivered."""
+
+    def __init__(self, delivered: list[int], seconds: float, when: Callable[[list[int]], bool]) -> None:
+        self._delivered = delivered
+        self._seconds = seconds
+        self._when = when
+
+    def dispatch(self, commit: Commit) -> None:
+        self._delivered.append(commit.checkpoint_token)
+        if self._when(self._delivered):
+            time.sleep(self._seconds)
+
+    def close(self) -> None: ...
+
+
 def test_who_lost_its_lease_stops_and_the_other_leaves_no_gap() -> None:
     engine = MemoryEngine()
     engine.initialize()
     delivered: list[int] = []
-
-    class Slow:
-        """Takes longer than its lease lasts, now and then."""
-
-        def dispatch(self, commit: Commit) -> None:
-            delivered.append(commit.checkpoint_token)
-            if commit.checkpoint_token % 5 == 0:
-                time.sleep(0.06)
-
-        def close(self) -> None: ...
-
+    slow = Slow(delivered, 0.06, lambda tokens: tokens[-1] % 5 == 0)
     schedulers = [
-        AsynchronousDispatchScheduler(engine, Slow(), lease_seconds=0.03, standby_seconds=0.005) for _ in range(2)
+        AsynchronousDispatchScheduler(engine, slow, lease_seconds=0.03, standby_seconds=0.005) for _ in range(2)
     ]
     for scheduler in schedulers:
         scheduler.start()
@@ -187,19 +193,9 @@ def test_a_synchronous_commit_waits_on_where_its_turn_was_lost() -> None:
     engine = MemoryEngine()
     engine.initialize()
     delivered: list[int] = []
-
-    class Slow:
-        """Takes longer than its lease lasts, once."""
-
-        def dispatch(self, commit: Commit) -> None:
-            delivered.append(commit.checkpoint_token)
-            if len(delivered) == 1:
-                time.sleep(0.3)
-
-        def close(self) -> None: ...
-
+    slow = Slow(delivered, 0.3, lambda tokens: len(tokens) == 1)
     fill(engine, "a", commits=2)
-    schedulers = [SynchronousDispatchScheduler(engine, Slow(), lease_seconds=0.1) for _ in range(2)]
+    schedulers = [SynchronousDispatchScheduler(engine, slow, lease_seconds=0.1) for _ in range(2)]
     failed: list[Exception] = []
 
     def commit(scheduler: SynchronousDispatchScheduler, stream_id: str) -> None:

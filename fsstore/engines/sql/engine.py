@@ -7,9 +7,7 @@ finds out, and `rows.py` says what they hold. Nothing of it is repeated here.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +26,7 @@ from fsstore.engines.sql.sqlite_file import is_missing
 from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected
 from fsstore.engines.sql.writes import NotStoredError
 from fsstore.engines.threaded import ThreadedEngine
+from fsstore.engines.under_way import UnderWay
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
@@ -72,8 +71,7 @@ class SqlEngine(SqlDelivery):
         self._waiting = waiting
         self._transactions = Transactions(self._engine, database, waiting, timeout_seconds=self._timeout_seconds)
         self._process = os.getpid()
-        self._idle = threading.Condition()
-        self._calls = 0
+        self._under_way = UnderWay()
         self._closed = self._dropped = False
         self._begin_delivery(database.now)
 
@@ -92,7 +90,7 @@ class SqlEngine(SqlDelivery):
 
     def initialize(self) -> None:
         """Find out whose store it is; make the tables where there are none, bring older ones of ours up to date."""
-        with self._call():
+        with self._under_way.call(self._check):
             self._find_tables()
 
     def _find_tables(self) -> None:
@@ -128,14 +126,14 @@ class SqlEngine(SqlDelivery):
 
     def close(self) -> None:
         """Let calls that began finish, give up the leases, close all connections."""
-        with self._idle:
+        with self._under_way.changed:
             if self._closed:
                 return
             self._closed = True
         inherited = self._process != os.getpid()
         if not inherited:
             self._end_waiting()
-            self._waiting.until(self._idle, lambda: not self._calls)
+            self._waiting.until(self._under_way.changed, self._under_way.is_over)
             self._end_leases()
         # The parent goes on using connections that were inherited over a fork.
         self._engine.dispose(close=not inherited)
@@ -143,7 +141,7 @@ class SqlEngine(SqlDelivery):
     def drop(self) -> None:
         """Destroy the tables and everything in them, also after `close()`, then close; tables of others are refused."""
         if not self._dropped:
-            with self._call(even_closed=True):
+            with self._under_way.call(partial(self._check, even_closed=True)):
                 try:
                     if not is_missing(self.url):
                         self._transactions.write(self._drop_tables, f"dropping {self._name}")
@@ -157,18 +155,6 @@ class SqlEngine(SqlDelivery):
         self._check_owner(schema.owner(connection))
         schema.drop(connection)
 
-    @contextmanager
-    def _call(self, *, even_closed: bool = False) -> Iterator[None]:
-        with self._idle:
-            self._check(even_closed=even_closed)
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._calls -= 1
-                self._idle.notify_all()
-
     def _check(self, *, even_closed: bool = False) -> None:
         if self._closed and not even_closed:
             raise StoreClosedError(f"{self._name} is closed; open it again")
@@ -176,11 +162,11 @@ class SqlEngine(SqlDelivery):
             raise StoreClosedError(f"{self._name} was opened before this process forked; open it anew in the child")
 
     def _read(self, ask: Callable[[Connection], Result], what: str) -> Result:
-        with self._call():
+        with self._under_way.call(self._check):
             return self._transactions.read(ask, what)
 
     def _write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
-        with self._call():
+        with self._under_way.call(self._check):
             return self._transactions.write(change, what, settles)
 
     # ---- commits ----

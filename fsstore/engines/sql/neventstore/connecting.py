@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -20,6 +18,7 @@ from fsstore.engines.sql.dialects import Database, prepare
 from fsstore.engines.sql.errors import DONE_AGAIN
 from fsstore.engines.sql.sqlite_file import is_in_use
 from fsstore.engines.sql.transactions import Transactions
+from fsstore.engines.under_way import UnderWay
 from fsstore.errors import StoreClosedError
 
 Result = TypeVar("Result")
@@ -36,8 +35,7 @@ class Connecting:
         self._timeout_seconds = timeout_seconds
         self._transactions = Transactions(engine, database, timeout_seconds=timeout_seconds)
         self._process = os.getpid()
-        self._idle = threading.Condition()
-        self._calls = 0
+        self._under_way = UnderWay()
         self.name = name
         self.dialect = engine.dialect.name
         self.is_open = True
@@ -59,33 +57,21 @@ class Connecting:
 
     def read(self, ask: Callable[[Connection], Result]) -> Result:
         """What `ask` finds in one transaction."""
-        with self._call():
+        with self._under_way.call(self.check):
             return self._transactions.read(ask, f"reading {self.name}")
 
     def write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
         """Do `change` in one transaction; as `Transactions.write`."""
-        with self._call():
+        with self._under_way.call(self.check):
             return self._transactions.write(change, what, settles)
-
-    @contextmanager
-    def _call(self) -> Iterator[None]:
-        with self._idle:
-            self.check()
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._calls -= 1
-                self._idle.notify_all()
 
     def close(self) -> None:
         """Let calls that began finish, then let go of the connections. Harmless when repeated."""
         self.is_open = False
         inherited = self._process != os.getpid()
         if not inherited:
-            with self._idle:
-                self._idle.wait_for(lambda: not self._calls)
+            with self._under_way.changed:
+                self._under_way.changed.wait_for(self._under_way.is_over)
         # The parent goes on using connections that were inherited over a fork.
         self._engine.dispose(close=not inherited)
 
