@@ -161,17 +161,19 @@ class Commit:
     @classmethod
     def of(cls, attempt: CommitAttempt, checkpoint_token: int) -> Commit:
         """The commit that `attempt` became under `checkpoint_token`."""
-        return stored_commit(
-            attempt.stream_id,
-            attempt.stream_revision,
-            attempt.commit_id,
-            attempt.commit_sequence,
-            attempt.commit_stamp,
-            attempt.headers,
-            attempt.events,
-            attempt.bucket_id,
-            checkpoint_token,
-        )
+        # As in `stored_commit`, without another call on the path of every commit.
+        commit: Any = _new(_UnfinishedCommit)
+        commit.stream_id = attempt.stream_id
+        commit.stream_revision = attempt.stream_revision
+        commit.commit_id = attempt.commit_id
+        commit.commit_sequence = attempt.commit_sequence
+        commit.commit_stamp = attempt.commit_stamp
+        commit.headers = attempt.headers
+        commit.events = attempt.events
+        commit.bucket_id = attempt.bucket_id
+        commit.checkpoint_token = checkpoint_token
+        commit.__class__ = Commit
+        return commit  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

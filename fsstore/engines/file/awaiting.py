@@ -103,7 +103,7 @@ class AsyncFileEngine(ThreadedEngine):
         return stored(attempts, request)
 
     async def _carried_out(self, request: CommitRequest, attempts: Sequence[CommitAttempt]) -> None:
-        done = self._loop.signal()
+        done, end = self._loop.signal()
         try:
             self._turns.acquire_nowait()
         except self._none_left:
@@ -111,11 +111,11 @@ class AsyncFileEngine(ThreadedEngine):
         try:
             if self._closing:
                 raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
-            request.wake = done.set
+            request.wake = end
             self._queue.append(request)
             self._alarm.put(True)
             try:
-                await done.wait()
+                await done
             except BaseException as cancelled:
                 if self._withdrawn(request):
                     cancelled.add_note(_NOT_STORED)

@@ -173,9 +173,11 @@ class Control:
             self._raise(values)
 
     def _raise(self, values: dict[int, int]) -> None:
+        words = self.words
         for mark, value in values.items():
-            if self.words[mark] < value:
-                self.set(mark, value)
+            if words[mark] < value:
+                words[mark] = value
+                words[mark + 1] = _MASK - value
 
     def mend(self) -> None:
         """Make every mark agree with its complement: one that a killed process had moved by half. For who is alone."""

@@ -110,23 +110,41 @@ checksum: Final[Callable[[bytes | memoryview, int], int]] = crc32c
 
 def pack_header(header: Fields, seed: int) -> bytes:
     """The header's bytes, with the checksum that belongs there; the record's body follows them."""
-    _, kind, flags, following, position, lag, place, key, token, revision, sequence, commit_id, stamp, crc, size = (
-        header
-    )
+    return pack_fields(*header[1:], seed)
+
+
+def pack_fields(
+    kind: int,
+    flags: int,
+    following: int,
+    position: int,
+    lag_bytes: int,
+    place: int,
+    key: bytes,
+    token: int,
+    revision: int,
+    sequence: int,
+    commit_id: bytes,
+    stamp_us: int,
+    body_crc: int,
+    body_bytes: int,
+    seed: int,
+) -> bytes:
+    """The same of a record that is being written, for which no tuple is made."""
     checked = _PACK.pack(
         0xCC, kind, 0xCC, flags,
         0xCE, following,
         0xCF, position,
-        0xCE, lag,
+        0xCE, lag_bytes,
         0xCF, place,
         0xC4, 16, key,
         0xCF, token,
         0xCE, revision,
         0xCE, sequence,
         0xC4, 16, commit_id,
-        0xD3, stamp,
-        0xCE, crc,
-        0xC6, size,
+        0xD3, stamp_us,
+        0xCE, body_crc,
+        0xC6, body_bytes,
     )  # fmt: skip
     return RECORD_MAGIC + crc32c(checked, seed).to_bytes(4, "big") + checked
 

@@ -31,7 +31,7 @@ class Waiting:
         self.size_bytes = size_bytes
         self.done = False
         self.error: Exception | None = None
-        self.wake: Callable[[], None] = _nobody
+        self.wake: Callable[[], object] = _nobody
 
 
 RequestT = TypeVar("RequestT", bound=Waiting)

@@ -7,25 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 from fsstore.engines.calling import in_another_loop
-
-
-class Signal(Protocol):
-    """Set once, awaited by one task, both in the event loop."""
-
-    def set(self) -> None: ...
-
-    def wait(self) -> Awaitable[object]: ...
 
 
 class EventLoop(Protocol):
     def soon(self, call: Callable[[], None], /) -> object:
         """Have the loop call it; from any thread. `RuntimeError` when the loop has ended."""
 
-    def signal(self) -> Signal:
-        """For a task of this loop; `StoreClosedError` in another one."""
+    def signal(self) -> tuple[Awaitable[object], Callable[[], object]]:
+        """What a task of this loop awaits, and what ends that, called in the loop; `StoreClosedError` in another."""
 
 
 def event_loop() -> EventLoop:
@@ -36,32 +29,32 @@ def event_loop() -> EventLoop:
         return _Trio()
 
 
-class _AsyncioSignal:
-    """A bare future: anyio's event costs several times as much, on the way of every commit."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: Any) -> None:
-        self._future = future
-
-    def set(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
-
-    def wait(self) -> Awaitable[object]:
-        return self._future  # type: ignore[no-any-return]
-
-
 class _Asyncio:
+    """Its signals are bare futures: anyio's event costs several times as much, on the way of every commit."""
+
     def __init__(self, loop: Any) -> None:
         self.soon = loop.call_soon_threadsafe
         self._loop = loop
         self._future = loop.create_future
 
-    def signal(self) -> Signal:
+    def signal(self) -> tuple[Awaitable[object], Callable[[], object]]:
         if asyncio._get_running_loop() is not self._loop:
             raise in_another_loop()
-        return _AsyncioSignal(self._future())
+        future = self._future()
+        return future, partial(_end, future)
+
+
+def _end(future: Any) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class _TrioSignal:
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def __await__(self) -> Any:
+        return self._event.wait().__await__()
 
 
 class _Trio:
@@ -72,11 +65,12 @@ class _Trio:
         self._token = trio.lowlevel.current_trio_token()
         self.soon = self._token.run_sync_soon
 
-    def signal(self) -> Signal:
+    def signal(self) -> tuple[Awaitable[object], Callable[[], object]]:
         try:
             here = self._trio.lowlevel.current_trio_token() is self._token
         except RuntimeError:  # it is not trio that runs
             here = False
         if not here:
             raise in_another_loop()
-        return self._trio.Event()
+        event = self._trio.Event()
+        return _TrioSignal(event), event.set

@@ -27,8 +27,8 @@ def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
             disk.unlink(journal.path(base))
         file = journal.create(0, journal_bytes)
         roll = Planned(format.ROLL, b"", meta.seed)
-        roll.token = 1
-        journal.write(file.first, format.pack_header(roll.header(file.first, 0, 0), meta.seed))
+        roll.position, roll.token = file.first, 1
+        journal.write(file.first, roll.header(0, 0, meta.seed))
         journal.flush(file.first)
     finally:
         journal.forget()

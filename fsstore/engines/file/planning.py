@@ -36,6 +36,7 @@ class Planned:
         "kind",
         "length_bytes",
         "place",
+        "position",
         "revision",
         "sequence",
         "stamp_us",
@@ -67,16 +68,22 @@ class Planned:
         self.commit_id = commit_id
         self.stamp_us = stamp_us
         self.place = 0
+        self.position = 0
         self.token = 0
 
-    def header(self, position: int, following: int, lag_bytes: int) -> format.Fields:
-        """The header of this record at `position` of the journal, with `following` more of its batch behind it."""
-        return (
-            0,
+    @property
+    def names(self) -> tuple[str, str]:
+        """Bucket id and stream id, of what belongs to a stream."""
+        assert self.stream is not None
+        return self.stream.bucket_id, self.stream.stream_id
+
+    def header(self, following: int, lag_bytes: int, seed: int) -> bytes:
+        """The header of this record where it stands now, with `following` more of its batch behind it."""
+        return format.pack_fields(
             self.kind,
             0,
             following,
-            position,
+            self.position,
             lag_bytes,
             self.place,
             self.key,
@@ -87,6 +94,7 @@ class Planned:
             self.stamp_us,
             self.body_crc,
             len(self.body),
+            seed,
         )
 
 
@@ -153,28 +161,30 @@ class CommitRequest(Request):
         return f"storing {_named(self.records[0])}" + (f" and {others} more" if others else "")
 
     def plan(self, plan: Plan) -> None:
-        view, planned_heads, planned_ids = plan.view, plan.heads, plan.ids
-        several = len(self.records) > 1
-        # None of several counts for others before all are accepted.
-        heads, ids = ({}, set()) if several else (planned_heads, planned_ids)
-        if several:
-            view.look_up({record.key: record.stream for record in self.records if record.stream is not None})
-        for record in self.records:
-            stream, key, commit_id = record.stream, record.key, record.commit_id
-            assert stream is not None
-            sequence, revision, end = heads.get(key) or planned_heads.get(key) or view.head(stream)
-            identity = key + commit_id
-            is_stored = identity in ids or identity in planned_ids or (sequence and view.has_commit(stream, commit_id))
-            if is_stored:
-                raise stored_already(_named(record))
-            if record.sequence != sequence + 1 or record.revision != revision + record.events:
-                raise does_not_follow(_named(record), record.sequence, record.revision, sequence, revision)
-            record.place = place = end or file_headers.stream_file_header_bytes(stream.prefix)
-            heads[key] = (record.sequence, record.revision, place + record.length_bytes)
-            ids.add(identity)
-        if several:
-            planned_heads |= heads
-            planned_ids |= ids
+        view, heads, ids, records = plan.view, plan.heads, plan.ids, self.records
+        if len(records) > 1:
+            view.look_up({record.key: record.stream for record in records if record.stream is not None})
+        accepted = 0
+        try:
+            for record in records:
+                stream, key, commit_id = record.stream, record.key, record.commit_id
+                assert stream is not None
+                sequence, revision, end = heads.get(key) or view.head(stream)
+                identity = key + commit_id
+                if identity in ids or (sequence and view.has_commit(stream, commit_id)):
+                    raise stored_already(_named(record))
+                if record.sequence != sequence + 1 or record.revision != revision + record.events:
+                    raise does_not_follow(_named(record), record.sequence, record.revision, sequence, revision)
+                record.place = place = end or file_headers.stream_file_header_bytes(stream.prefix)
+                heads[key] = (record.sequence, record.revision, place + record.length_bytes)
+                ids.add(identity)
+                accepted += 1
+        except Exception:
+            # None of several counts for others when one was refused.
+            for record in reversed(records[:accepted]):
+                heads[record.key] = (record.sequence - 1, record.revision - record.events, record.place)
+                ids.discard(record.key + record.commit_id)
+            raise
         plan.add(self)
 
 

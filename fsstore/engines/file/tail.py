@@ -8,9 +8,9 @@ it is a `ValueError` that says what was expected; where it stands is known to wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from fsstore.engines.file import format
 
@@ -37,7 +37,6 @@ class Entry(NamedTuple):
         return self.position < self.stream.reset_at
 
 
-_NO_NAMES: Final[Mapping[bytes, tuple[str, str]]] = {}
 _entry_of: Final = tuple.__new__  # a third of what the named constructor costs, on the path of every commit
 
 
@@ -94,6 +93,25 @@ def _names_in(key: bytes, body: bytes | memoryview) -> tuple[str, str]:
     return bucket_id, stream_id
 
 
+class WrittenCommit(Protocol):
+    """A commit that this process has just written to the journal."""
+
+    position: int
+    length_bytes: int
+    token: int
+    revision: int
+    sequence: int
+    stamp_us: int
+    commit_id: bytes
+    place: int
+    key: bytes
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Bucket id and stream id."""
+        ...
+
+
 class Tail:
     """The unfolded records up to `end`, applied in order. The caller holds the engine's mutex.
 
@@ -113,11 +131,31 @@ class Tail:
 
     # ---- growing ----
 
-    def apply(self, records: Iterable[format.Record], names: Mapping[bytes, tuple[str, str]] = _NO_NAMES) -> None:
+    def append(self, commits: Sequence[WrittenCommit]) -> None:
+        """Take in the next commits of the journal, one at least, which were planned to follow from those before."""
+        streams, all_commits = self.streams, self.commits
+        for commit in commits:
+            position, length, token, place = commit.position, commit.length_bytes, commit.token, commit.place
+            sequence, revision, commit_id = commit.sequence, commit.revision, commit.commit_id
+            stream = streams.get(commit.key) or self._new_stream(commit.key, position, commit.names)
+            entry = _entry_of(
+                Entry, (position, length, token, revision, sequence, commit.stamp_us, commit_id, place, stream)
+            )
+            stream.entries.append(entry)
+            all_commits.append(entry)
+            if stream.ids is not None:
+                stream.ids.add(commit_id)
+            stream.sequence, stream.revision = sequence, revision
+            stream.segment_end = place + length
+            stream.last_position = position
+        last = commits[-1]
+        self._last_token, self.next_token = last.token, last.token + 1
+        self.end = last.position + last.length_bytes
+
+    def apply(self, records: Iterable[format.Record]) -> None:
         """Take in the next records of the journal; `ValueError` where one does not follow from those before it.
 
-        Those before it are taken in then. Bucket id and stream id come from `names` where the stream's key is there,
-        else from the record. One loop, as this is done for every commit of every process.
+        Those before it are taken in then. One loop, as this is done for every commit of every other process.
         """
         streams, commits, header_bytes = self.streams, self.commits, format.RECORD_HEADER_BYTES
         last_token = self._last_token
@@ -127,7 +165,7 @@ class Tail:
                 if kind != format.COMMIT:
                     self._apply_other(format.header_of(format.RecordHeader, fields), body)
                     continue
-                stream = streams.get(key) or self._new_stream(key, position, names.get(key) or _names_in(key, body))
+                stream = streams.get(key) or self._new_stream(key, position, _names_in(key, body))
                 entries = stream.entries
                 if not entries:
                     format.check_numbers(format.header_of(format.RecordHeader, fields))

@@ -8,7 +8,7 @@ last from the stream's own files, in that order. The caller holds the engine's m
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fsstore.engines.file import format, index_entries
@@ -20,7 +20,7 @@ from fsstore.engines.file.ids import IdIndex, LongIds, runs_of
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.segments import IDS, SEGMENT, SNAPSHOTS, Segments, Stream
-from fsstore.engines.file.tail import StreamTail, Tail
+from fsstore.engines.file.tail import StreamTail, Tail, WrittenCommit
 from fsstore.errors import CorruptionError
 
 
@@ -101,10 +101,18 @@ class View:
             self._forget()
             raise
 
-    def take_in(self, records: Iterable[format.Record], names: Mapping[bytes, tuple[str, str]]) -> None:
-        """Apply records that this process wrote itself, behind those that were applied before."""
+    def take_in(self, commits: Sequence[WrittenCommit]) -> None:
+        """Know commits that this process wrote itself, behind everything that it knew before."""
         try:
-            self.tail.apply(records, names)
+            self.tail.append(commits)
+        except BaseException:
+            self._forget()
+            raise
+
+    def take_in_other(self, position: int, record: bytes) -> None:
+        """The same of a record of another kind, which stands at that position."""
+        try:
+            self.tail.apply(format.read_records(record, 0, len(record), self._seed, format.POSITION, position))
         except BaseException:
             self._forget()
             raise
@@ -233,8 +241,11 @@ class View:
     def has_commit(self, stream: Stream, commit_id: bytes) -> bool:
         """Whether a commit of that id is in the stream, at a cost that does not grow with it."""
         tail = self.tail.streams.get(stream.key)
-        if tail is not None and tail.has(commit_id):
-            return True
+        if tail is not None:
+            if tail.has(commit_id):
+                return True
+            if tail.entries and tail.entries[0].sequence == 1:
+                return False  # nothing of it is folded
         head = self.folded_head(stream)
         if not head.segment_bytes:
             return False

@@ -131,32 +131,29 @@ class Writer:
             file = journal.file_at(tail)
             assert file is not None
         # Not the control page's: a writer that died between its two marks left them apart.
-        token, known = tail_view.next_token, tail_view.streams
-        lag = tail - words[SYNCED]
+        token = tail_view.next_token
+        synced, seed = words[SYNCED], self._seed
         position = tail
         parts: list[bytes] = []
-        written: list[format.Record] = []
-        names: dict[bytes, tuple[str, str]] = {}
-        paced = PACED
-        numbers = iter(plan.records)
+        paced = 2 * PACED
+        records = iter(plan.records)
         for count in plan.batches:
-            if len(written) >= paced:
+            if len(parts) >= paced:
                 plan.pace()
-                paced = len(written) + PACED
+                paced = len(parts) + 2 * PACED
             for following in range(count - 1, -1, -1):
-                record = next(numbers)
+                record = next(records)
+                record.position = position
                 if record.kind == format.COMMIT:
                     record.token = token
                     token += 1
-                    if record.key not in known and (stream := record.stream) is not None:
-                        names[record.key] = (stream.bucket_id, stream.stream_id)
-                header = record.header(position, following, min(lag + position - tail, format.MAX_LAG))
-                written.append((header, record.body))
-                parts += (format.pack_header(header, self._seed), record.body)
+                lag_bytes = min(position - synced, format.MAX_LAG)
+                parts += (record.header(following, lag_bytes, seed), record.body)
                 position += record.length_bytes
         control.set(BEGUN, position)
+        data = b"".join(parts)
         try:
-            self._disk.write(file.handle, b"".join(parts), tail - file.base)
+            self._disk.write(file.handle, data, tail - file.base)
         except OSError as error:
             self._clear_begun()
             raise StorageUnavailableError(
@@ -164,10 +161,13 @@ class Writer:
             ) from error
         control.set(NEXT_TOKEN, token)
         control.set(TAIL, position)
-        for at in range(0, len(written), _APPLIED_AT_ONCE):
+        if plan.records[0].kind != format.COMMIT:
+            self._view.take_in_other(tail, data)
+            return position
+        for at in range(0, len(plan.records), _APPLIED_AT_ONCE):
             if at:
                 plan.pace()
-            self._view.take_in(written[at : at + _APPLIED_AT_ONCE], names)
+            self._view.take_in(plan.records[at : at + _APPLIED_AT_ONCE])
         return position
 
     def _clear_begun(self) -> None:
@@ -216,11 +216,11 @@ class Writer:
                 f"{self._store} has no room for another journal file ({error}); nothing was stored"
             ) from error
         roll = Planned(format.ROLL, b"", self._seed)
-        roll.place, roll.token = previous_end, self._view.tail.next_token
-        header = roll.header(following.first, 0, min(following.first - previous_end, format.MAX_LAG))
+        roll.place, roll.position, roll.token = previous_end, following.first, self._view.tail.next_token
+        header = roll.header(0, min(following.first - previous_end, format.MAX_LAG), self._seed)
         try:
             self.flush_to(previous_end)
-            journal.write(following.first, format.pack_header(header, self._seed))
+            journal.write(following.first, header)
         except BaseException as error:
             # Until the tail is in it, another process may put another file in its place.
             journal.forget(following.base)
@@ -230,7 +230,7 @@ class Writer:
                 ) from error
             raise
         tail = following.first + format.RECORD_HEADER_BYTES
-        self._view.take_in([(header, b"")], {})
+        self._view.take_in_other(following.first, header)
         control.set(TAIL, tail)
         return tail
 
