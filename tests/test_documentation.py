@@ -1,4 +1,7 @@
-"""What the documentation shows is run: every python block, in order, a page's blocks sharing their names."""
+"""What the documentation shows is run: every python block, in order, a page's blocks sharing their names.
+
+What it names is there: links, files, modules, the verbs and options of the command line.
+"""
 
 from __future__ import annotations
 
@@ -47,3 +50,35 @@ def test_its_links_lead_somewhere(page: Path) -> None:
 def test_the_files_that_it_names_are_there(page: Path) -> None:
     for name in re.findall(r"`((?:tests|tools|bench|fsstore|docs)/[\w./-]+)`", page.read_text()):
         assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `fsstore …` that the page shows, in a line of text or of a block, as words."""
+    text = page.read_text()
+    shown = re.findall(r"`fsstore ([a-z][^`\n]*)`", text)
+    for block in re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        shown += re.findall(r"^fsstore ([a-z].*?)(?: +#.*)?$", block, re.MULTILINE)
+    return [command.split() for command in shown]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_the_commands_that_it_shows_are_there(page: Path) -> None:
+    typer = pytest.importorskip("typer", reason="pip install 'fsstore[cli]'")
+    from fsstore.cli.app import app
+
+    verbs = typer.main.get_command(app).commands
+    for verb, *words in commands(page):
+        assert verb in verbs, f"{page.name} shows fsstore {verb}"
+        options = {option for parameter in verbs[verb].params for option in parameter.opts}
+        for word in words:
+            assert not word.startswith("-") or word == "-" or word in options, f"{page.name}: fsstore {verb} {word}"
+
+
+def test_the_architecture_names_every_module() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = {name for name in re.findall(r"\b(\w+\.py)\b", page) if not name.startswith("test_")}
+    there = {path.name for path in (ROOT / "fsstore").rglob("*.py")}
+    assert named <= there, f"gone: {named - there}"
+    for folder in ("dispatch", "engines", "engines/file", "engines/mongo", "engines/sql"):
+        modules = {path.name for path in (ROOT / "fsstore" / folder).glob("*.py")} - {"__init__.py"}
+        assert modules <= named, f"{folder}: {modules - named}"

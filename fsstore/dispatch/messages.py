@@ -35,7 +35,7 @@ class CloudEvents:
     """CloudEvents 1.0, structured JSON, written by the official library.
 
     `id` is the commit id, `source` names the store, `subject` is the stream id, `type` tells consumers what to expect;
-    `data` is the commit as an interchange object (docs/dispatch.md), with its checkpoint token. Objects of registered
+    `data` is the commit as a line of `fsstore.interchange`, with its checkpoint token. Objects of registered
     types are written by their stored names when `serializer` is the store's own.
     """
 
