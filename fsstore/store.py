@@ -18,15 +18,14 @@ from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Su
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
-from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, not_a
+from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, named, not_a
 from fsstore.steps import Call, Steps, all_of, run
 from fsstore.stream import EventStream, WorkingCopy
-
-StreamT = TypeVar("StreamT", bound=WorkingCopy)
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+StreamT = TypeVar("StreamT", bound=WorkingCopy)
 S = TypeVar("S")
 
 
@@ -104,9 +103,7 @@ class StoreRules:
                 yield from self._hooks.committed(commit)
             except Exception as error:
                 raise AfterCommitError(
-                    f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is "
-                    f"stored, but a hook failed afterwards: {error}",
-                    commit,
+                    f"{named(commit)} is stored, but a hook failed afterwards: {error}", commit
                 ) from error
             finally:
                 if self._scheduler is not None:

@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError
-from fsstore.model import CommitAttempt, Snapshot
-
-
-def named(attempt: CommitAttempt) -> str:
-    """How messages call an attempt."""
-    return f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
+from fsstore.model import CommitAttempt, Snapshot, named
 
 
 def duplicate(attempt: CommitAttempt) -> DuplicateCommitError:

@@ -24,9 +24,9 @@ from bson.binary import UUID_SUBTYPE, Binary
 
 from fsstore.engines.mongo.calls import Document
 from fsstore.engines.mongo.layout import MOST
-from fsstore.engines.refusals import named, unwritable
+from fsstore.engines.refusals import unwritable
 from fsstore.errors import SerializationError
-from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
+from fsstore.model import Commit, CommitAttempt, Snapshot, named, stored_commit
 from fsstore.serialization import Serializer, decode_payload, encode_payload
 
 # The longest ids and the other fields take less than what is left of a document's 16 MiB.

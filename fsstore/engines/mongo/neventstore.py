@@ -28,9 +28,9 @@ from fsstore.engines.mongo.calls import Conversation, Document, find
 from fsstore.engines.mongo.documents import microseconds
 from fsstore.engines.mongo.layout import COMMITS
 from fsstore.engines.mongo.neventstore_values import DocumentValues
-from fsstore.engines.refusals import named, unwritable
+from fsstore.engines.refusals import unwritable
 from fsstore.errors import SerializationError, StorageError
-from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
+from fsstore.model import Commit, CommitAttempt, Snapshot, named, stored_commit
 from fsstore.serialization.neventstore import MongoValues
 from fsstore.serialization.types import TypeRegistry
 
