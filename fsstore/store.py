@@ -30,13 +30,19 @@ S = TypeVar("S")
 
 
 class Scheduler(Protocol):
-    """What delivers commits once it was started; `committed` is told of each one that this store stored."""
+    """What delivers commits."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Begin, with what is undispatched. Called once at the most."""
+        ...
 
-    def committed(self, commit: Commit) -> None: ...
+    def committed(self, commit: Commit) -> None:
+        """This store stored `commit`; may raise `DispatchError`."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End, and let go of the dispatcher."""
+        ...
 
 
 class StoreRules:

@@ -26,9 +26,11 @@ class Message:
 
 
 class MessageForm(Protocol):
-    """Makes the message of a commit."""
+    """How a commit stands in a message. Any object with this method can be given to a bus dispatcher as `form`."""
 
-    def message(self, commit: Commit) -> Message: ...
+    def message(self, commit: Commit) -> Message:
+        """The commit's message, which may be asked for more than once."""
+        ...
 
 
 class CloudEvents:

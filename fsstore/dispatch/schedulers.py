@@ -19,7 +19,7 @@ from fsstore.dispatch.rounds import Rounds
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
-from fsstore.model import Commit, named
+from fsstore.model import Commit
 
 _log = logging.getLogger("fsstore.dispatch")
 _FIRST_WAIT_SECONDS = 0.001
@@ -149,7 +149,7 @@ class SynchronousDispatchScheduler(_Scheduler):
         """Return when `commit` is delivered, and all before it; at once where a dispatcher made it."""
         if not self._started or self._rounds.join():
             return
-        stored = f"{named(commit)} is stored"
+        named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
         try:
             with self._lock:
                 verdict = self._deliver(commit)
@@ -157,13 +157,13 @@ class SynchronousDispatchScheduler(_Scheduler):
         except Exception as error:
             token = self.health.failing_token
             where = "is not delivered yet" if token is None else f"delivery stands at checkpoint {token}"
-            raise DispatchError(f"{stored}, but {where}: {error}; the next commit tries again", commit) from error
+            raise DispatchError(f"{named}, but {where}: {error}; the next commit tries again", commit) from error
         if verdict is Verdict.PARK:
             raise DispatchError(
-                f"{stored}, but it could not be delivered and is parked: {self._delivery.error}", commit
+                f"{named}, but it could not be delivered and is parked: {self._delivery.error}", commit
             ) from self._delivery.error
         if parked_by_others is not None:
-            raise DispatchError(f"{stored}, but it could not be delivered and is parked: {parked_by_others}", commit)
+            raise DispatchError(f"{named}, but it could not be delivered and is parked: {parked_by_others}", commit)
 
     def _deliver(self, commit: Commit) -> Verdict | None:
         """What became of the commit here; `None` where others have settled it."""

@@ -21,6 +21,8 @@ class Signal(Protocol):
 
 
 class EventLoop(Protocol):
+    """The loop that ran when this was made."""
+
     def soon(self, call: Callable[[], None], /) -> object:
         """Have the loop call it; from any thread. `RuntimeError` when the loop has ended."""
 
