@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.dispatch.dispatchers import DispatcherGoneError
@@ -22,7 +22,6 @@ from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import Commit
 from fsstore.steps import Call, Steps, run_async
-from fsstore.store import Scheduler
 
 T = TypeVar("T")
 _log = logging.getLogger("fsstore.dispatch")
@@ -90,6 +89,16 @@ def selecting_in_loop(hooks: Hooks, in_loop: InLoop) -> Callable[[Commit], Commi
         return selected
 
     return select
+
+
+class Scheduler(Protocol):
+    """A scheduler of `fsstore.dispatch`."""
+
+    def start(self) -> None: ...
+
+    def committed(self, commit: Commit) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class AwaitedScheduler:
