@@ -9,9 +9,12 @@ import ast
 import asyncio
 import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from fsstore.engines.file.options import Options
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -82,3 +85,16 @@ def test_the_architecture_names_every_module() -> None:
     for folder in ("dispatch", "engines", "engines/file", "engines/mongo", "engines/sql"):
         modules = {path.name for path in (ROOT / "fsstore" / folder).glob("*.py")} - {"__init__.py"}
         assert modules <= named, f"{folder}: {modules - named}"
+
+
+def test_every_option_of_the_file_engine_is_on_the_page_for_operators() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \| (.*?) \|", page, re.MULTILINE)
+    defaults = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+    for option in fields(Options):
+        assert option.name in defaults
+        if option.name.endswith("_bytes"):
+            number, unit = defaults[option.name].split()
+            assert int(number) * {"KiB": 1 << 10, "MiB": 1 << 20}[unit] == option.default, option.name
+        elif isinstance(option.default, int) and not option.name.endswith("_mode"):
+            assert defaults[option.name].replace(",", "").strip("`") == str(option.default), option.name
