@@ -15,7 +15,7 @@ from hashlib import blake2b
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import EventStoreError
 from fsstore.interchange import write_line, write_value
-from fsstore.model import Commit, CommitAttempt, Snapshot
+from fsstore.model import Commit, CommitAttempt, Snapshot, named
 
 BATCH_COMMITS = 256
 BATCH_EVENTS = 4_096
@@ -152,9 +152,8 @@ def _skip_what_is_there(commits: Iterator[Commit], target: PersistenceEngine) ->
         commit = next(commits, None)
         if commit is None or write_line(CommitAttempt.of(commit)) != write_line(CommitAttempt.of(there)):
             raise CopyError(
-                f"the target is not the beginning of a copy: its commit {there.commit_id} of stream "
-                f"{there.stream_id!r} in bucket {there.bucket_id!r} is not what the source has in that place; "
-                "copy into an empty store"
+                f"the target is not the beginning of a copy: its {named(there)} is not what the source has in that "
+                "place; copy into an empty store"
             )
         yield Progress("comparing", done)
 
@@ -179,10 +178,7 @@ def _commit(target: PersistenceEngine, batch: list[CommitAttempt]) -> int:
     except ValueError as error:
         if len(batch) == 1:
             (attempt,) = batch
-            raise CopyError(
-                f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r} cannot be "
-                f"stored in the target: {error}"
-            ) from error
+            raise CopyError(f"{named(attempt)} cannot be stored in the target: {error}") from error
     middle = len(batch) // 2
     return _commit(target, batch[:middle]) + _commit(target, batch[middle:])
 

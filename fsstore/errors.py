@@ -43,7 +43,8 @@ class StoreClosedError(EventStoreError):
 
 
 class StorageError(EventStoreError):
-    """What is below the store failed."""
+    """The storage failed or refused. As itself, and not as one of its subclasses, it says that trying again does not
+    help: something has to be changed first, which the message names."""
 
 
 class StorageUnavailableError(StorageError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fsstore.errors import EventStoreError
-from fsstore.model import Commit, CommitAttempt, EventMessage, stored_commit, stored_event
+from fsstore.model import Commit, CommitAttempt, EventMessage, named, stored_commit, stored_event
 from fsstore.steps import Call, Steps, run
 
 _log = logging.getLogger("fsstore.hooks")
@@ -160,13 +160,9 @@ class EventUpconverter(PipelineHook):
             converted = convert(body)
             if converted is None:
                 raise EventStoreError(
-                    f"the converter of {type(body).__qualname__} gave None for an event of commit "
-                    f"{commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"
+                    f"the converter of {type(body).__qualname__} gave None for an event of {named(commit)}"
                 )
             if type(converted) is type(body):
                 return stored_event(converted, event.headers)
             body = converted
-        raise EventStoreError(
-            f"the converters turn {type(event.body).__qualname__} in a circle: commit {commit.commit_id} of "
-            f"stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"
-        )
+        raise EventStoreError(f"the converters turn {type(event.body).__qualname__} in a circle: {named(commit)}")

@@ -1,20 +1,7 @@
 """Commits as text: one JSON object a line, to carry a history between stores, tools and languages.
 
-A line holds the fields of `CommitAttempt`, and `checkpoint_token` when it was exported; a reader may ignore the
-token, since every store gives out its own. Values that JSON has are written as they are. Those that it has not
-are objects with one key that starts with `$`:
-
-    {"$bytes": "aGk="}                    base64
-    {"$datetime": "2024-05-01T12:00:00+00:00"}   {"$date": "2024-05-01"}   {"$uuid": "…"}   {"$decimal": "1.50"}
-    {"$int": "18446744073709551616"}      beyond 64 bits
-    {"$float": "nan"}                     also "inf" and "-inf"
-    {"$map": [[1, "one"]]}                a mapping whose keys are not all text
-    {"$tuple": [1, 2]}
-    {"$object": ["OrderPlaced", {"total": 1}]}   an object of a registered type, by its stored name
-    {"$$bytes": 1}                        the caller's own {"$bytes": 1}: the one key of an object, when it
-                                          starts with `$`, gets one `$` more
-
-Objects of several keys are never rewritten, whatever their keys. This module knows no engine and no store.
+docs/interchange.md has the fields of a line, and the forms of values that JSON has not: objects with one key that
+starts with `$`. Every form is written and read here. This module knows no engine and no store.
 """
 
 from __future__ import annotations

@@ -202,6 +202,11 @@ class StreamHead:
     snapshot_revision: int
 
 
+def named(commit: CommitAttempt | Commit) -> str:
+    """How messages call a commit, stored or not."""
+    return f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r}"
+
+
 def _check_commit(commit: CommitAttempt | Commit) -> None:
     put = object.__setattr__
     put(commit, "stream_id", checked_id(commit.stream_id, "stream_id"))

@@ -18,26 +18,31 @@ from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Su
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
-from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, not_a
+from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, named, not_a
 from fsstore.steps import Call, Steps, all_of, run
 from fsstore.stream import EventStream, WorkingCopy
-
-StreamT = TypeVar("StreamT", bound=WorkingCopy)
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+StreamT = TypeVar("StreamT", bound=WorkingCopy)
 S = TypeVar("S")
 
 
 class Scheduler(Protocol):
-    """What delivers commits once it was started; `committed` is told of each one that this store stored."""
+    """What delivers commits."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Begin, with what is undispatched. Called once at the most."""
+        ...
 
-    def committed(self, commit: Commit) -> None: ...
+    def committed(self, commit: Commit) -> None:
+        """This store stored `commit`; may raise `DispatchError`."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End, and let go of the dispatcher."""
+        ...
 
 
 class StoreRules:
@@ -104,9 +109,7 @@ class StoreRules:
                 yield from self._hooks.committed(commit)
             except Exception as error:
                 raise AfterCommitError(
-                    f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is "
-                    f"stored, but a hook failed afterwards: {error}",
-                    commit,
+                    f"{named(commit)} is stored, but a hook failed afterwards: {error}", commit
                 ) from error
             finally:
                 if self._scheduler is not None:

@@ -1,4 +1,7 @@
-"""What the documentation shows is run: every python block, in order, a page's blocks sharing their names."""
+"""What the documentation shows is run: every python block, in order, a page's blocks sharing their names.
+
+What it names is there: links, files, modules, the verbs and options of the command line.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import ast
 import asyncio
 import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from fsstore.engines.file.options import Options
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -47,3 +53,48 @@ def test_its_links_lead_somewhere(page: Path) -> None:
 def test_the_files_that_it_names_are_there(page: Path) -> None:
     for name in re.findall(r"`((?:tests|tools|bench|fsstore|docs)/[\w./-]+)`", page.read_text()):
         assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `fsstore …` that the page shows, in a line of text or of a block, as words."""
+    text = page.read_text()
+    shown = re.findall(r"`fsstore ([a-z][^`\n]*)`", text)
+    for block in re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        shown += re.findall(r"^fsstore ([a-z].*?)(?: +#.*)?$", block, re.MULTILINE)
+    return [command.split() for command in shown]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_the_commands_that_it_shows_are_there(page: Path) -> None:
+    typer = pytest.importorskip("typer", reason="pip install 'fsstore[cli]'")
+    from fsstore.cli.app import app
+
+    verbs = typer.main.get_command(app).commands
+    for verb, *words in commands(page):
+        assert verb in verbs, f"{page.name} shows fsstore {verb}"
+        options = {option for parameter in verbs[verb].params for option in parameter.opts}
+        for word in words:
+            assert not word.startswith("-") or word == "-" or word in options, f"{page.name}: fsstore {verb} {word}"
+
+
+def test_the_architecture_names_every_module() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = {name for name in re.findall(r"\b(\w+\.py)\b", page) if not name.startswith("test_")}
+    there = {path.name for path in (ROOT / "fsstore").rglob("*.py")}
+    assert named <= there, f"gone: {named - there}"
+    for folder in ("dispatch", "engines", "engines/file", "engines/mongo", "engines/sql"):
+        modules = {path.name for path in (ROOT / "fsstore" / folder).glob("*.py")} - {"__init__.py"}
+        assert modules <= named, f"{folder}: {modules - named}"
+
+
+def test_every_option_of_the_file_engine_is_on_the_page_for_operators() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \| (.*?) \|", page, re.MULTILINE)
+    defaults = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+    for option in fields(Options):
+        assert option.name in defaults
+        if option.name.endswith("_bytes"):
+            number, unit = defaults[option.name].split()
+            assert int(number) * {"KiB": 1 << 10, "MiB": 1 << 20}[unit] == option.default, option.name
+        elif isinstance(option.default, int) and not option.name.endswith("_mode"):
+            assert defaults[option.name].replace(",", "").strip("`") == str(option.default), option.name

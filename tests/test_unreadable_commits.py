@@ -1,4 +1,4 @@
-"""A commit that cannot be read: what stands before it is given first, by every engine, to threads and to tasks."""
+"""A commit or snapshot that cannot be read is named, and what stands before it given first, by every engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fsstore import Commit, PersistenceEngine, SerializationError
+from fsstore import Commit, PersistenceEngine, SerializationError, Snapshot
 from fsstore.engines import engine_for
 from fsstore.engines.threaded import awaiting
 from fsstore.serialization import MsgpackSerializer
@@ -64,6 +64,8 @@ def engine(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> Iterator
 
 def test_what_stands_before_it_is_given_first(engine: PersistenceEngine) -> None:
     stored = fill(engine, "stream", commits=10)
+    unreadable = stored[UNREADABLE - 1].commit_id
+    said = f"commit {unreadable}.* of stream 'stream' in bucket 'default' cannot be read: its type is not registered"
     reads: tuple[Callable[[], Iterator[Commit]], ...] = (
         lambda: engine.get_from("default", "stream"),
         engine.get_from_checkpoint,
@@ -71,6 +73,14 @@ def test_what_stands_before_it_is_given_first(engine: PersistenceEngine) -> None
     )
     for read in reads:
         given: list[Commit] = []
-        with pytest.raises(SerializationError, match="its type is not registered"):
+        with pytest.raises(SerializationError, match=said):
             given.extend(read())
         assert given == stored[: UNREADABLE - 1]
+
+
+def test_a_snapshot_that_cannot_be_read_is_named(engine: PersistenceEngine) -> None:
+    revision = fill(engine, "stream", commits=UNREADABLE - 1)[-1].stream_revision
+    assert engine.add_snapshot(Snapshot("stream", revision, "state"))
+    said = f"the snapshot of revision {revision} of stream 'stream' in bucket 'default' cannot be read: its type"
+    with pytest.raises(SerializationError, match=said):
+        engine.get_snapshot("default", "stream")

@@ -35,7 +35,7 @@ async def add_line(
     store: fsstore.AsyncEventStore = request.app.state.store
     stream = await store.open_stream(order_id)
     while True:
-        stream.add({"type": "line added", **line})
+        stream.add({**line, "type": "line added"})
         try:
             await stream.commit_changes(idempotency_key)
         except fsstore.DuplicateCommitError:

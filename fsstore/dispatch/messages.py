@@ -26,16 +26,18 @@ class Message:
 
 
 class MessageForm(Protocol):
-    """Makes the message of a commit."""
+    """How a commit stands in a message. Any object with this method can be given to a bus dispatcher as `form`."""
 
-    def message(self, commit: Commit) -> Message: ...
+    def message(self, commit: Commit) -> Message:
+        """The commit's message, which may be asked for more than once."""
+        ...
 
 
 class CloudEvents:
     """CloudEvents 1.0, structured JSON, written by the official library.
 
     `id` is the commit id, `source` names the store, `subject` is the stream id, `type` tells consumers what to expect;
-    `data` is the commit as an interchange object (docs/dispatch.md), with its checkpoint token. Objects of registered
+    `data` is the commit as a line of `fsstore.interchange`, with its checkpoint token. Objects of registered
     types are written by their stored names when `serializer` is the store's own.
     """
 

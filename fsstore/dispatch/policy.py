@@ -64,6 +64,7 @@ class DispatchHealth:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing fails."""
         return not self.failures
 
     def as_dict(self) -> dict[str, Any]:

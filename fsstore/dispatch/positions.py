@@ -61,10 +61,12 @@ def checked_state(engine: DeliveryEngine, name: str, partitions: int) -> Subscri
 
 
 def state_of(engine: DeliveryEngine, name: str) -> SubscriptionState | None:
+    """What is remembered of the name; `None` where nothing is."""
     return _states(engine, (entry for entry in _entries(engine) if entry[0] == name)).get(name)
 
 
 def all_states(engine: DeliveryEngine) -> list[SubscriptionState]:
+    """What is remembered of every name, in their order."""
     found = _states(engine, _entries(engine))
     return [found[name] for name in sorted(found)]
 

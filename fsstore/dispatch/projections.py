@@ -155,7 +155,13 @@ class StoreProjection(_Projection, Generic[S]):
     def load(self) -> S:
         """Take in what is stored, by whatever process, and give it."""
         value = self._delivery.get_checkpoint(self._key)
-        stored: Any = [0, self._initial()] if value is None else self._serializer.loads(value)
+        try:
+            stored: Any = [0, self._initial()] if value is None else self._serializer.loads(value)
+        except SerializationError as error:
+            raise SerializationError(
+                f"what is stored as projection {self.name!r} cannot be read: {error}; rebuild() makes it anew",
+                error.path,
+            ) from error
         match stored:
             case [int(position), state]:
                 self.position, self._state, self._unreadable = position, state, None
@@ -196,7 +202,12 @@ class StoreProjection(_Projection, Generic[S]):
         return bool(commits)
 
     def _store(self, position: int) -> None:
-        value = self._serializer.dumps([position, self._state])
+        try:
+            value = self._serializer.dumps([position, self._state])
+        except SerializationError as error:
+            raise SerializationError(
+                f"the state of projection {self.name!r} cannot be written: {error}", error.path
+            ) from error
         self._delivery.put_checkpoint(self._key, value, lease=self._turn.lease)
         self.position = position
 

@@ -15,9 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from fsstore.engine import PersistenceEngine
 from fsstore.engines.arguments import checked_attempts
-from fsstore.engines.refusals import named
 from fsstore.errors import StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, named
 
 T = TypeVar("T")
 _PAGE = 256

@@ -15,7 +15,15 @@ from typing import Any, TypeVar
 
 from fsstore.engines import arguments, without_password
 from fsstore.engines.memory_delivery import MemoryDelivery
-from fsstore.engines.refusals import conflict, duplicate, follows, unwritable, writing_snapshot
+from fsstore.engines.refusals import (
+    conflict,
+    duplicate,
+    follows,
+    reading_snapshot,
+    unreadable,
+    unwritable,
+    writing_snapshot,
+)
 from fsstore.errors import SerializationError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, stored_commit
 from fsstore.options import check_options
@@ -198,7 +206,10 @@ class MemoryEngine(MemoryDelivery):
     def _read(self, found: list[_Stored]) -> Iterator[Commit]:
         for stored in self._while_open(found):
             attempt = stored.attempt
-            headers, events = decode_payload(self._serializer, stored.payload)
+            try:
+                headers, events = decode_payload(self._serializer, stored.payload)
+            except SerializationError as error:
+                raise unreadable(attempt.bucket_id, attempt.stream_id, attempt.commit_id, error) from error
             yield stored_commit(
                 attempt.stream_id,
                 attempt.stream_revision,
@@ -229,7 +240,8 @@ class MemoryEngine(MemoryDelivery):
             if not revisions:
                 return None
             payload = snapshots[max(revisions)]
-        return Snapshot(name[1], max(revisions), self._serializer.loads(payload), name[0])
+        with reading_snapshot(*name, max(revisions)):
+            return Snapshot(name[1], max(revisions), self._serializer.loads(payload), name[0])
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""

@@ -1,17 +1,13 @@
-"""Why an attempt is refused, in the words that every engine uses. Knows no engine."""
+"""Why something is refused or cannot be read, in the words that every engine uses. Knows no engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError
-from fsstore.model import CommitAttempt, Snapshot
-
-
-def named(attempt: CommitAttempt) -> str:
-    """How messages call an attempt."""
-    return f"commit {attempt.commit_id} of stream {attempt.stream_id!r} in bucket {attempt.bucket_id!r}"
+from fsstore.model import CommitAttempt, Snapshot, named
 
 
 def duplicate(attempt: CommitAttempt) -> DuplicateCommitError:
@@ -55,8 +51,26 @@ def writing_snapshot(snapshot: Snapshot) -> Iterator[None]:
     try:
         yield
     except SerializationError as error:
-        raise SerializationError(
-            f"the snapshot of revision {snapshot.stream_revision} of stream {snapshot.stream_id!r} in bucket "
-            f"{snapshot.bucket_id!r} cannot be written: {error}",
-            error.path,
-        ) from error
+        what = _snapshot(snapshot.bucket_id, snapshot.stream_id, snapshot.stream_revision)
+        raise SerializationError(f"{what} cannot be written: {error}", error.path) from error
+
+
+@contextmanager
+def reading_snapshot(bucket_id: str, stream_id: str, revision: int) -> Iterator[None]:
+    """Where the serializer cannot read what is stored, that is said of the snapshot."""
+    try:
+        yield
+    except SerializationError as error:
+        what = _snapshot(bucket_id, stream_id, revision)
+        raise SerializationError(f"{what} cannot be read: {error}", error.path) from error
+
+
+def _snapshot(bucket_id: str, stream_id: str, revision: int) -> str:
+    return f"the snapshot of revision {revision} of stream {stream_id!r} in bucket {bucket_id!r}"
+
+
+def unreadable(bucket_id: str, stream_id: str, commit_id: UUID, error: SerializationError) -> SerializationError:
+    """The serializer cannot read what is stored of a commit."""
+    return SerializationError(
+        f"commit {commit_id} of stream {stream_id!r} in bucket {bucket_id!r} cannot be read: {error}", error.path
+    )

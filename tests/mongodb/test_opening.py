@@ -148,7 +148,10 @@ def test_a_document_that_is_no_commit_is_said(database: Any, url: str) -> None:
         database.Commits.delete_many({})
         [commit] = fill(store.advanced, "stream")
         database.Commits.update_one({}, {"$set": {"Payload": b"\xc1"}})
-        with pytest.raises(SerializationError, match="commit 1 cannot be read"):
+        said = (
+            f"document 1 of a commit: commit {commit.commit_id} of stream 'stream' in bucket 'default' cannot be read"
+        )
+        with pytest.raises(SerializationError, match=said):
             list(store.advanced.get_from("default", commit.stream_id))
 
 

@@ -1,7 +1,8 @@
 """Which engines and buses are tested, against which server, and what came of it: the table at the end of a run.
 
-The tests of an engine are in `test_conformance_<engine>.py`, those of a bus in `buses/test_<bus>.py`. Where a server is
-needed, its fixture records the one that was found: `record_property("server", "PostgreSQL 16.3 on 127.0.0.1:5433")`.
+The tests of an engine are in `conformance/test_conformance_<engine>.py`, those of a bus in `buses/test_<bus>.py`. Where
+a server is needed, its fixture records the one that was found:
+`record_property("server", "PostgreSQL 16.3 on 127.0.0.1:5433")`.
 Tests that could not run for want of a server are skipped with the reason, which the table repeats.
 """
 

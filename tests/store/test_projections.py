@@ -151,10 +151,17 @@ def test_what_cannot_be_read_is_said_and_can_be_rebuilt(store: EventStore, store
     fill(store.advanced, "a", commits=2)
     store.advanced.put_checkpoint("projection/counts", stored)  # type: ignore[attr-defined]
     projection = store.projection("counts", count, Counts)
-    with pytest.raises((CorruptionError, SerializationError)):
+    with pytest.raises((CorruptionError, SerializationError), match=r"projection 'counts'.*rebuild"):
         projection.catch_up()
     projection.rebuild()
     assert projection.state == {"a": 4}
+
+
+def test_a_state_that_cannot_be_stored_is_said_of_its_projection(store: EventStore) -> None:
+    fill(store.advanced, "a", commits=1)
+    projection = store.projection("counts", lambda state, commit: {"seen": object()}, dict)
+    with pytest.raises(SerializationError, match="the state of projection 'counts' cannot be written"):
+        projection.catch_up()
 
 
 class TestSqlite:

@@ -1,8 +1,8 @@
-"""Holding Python's cyclic collector back while a page of commits is made.
+"""Holding Python's cyclic collector back while many records are taken in: read, followed, or folded.
 
-Every commit is a few containers without a cycle among them. Made one by one they have the collector walk
-everything that lives over and over: 40 % of a long load. A page is bounded, so what is held back is too. Nothing
-here knows what a commit is.
+Each of them is a few containers without a cycle among them. Made one by one they have the collector walk everything
+that lives over and over: 40 % of a long load. So hold it back for a bounded number of them: a page, or what is not
+folded yet. Nothing here knows what a record is.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from fsstore.engines.file import format
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest
 from fsstore.engines.file.segments import Stream
-from fsstore.engines.refusals import named, unwritable, writing_snapshot
+from fsstore.engines.refusals import unwritable, writing_snapshot
 from fsstore.errors import SerializationError
-from fsstore.model import CommitAttempt, Snapshot
+from fsstore.model import CommitAttempt, Snapshot, named
 from fsstore.serialization import Serializer, encode_payload
 
 

@@ -14,6 +14,8 @@ from fsstore.engines.calling import in_another_loop
 
 
 class EventLoop(Protocol):
+    """The loop that ran when this was made."""
+
     def soon(self, call: Callable[[], None], /) -> object:
         """Have the loop call it; from any thread. `RuntimeError` when the loop has ended."""
 

@@ -51,60 +51,26 @@ def rebuild_indexes(
     Anything else that is not whole in a segment stays a part of it, and its head has no sequence, so that reading
     that stream says so and nothing is ever written over it; every other stream is as usable as before.
     """
-    begun = _first_unfolded(unfolded, seed)
-    all_whole = True
     for index in (heads, commits):
         # One that a later version wrote is refused, not replaced because the other one is missing.
         with contextlib.suppress(StaleIndexError):
             index.open(at_least_folded=0)
     heads.create()
     commits.create()
-    segments = Segments(disk, store, seed, max_handles=1)
-    last_token = found = 0
+    streams = _Streams(disk, store, seed, heads, commits, _first_unfolded(unfolded, seed))
     for key in stream_keys(disk, store):
-        head = index_entries.Head.empty(key)
-        goes_on = begun.get((key, format.COMMIT))
-        end = folded_end = 0
-        for record in _whole_records(disk, segments.path(key, SEGMENT), seed, key, format.COMMIT):
-            commits.write(record.token, index_entries.commits_entry(record, seed))
-            found += 1
-            end = record.place + record.length_bytes
-            # What the journal writes again may be there in part, as a fold that was interrupted left it.
-            if goes_on is None or record.place < goes_on:
-                all_whole = all_whole and record.sequence == head.sequence + 1
-                folded_end = end
-            if record.sequence != head.sequence + 1:
-                head.id_bits = index_entries.UNKNOWN_IDS
-            head.revision, head.sequence = record.revision, record.sequence
-            head.add_ids((record.commit_id,))
-            last_token = max(last_token, record.token)
-        all_whole = all_whole and (not goes_on or folded_end == goes_on)
-        head.segment_bytes = _end(disk, segments.path(key, SEGMENT), end, goes_on)
-        if not head.segment_bytes:
-            continue
-        if head.segment_bytes > end:
-            head.id_bits, head.revision, head.sequence = index_entries.UNKNOWN_IDS, 0, 0
-            all_whole = False
-        with contextlib.suppress(CorruptionError):  # said when the stream is read
-            head.bucket = format.bucket_mark(segments.names(key)[0])
-        end = 0
-        for record in _whole_records(disk, segments.path(key, SNAPSHOTS), seed, key, format.SNAPSHOT):
-            end = record.place + record.length_bytes
-            head.snapshot_revision = max(head.snapshot_revision, record.revision)
-        head.snapshots_bytes = _end(disk, segments.path(key, SNAPSHOTS), end, begun.get((key, format.SNAPSHOT)))
-        if head.snapshots_bytes > end:
-            head.snapshot_revision = 0
-        heads.put(head)
-    next_token = max(last_token + 1, first_token)
-    if next_token - found > _MOST_DELETED:
+        streams.add(key)
+    next_token = max(streams.last_token + 1, first_token)
+    if next_token - streams.commits_found > _MOST_DELETED:
         raise CorruptionError(
             "the index of checkpoints cannot be rebuilt",
             path=commits.path,
             offset_bytes=0,
-            expected=f"a commit for all but {_MOST_DELETED} of the {next_token - 1} checkpoints, found {found}",
+            expected=f"a commit for all but {_MOST_DELETED} of the {next_token - 1} checkpoints, found "
+            f"{streams.commits_found}",
             repair="put the file back from a backup",
         )
-    _fill_holes(commits, seed, next_token - 1, deleted=all_whole)
+    _fill_holes(commits, seed, next_token - 1, deleted=streams.all_whole)
     # The marks only once what they vouch for is on the device: a flush that fails leaves indexes that are made anew.
     heads.flush()
     commits.flush()
@@ -113,6 +79,77 @@ def rebuild_indexes(
     heads.flush()
     commits.flush()
     disk.flush_directory(store)
+
+
+class _Streams:
+    """What the streams' files say, put into both indexes. `begun` is what `_first_unfolded` gives.
+
+    `all_whole`: no segment lacks anything that the journal does not write again.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        store: str,
+        seed: int,
+        heads: Heads,
+        commits: CommitsIndex,
+        begun: dict[tuple[bytes, int], int],
+    ) -> None:
+        self._disk = disk
+        self._seed = seed
+        self._heads = heads
+        self._commits = commits
+        self._begun = begun
+        self._files = Segments(disk, store, seed, max_handles=1)
+        self.last_token = self.commits_found = 0
+        self.all_whole = True
+
+    def add(self, key: bytes) -> None:
+        """Take one stream in."""
+        head = index_entries.Head.empty(key)
+        self._add_commits(head)
+        if not head.segment_bytes:
+            return
+        with contextlib.suppress(CorruptionError):  # said when the stream is read
+            head.bucket = format.bucket_mark(self._files.names(key)[0])
+        self._add_snapshots(head)
+        self._heads.put(head)
+
+    def _add_commits(self, head: index_entries.Head) -> None:
+        path = self._files.path(head.key, SEGMENT)
+        goes_on = self._begun.get((head.key, format.COMMIT))
+        end = folded_end = 0
+        for record in _whole_records(self._disk, path, self._seed, head.key, format.COMMIT):
+            self._commits.write(record.token, index_entries.commits_entry(record, self._seed))
+            self.commits_found += 1
+            self.last_token = max(self.last_token, record.token)
+            end = record.place + record.length_bytes
+            follows = record.sequence == head.sequence + 1
+            # What the journal writes again may be there in part, as a fold that was interrupted left it.
+            if goes_on is None or record.place < goes_on:
+                self.all_whole = self.all_whole and follows
+                folded_end = end
+            if not follows:
+                head.id_bits = index_entries.UNKNOWN_IDS
+            head.revision, head.sequence = record.revision, record.sequence
+            head.add_ids((record.commit_id,))
+        head.segment_bytes = _end(self._disk, path, end, goes_on)
+        if head.segment_bytes > end:
+            head.id_bits, head.revision, head.sequence = index_entries.UNKNOWN_IDS, 0, 0
+            self.all_whole = False
+        if goes_on and folded_end != goes_on:
+            self.all_whole = False
+
+    def _add_snapshots(self, head: index_entries.Head) -> None:
+        path = self._files.path(head.key, SNAPSHOTS)
+        end = 0
+        for record in _whole_records(self._disk, path, self._seed, head.key, format.SNAPSHOT):
+            end = record.place + record.length_bytes
+            head.snapshot_revision = max(head.snapshot_revision, record.revision)
+        head.snapshots_bytes = _end(self._disk, path, end, self._begun.get((head.key, format.SNAPSHOT)))
+        if head.snapshots_bytes > end:
+            head.snapshot_revision = 0
 
 
 def _first_unfolded(pages: Iterable[list[format.Record]], seed: int) -> dict[tuple[bytes, int], int]:

@@ -52,22 +52,15 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
             expected="at least one file",
             repair=f"fsstore repair {store}",
         )
-    trusted = control is not None and control.whole()
-    if trusted and control is not None and control.get(CLEAN):
-        tail = control.get(TAIL)
-        file = journal.file_at(tail)
-        settled = control.get(FOLDED) == tail and control.get(BEGUN) <= tail
-        settled = settled and 0 < control.get(NEXT_TOKEN) <= format.MAX_TOKEN
-        settled = settled and file is not None and next(journal.walk(tail), None) is None
-        # Anything above it was written since, and a power cut took the page back to where it was.
-        if settled and _beyond(journal, tail) == (tail, 0):
-            token = control.get(NEXT_TOKEN)
-            return Verdict(tail, tail, tail, token, token, tail, None, clean=True)
+    trusted = control if control is not None and control.whole() else None
+    if trusted is not None and _is_settled(journal, trusted):
+        tail, token = trusted.get(TAIL), trusted.get(NEXT_TOKEN)
+        return Verdict(tail, tail, tail, token, token, tail, None, clean=True)
     start = journal_start(journal, bases)
     first, _ = next(journal.walk(start), (None, b""))
     begins = first.place if first is not None and first.kind == format.ROLL else 0
-    if trusted and control is not None:
-        mark = control.get(FOLDED)
+    if trusted is not None:
+        mark = trusted.get(FOLDED)
         if mark >= start and journal.file_at(mark) is not None:
             start = mark
     synced = control.lower_bound(SYNCED) if control is not None else 0
@@ -89,6 +82,21 @@ def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
         )
     return Verdict(
         begins, start, tail, first_token or next_token, next_token, max(torn_end, tail), unfolded, clean=False
+    )
+
+
+def _is_settled(journal: Journal, control: Control) -> bool:
+    """Whether the last to close left everything folded, and nothing was written since."""
+    tail = control.get(TAIL)
+    return bool(
+        control.get(CLEAN)
+        and control.get(FOLDED) == tail
+        and control.get(BEGUN) <= tail
+        and 0 < control.get(NEXT_TOKEN) <= format.MAX_TOKEN
+        and journal.file_at(tail) is not None
+        and next(journal.walk(tail), None) is None
+        # Anything above it was written since, and a power cut took the page back to where it was.
+        and _beyond(journal, tail) == (tail, 0)
     )
 
 

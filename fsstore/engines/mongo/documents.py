@@ -24,9 +24,9 @@ from bson.binary import UUID_SUBTYPE, Binary
 
 from fsstore.engines.mongo.calls import Document
 from fsstore.engines.mongo.layout import MOST
-from fsstore.engines.refusals import named, unwritable
+from fsstore.engines.refusals import reading_snapshot, unreadable, unwritable
 from fsstore.errors import SerializationError
-from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
+from fsstore.model import Commit, CommitAttempt, Snapshot, named, stored_commit
 from fsstore.serialization import Serializer, decode_payload, encode_payload
 
 # The longest ids and the other fields take less than what is left of a document's 16 MiB.
@@ -86,11 +86,15 @@ class OurForm:
         }
 
     def commit(self, document: Document) -> Commit:
-        headers, events = decode_payload(self._serializer, document["Payload"])
+        payload, commit_id = document["Payload"], UUID(bytes=bytes(document["CommitId"]))
+        try:
+            headers, events = decode_payload(self._serializer, payload)
+        except SerializationError as error:
+            raise unreadable(document["BucketId"], document["StreamId"], commit_id, error) from error
         return stored_commit(
             document["StreamId"],
             document["StreamRevisionTo"],
-            UUID(bytes=bytes(document["CommitId"])),
+            commit_id,
             document["CommitSequence"],
             _EPOCH + document["StampMicroseconds"] * _MICROSECOND,
             headers,
@@ -104,5 +108,6 @@ class OurForm:
 
     def snapshot(self, document: Document) -> Snapshot:
         key = document["_id"]
-        payload = self._serializer.loads(document["Payload"])
+        with reading_snapshot(key["BucketId"], key["StreamId"], key["StreamRevision"]):
+            payload = self._serializer.loads(document["Payload"])
         return Snapshot(key["StreamId"], key["StreamRevision"], payload, key["BucketId"])

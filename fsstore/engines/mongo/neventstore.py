@@ -28,9 +28,9 @@ from fsstore.engines.mongo.calls import Conversation, Document, find
 from fsstore.engines.mongo.documents import microseconds
 from fsstore.engines.mongo.layout import COMMITS
 from fsstore.engines.mongo.neventstore_values import DocumentValues
-from fsstore.engines.refusals import named, unwritable
+from fsstore.engines.refusals import reading_snapshot, unreadable, unwritable
 from fsstore.errors import SerializationError, StorageError
-from fsstore.model import Commit, CommitAttempt, Snapshot, stored_commit
+from fsstore.model import Commit, CommitAttempt, Snapshot, named, stored_commit
 from fsstore.serialization.neventstore import MongoValues
 from fsstore.serialization.types import TypeRegistry
 
@@ -58,21 +58,27 @@ class NEventStoreForm:
         self.buried: list[Document] = [{"$set": {"BucketId": RECYCLED, "StreamId": gone}}]
 
     def commit(self, document: Document) -> Commit:
+        commit_id = self._values.uuid(document["CommitId"])
+        try:
+            headers, events = self._values.headers(document["Headers"]), self._values.events(document["Events"])
+        except SerializationError as error:
+            raise unreadable(document["BucketId"], document["StreamId"], commit_id, error) from error
         return stored_commit(
             document["StreamId"],
             document["StreamRevisionTo"],
-            self._values.uuid(document["CommitId"]),
+            commit_id,
             document["CommitSequence"],
             document["CommitStamp"],
-            self._values.headers(document["Headers"]),
-            self._values.events(document["Events"]),
+            headers,
+            events,
             document["BucketId"],
             document["_id"],
         )
 
     def snapshot(self, document: Document) -> Snapshot:
         key = document["_id"]
-        payload = self._values.snapshot(document["Payload"])
+        with reading_snapshot(key["BucketId"], key["StreamId"], key["StreamRevision"]):
+            payload = self._values.snapshot(document["Payload"])
         return Snapshot(key["StreamId"], key["StreamRevision"], payload, key["BucketId"])
 
     def stamped(self, start: datetime, end: datetime | None) -> Document:

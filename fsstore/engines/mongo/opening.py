@@ -24,8 +24,9 @@ from fsstore.engines.mongo.reading import NumberedReads
 from fsstore.engines.mongo.unnumbered import UnnumberedReads
 from fsstore.errors import StorageError
 from fsstore.options import no_option
-from fsstore.serialization import CompressedSerializer, EncryptedSerializer, Serializer
+from fsstore.serialization import Serializer
 from fsstore.serialization.neventstore import MongoValues, NEventStorePayloads
+from fsstore.serialization.neventstore.payloads import innermost
 from fsstore.serialization.neventstore.serializer import NAME, NEventStoreJson
 
 DEFAULT_DATABASE = "fsstore"
@@ -142,6 +143,4 @@ def opened(names: Names, serializer: Serializer) -> Conversation[Opened]:
 
 def _allows_csharp(serializer: Serializer) -> bool:
     """Whether writing into a store of NEventStore was asked for."""
-    while isinstance(serializer, EncryptedSerializer | CompressedSerializer):
-        serializer = serializer.inner
-    return isinstance(serializer, NEventStoreJson)
+    return isinstance(innermost(serializer), NEventStoreJson)

@@ -28,7 +28,7 @@ def read(document: Document, commit: Callable[[Document], Commit]) -> Commit:
     except KeyError as error:
         raise StorageError(f"the document {document['_id']!r} is no commit: it has no field {error}") from error
     except SerializationError as error:
-        raise SerializationError(f"the commit {document['_id']!r} cannot be read: {error}", error.path) from error
+        raise SerializationError(f"the document {document['_id']!r} of a commit: {error}", error.path) from error
 
 
 class Walk:

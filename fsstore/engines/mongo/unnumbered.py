@@ -27,6 +27,8 @@ from bson.binary import OLD_UUID_SUBTYPE, UUID_SUBTYPE, Binary
 from fsstore.engines.mongo.calls import Conversation, Document, call, find
 from fsstore.engines.mongo.layout import COMMITS, MOST, PAGE, SNAPSHOTS
 from fsstore.engines.mongo.reading import read
+from fsstore.engines.refusals import reading_snapshot, unreadable
+from fsstore.errors import SerializationError
 from fsstore.model import DEFAULT_BUCKET, Commit, Snapshot, StreamHead, stored_commit
 from fsstore.serialization.neventstore import MongoValues
 
@@ -128,14 +130,19 @@ class UnnumberedReads:
     def commit(self, document: Document, place: _Place) -> Commit:
         """The commit that the document at `place` holds."""
         bucket_id, stream_id = place.stream
+        commit_id = self._values.uuid(document["CommitId"])
+        try:
+            headers, events = self._values.headers(document["Headers"]), self._values.events(document["Events"])
+        except SerializationError as error:
+            raise unreadable(bucket_id, stream_id, commit_id, error) from error
         return stored_commit(
             stream_id,
             document["Events"][-1]["StreamRevision"],
-            self._values.uuid(document["CommitId"]),
+            commit_id,
             place.key["CommitSequence"],
             place.stamp,
-            self._values.headers(document["Headers"]),
-            self._values.events(document["Events"]),
+            headers,
+            events,
             bucket_id,
             place.token,
         )
@@ -156,8 +163,9 @@ class UnnumberedReads:
         found = yield find(SNAPSHOTS, where, sort=[("_id.StreamRevision", -1)], limit=1)
         if not found:
             return None
-        payload = self._values.snapshot(found[0]["Payload"])
-        return Snapshot(stream_id, found[0]["_id"]["StreamRevision"], payload, bucket_id)
+        revision = found[0]["_id"]["StreamRevision"]
+        with reading_snapshot(bucket_id, stream_id, revision):
+            return Snapshot(stream_id, revision, self._values.snapshot(found[0]["Payload"]), bucket_id)
 
     def heads(self, bucket_id: str, threshold: int) -> Conversation[list[StreamHead]]:
         ends: dict[_Stream, int] = {}

@@ -23,9 +23,9 @@ from fsstore.engines.mongo.calls import Conversation, Document, Transaction, cal
 from fsstore.engines.mongo.failures import duplicate_index
 from fsstore.engines.mongo.form import Form
 from fsstore.engines.mongo.layout import COMMITS, STREAMS
-from fsstore.engines.refusals import conflict, duplicate, named
+from fsstore.engines.refusals import conflict, duplicate
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, StorageError
-from fsstore.model import CommitAttempt
+from fsstore.model import CommitAttempt, named
 
 # A place that is taken is seen by the next check; only a stream that others keep deleting gets this far.
 _MOST_LOST = 10

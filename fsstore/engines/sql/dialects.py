@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, event, literal_column
@@ -207,7 +208,7 @@ def parsed(url: str) -> tuple[URL, Database]:
 
 def _require(database: Database, module: str) -> None:
     try:
-        __import__(module)
+        import_module(module)
     except ImportError as error:
         raise ImportError(
             f"a store in {database.name} needs {module}: pip install 'fsstore[{database.extra}]'"

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 
 from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines import arguments, without_password
+from fsstore.engines.refusals import reading_snapshot
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivering import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
@@ -260,7 +261,8 @@ class SqlEngine(SqlDelivery):
         if found is None:
             return None
         revision, payload = found
-        return Snapshot(stream_id, revision, self._rows.snapshot_value(payload), bucket_id)
+        with reading_snapshot(bucket_id, stream_id, revision):
+            return Snapshot(stream_id, revision, self._rows.snapshot_value(payload), bucket_id)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fsstore.engines.refusals import unwritable, writing_snapshot
+from fsstore.engines.refusals import unreadable, unwritable, writing_snapshot
 from fsstore.engines.sql.tables import commits
 from fsstore.engines.sql.types import KEY_CHARACTERS
 from fsstore.errors import SerializationError
@@ -78,8 +78,7 @@ class Rows:
         try:
             headers, events = decode_payload(self._serializer, payload)
         except SerializationError as error:
-            where = f"commit {commit_id} of stream {stream_id!r} in bucket {bucket_id!r}"
-            raise SerializationError(f"{where} cannot be read: {error}", error.path) from error
+            raise unreadable(bucket_id, stream_id, commit_id, error) from error
         return stored_commit(stream_id, revision, commit_id, sequence, stamp, headers, events, bucket_id, token)
 
     def row_of(self, attempt: CommitAttempt) -> dict[str, Any]:

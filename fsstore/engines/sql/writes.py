@@ -12,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from fsstore.engines.refusals import conflict, duplicate, follows, named
+from fsstore.engines.refusals import conflict, duplicate, follows
 from fsstore.engines.sql import tokens
 from fsstore.engines.sql.dialects import check_size
 from fsstore.engines.sql.rows import bucket_key, hashed, place
 from fsstore.engines.sql.tables import commits, snapshots
 from fsstore.errors import EventStoreError
-from fsstore.model import Commit, CommitAttempt, Snapshot
+from fsstore.model import Commit, CommitAttempt, Snapshot, named
 
 _LARGEST = (1 << 31) - 1
 _PREDECESSORS_AT_ONCE = 100

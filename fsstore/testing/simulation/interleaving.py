@@ -32,43 +32,33 @@ def interleave(disk: SimulatedDisk, programs: list[Program], choose: Choose) -> 
     `choose` says at every boundary who goes on; 0 is whoever has the turn. What it raises is raised here once all
     have ended; it is not asked again.
     """
-    processes = [_Process(disk.process(), program) for program in programs]
-    done = threading.Semaphore(0)
-    failures: list[BaseException] = []
+    return _Interleaving(disk, programs, choose).run()
 
-    def chosen(count: int) -> int:
-        if not failures:
-            try:
-                return choose(count)
-            except BaseException as failure:
-                failures.append(failure)
-        return 0
 
-    def pass_on(current: _Process) -> None:
-        order = [current, *(one for one in processes if one is not current)]
-        ready = [one for one in order if not one.ended and not one.blocked]
-        if not ready:
-            ready = [one for one in order if not one.ended]
-            if not ready:
-                done.release()
-                return
-            if not ready[0].disk.is_off:
-                raise RuntimeError("every process waits for a lock that another holds")
-        following = ready[chosen(len(ready))] if len(ready) > 1 else ready[0]
-        if following is not current:
-            following.turn.release()
-            if not current.ended:
-                current.turn.acquire()
+class _Interleaving:
+    def __init__(self, disk: SimulatedDisk, programs: list[Program], choose: Choose) -> None:
+        self._disk = disk
+        self._choose = choose
+        self._failure: BaseException | None = None
+        self._processes = [_Process(disk.process(), program) for program in programs]
+        self._all_ended = threading.Semaphore(0)
 
-    def turn(asking: object, blocked: bool) -> None:
-        current = next(one for one in processes if one.disk is asking)
-        if not blocked:
-            for one in processes:  # somebody's lock may be free now
-                one.blocked = False
-        current.blocked = blocked
-        pass_on(current)
+    def run(self) -> list[BaseException | None]:
+        processes = self._processes
+        threads = [threading.Thread(target=self._run_one, args=(one,), daemon=True) for one in processes]
+        self._disk.take_turns(self._at_boundary)
+        for thread in threads:
+            thread.start()
+        processes[self._chosen(len(processes))].turn.release()
+        self._all_ended.acquire()
+        for thread in threads:
+            thread.join()
+        self._disk.take_turns(None)
+        if self._failure is not None:
+            raise self._failure
+        return [process.error for process in processes]
 
-    def run(process: _Process) -> None:
+    def _run_one(self, process: _Process) -> None:
         process.turn.acquire()
         try:
             process.program(process.disk)
@@ -76,19 +66,42 @@ def interleave(disk: SimulatedDisk, programs: list[Program], choose: Choose) -> 
             process.error = error
         process.ended = True
         process.disk.kill()
-        for one in processes:
-            one.blocked = False
-        pass_on(process)
+        self._unblock_all()
+        self._pass_on(process)
 
-    threads = [threading.Thread(target=run, args=(process,), daemon=True) for process in processes]
-    disk.take_turns(turn)
-    for thread in threads:
-        thread.start()
-    processes[chosen(len(processes))].turn.release()
-    done.acquire()
-    for thread in threads:
-        thread.join()
-    disk.take_turns(None)
-    if failures:
-        raise failures[0]
-    return [process.error for process in processes]
+    def _at_boundary(self, asking: object, blocked: bool) -> None:
+        current = next(one for one in self._processes if one.disk is asking)
+        if not blocked:
+            self._unblock_all()
+        current.blocked = blocked
+        self._pass_on(current)
+
+    def _unblock_all(self) -> None:
+        """A lock may be free now that somebody waits for."""
+        for one in self._processes:
+            one.blocked = False
+
+    def _pass_on(self, current: _Process) -> None:
+        order = [current, *(one for one in self._processes if one is not current)]
+        left = [one for one in order if not one.ended]
+        if not left:
+            self._all_ended.release()
+            return
+        ready = [one for one in left if not one.blocked]
+        if not ready:
+            if not left[0].disk.is_off:
+                raise RuntimeError("every process waits for a lock that another holds")
+            ready = left
+        following = ready[self._chosen(len(ready))] if len(ready) > 1 else ready[0]
+        if following is not current:
+            following.turn.release()
+            if not current.ended:
+                current.turn.acquire()
+
+    def _chosen(self, count: int) -> int:
+        if self._failure is None:
+            try:
+                return self._choose(count)
+            except BaseException as failure:
+                self._failure = failure
+        return 0

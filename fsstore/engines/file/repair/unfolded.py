@@ -6,6 +6,7 @@ module reads; it writes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsstore.engines.file import format
@@ -35,46 +36,53 @@ class UnfoldedRecords:
         self._extents = extents
         self._buckets: dict[bytes, str] = {}
         self._purged: set[str | None] = set()
+        # Of each stream that loses commits: the first and the last of them, 0 where it is snapshots alone.
+        self._lost: dict[bytes, tuple[Stream, int, int]] = {}
 
     def sort(self) -> tuple[list[Record], list[Shortened]]:
         """The records, with the places they are folded to, and the streams that lose some of theirs."""
-        kept: list[Record] = []
-        lost: dict[bytes, tuple[Stream, int, int]] = {}
-        for header in self._acknowledged():
-            record = self._record(header)
-            body = record[format.RECORD_HEADER_BYTES :]
-            if header.kind == format.PURGE:
-                self._purge(format.read_purge(body))
-            elif header.kind == format.DELETE_STREAM:
-                self._extents[header.key] = Extent()
-                lost.pop(header.key, None)
-            elif header.kind != format.ROLL:
-                stream = Stream.of(*format.split_prefix(body)[:2])
-                extent = self._extent(stream)
-                if _begins_anew(header, extent):
-                    kept.append(self._deletion(header, stream))
-                    extent = self._extents[header.key] = Extent()
-                    lost.pop(header.key, None)
-                place = self._place(header, extent, stream)
-                if place is None:
-                    extent.cut = True
-                    _, first, last = lost.get(header.key, (stream, extent.sequence + 1, 0))
-                    if header.kind == format.COMMIT:
-                        first, last = min(first, header.sequence), max(last, header.sequence)
-                    lost[header.key] = stream, first, last
-                    continue
-                if place < 0:
-                    continue
-                header = header._replace(place=place)  # noqa: PLW2901
-                record = format.pack_header(header, self._look.seed) + body
-            else:
-                continue
-            kept.append((header, record))
+        kept = [record for header in self._acknowledged() for record in self._kept(header)]
         shortened = []
-        for stream, first, last in lost.values():
+        for stream, first, last in self._lost.values():
             text = commits_text(first, last, str(stream)) if last else f"snapshots of {stream}"
             shortened.append(Shortened(str(stream), text))
         return kept, shortened
+
+    def _kept(self, header: format.RecordHeader) -> Iterator[Record]:
+        """The record as it is folded, if it is, after a deletion that must have come before it."""
+        record = self._record(header)
+        body = record[format.RECORD_HEADER_BYTES :]
+        if header.kind == format.PURGE:
+            self._purge(format.read_purge(body))
+            yield header, record
+        elif header.kind == format.DELETE_STREAM:
+            self._begin(header.key)
+            yield header, record
+        elif header.kind != format.ROLL:
+            stream = Stream.of(*format.split_prefix(body)[:2])
+            extent = self._extent(stream)
+            if _begins_anew(header, extent):
+                yield self._deletion(header, stream)
+                extent = self._begin(header.key)
+            place = self._place(header, extent, stream)
+            if place is None:
+                extent.cut = True
+                self._lose(header, extent, stream)
+            elif place >= 0:
+                placed = header._replace(place=place)
+                yield placed, format.pack_header(placed, self._look.seed) + body
+
+    def _begin(self, key: bytes) -> Extent:
+        """The stream is deleted: nothing of it is there, and nothing is lost."""
+        self._lost.pop(key, None)
+        extent = self._extents[key] = Extent()
+        return extent
+
+    def _lose(self, header: format.RecordHeader, extent: Extent, stream: Stream) -> None:
+        _, first, last = self._lost.get(header.key, (stream, extent.sequence + 1, 0))
+        if header.kind == format.COMMIT:
+            first, last = min(first, header.sequence), max(last, header.sequence)
+        self._lost[header.key] = stream, first, last
 
     def _acknowledged(self) -> list[format.RecordHeader]:
         """The whole records from the fold mark on; without a torn tail and a batch that never was complete."""

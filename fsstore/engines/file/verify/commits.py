@@ -11,6 +11,7 @@ from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.commits_index import FILE_NAME
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
+from fsstore.engines.file.verify.unfolded import Unfolded
 
 _BATCH_TOKENS = 65_536
 _EMPTY = index_entries.CommitsEntry(format.NO_KEY, 0, 0, 0, 0, 0, 0)
@@ -26,6 +27,7 @@ class CommitsCheck:
         # By blocks of tokens, made when the first of them is found: what an index claims may be far more than there is.
         self._seen: dict[int, bytearray] = {}
         self._damaged: set[bytes] = set()
+        self._empty: tuple[int, int] | None = None
 
     def excuse(self, key: bytes) -> None:
         """Damage of that stream was reported; its commits are not missed once more."""
@@ -67,48 +69,44 @@ class CommitsCheck:
         """Entries that are damaged, and those whose commit was not found; to be asked for last."""
         look = self._look
         first = 1
-        empty: list[
-            int
-        ] = []  # the first and the last of those that follow one another: a crafted index is full of them
         while look.commits is not None and first < self._limit:
             last = min(first + _BATCH_TOKENS, self._limit) - 1
             with look.folding_stopped():
                 data = look.commits.read(first, last)
                 unfolded = look.unfolded
-            found: list[Finding] = []
-            entries = index_entries.read_commits_entries(data)
             if data.count(0) == len(data) and not unfolded.first_token:
-                empty, entries = [empty[0] if empty else first, last], iter(())
-            for number, entry in enumerate(entries):
-                token = first + number
-                if unfolded.first_token and token >= unfolded.first_token:
-                    break
-                if entry == _EMPTY:
-                    empty = [empty[0] if empty else token, token]
-                    continue
-                if empty:
-                    found.append(self._damaged_entries(*empty))
-                    empty = []
-                if not index_entries.commits_entry_is_whole(
-                    data, number * index_entries.COMMITS_ENTRY_BYTES, token, look.seed
-                ):
-                    found.append(self._damaged_entries(token, token))
-                elif not (entry.deleted or self._is_found(token, entry.key) or unfolded.deletes(entry.key, None)):
-                    found.append(
-                        Finding(
-                            self._path,
-                            _offset(token),
-                            f"checkpoint {token} is in no segment",
-                            f"commit {entry.sequence} of the stream with key {entry.key.hex()} at byte {entry.place}",
-                            f"checkpoint {token}",
-                            False,
-                        )
-                    )
-            yield from found
+                self._note_empty(first, last)
+            else:
+                yield from self._wrong_entries(data, first, unfolded)
             advance(len(data))
             first = last + 1
-        if empty:
-            yield self._damaged_entries(*empty)
+        yield from self._end_of_empty()
+
+    def _wrong_entries(self, data: bytes, first: int, unfolded: Unfolded) -> Iterator[Finding]:
+        """What is wrong with the entries in `data`, the first of which is that of `first`."""
+        for token, entry in enumerate(index_entries.read_commits_entries(data), first):
+            if unfolded.first_token and token >= unfolded.first_token:
+                return
+            if entry == _EMPTY:
+                self._note_empty(token, token)
+                continue
+            yield from self._end_of_empty()
+            offset = (token - first) * index_entries.COMMITS_ENTRY_BYTES
+            if not index_entries.commits_entry_is_whole(data, offset, token, self._look.seed):
+                yield self._damaged_entries(token, token)
+            elif not (entry.deleted or self._is_found(token, entry.key) or unfolded.deletes(entry.key, None)):
+                what = f"checkpoint {token} is in no segment"
+                expected = f"commit {entry.sequence} of the stream with key {entry.key.hex()} at byte {entry.place}"
+                yield Finding(self._path, _offset(token), what, expected, f"checkpoint {token}")
+
+    def _note_empty(self, first: int, last: int) -> None:
+        self._empty = (self._empty[0] if self._empty else first, last)
+
+    def _end_of_empty(self) -> Iterator[Finding]:
+        """One finding for all empty entries that follow one another: a crafted index is full of them."""
+        if self._empty:
+            yield self._damaged_entries(*self._empty)
+            self._empty = None
 
     def _damaged_entries(self, first: int, last: int) -> Finding:
         what, expected = "an entry is damaged", f"the entry of checkpoint {first}"

@@ -14,7 +14,7 @@ from fsstore.engines.file.verify.streams import StreamsCheck
 _BATCH_SLOTS = 16_384
 
 
-def slots(look: Look, streams: StreamsCheck, advance: Callable[[int], None]) -> Iterator[Finding]:
+def damaged_slots(look: Look, streams: StreamsCheck, advance: Callable[[int], None]) -> Iterator[Finding]:
     """What is damaged in the slots, and what they say should be there and is not."""
     first, capacity = 0, 0
     while look.heads is not None:

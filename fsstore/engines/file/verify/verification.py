@@ -13,7 +13,7 @@ from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.failures import asked
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
-from fsstore.engines.file.verify.heads import slots
+from fsstore.engines.file.verify.heads import damaged_slots
 from fsstore.engines.file.verify.journal import damaged_records
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.marks import MarksCheck
@@ -86,7 +86,7 @@ class Verification:
         with look.folding_stopped():
             found = list(streams.missing_before_the_journal())
         yield from found
-        yield from slots(look, streams, self._advance)
+        yield from damaged_slots(look, streams, self._advance)
         yield from commits.missing(self._advance)
         marks = MarksCheck(look)
         yield from marks.findings()

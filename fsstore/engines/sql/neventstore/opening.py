@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
 from fsstore.engines import without_password
-from fsstore.engines.sql.dialects import parsed
+from fsstore.engines.sql.dialects import Database, parsed
 from fsstore.engines.sql.neventstore.cells import Cells
 from fsstore.engines.sql.neventstore.connecting import Connecting, sqlite_engine
 from fsstore.engines.sql.neventstore.engine import NEventStoreEngine
@@ -37,19 +38,7 @@ def open_csharp_store(
     """The engine over the C# store in a database; `None` when it holds none, or one of fsstore's own. The options are
     those of `SqlEngine`; nothing is ever created."""
     found, database = parsed(url)
-
-    def connecting(*, write: bool) -> Connecting:
-        backend = found.get_backend_name()
-        if backend != "sqlite":
-            isolation = ISOLATION.get(backend, database.isolation) if write else database.isolation
-            engine = connected(
-                found, replace(database, isolation=isolation), timeout_seconds, pool_size, dict(sqlalchemy_options)
-            )
-        else:
-            engine = sqlite_engine(str(found.database), database, timeout_seconds, write=write)
-        name = without_password(found.render_as_string(hide_password=True))
-        return Connecting(engine, database, name, timeout_seconds)
-
+    connecting = partial(_connecting, found, database, timeout_seconds, pool_size, sqlalchemy_options)
     if found.get_backend_name() == "sqlite":
         path = file_of(found)
         if path is None or not is_database(path):
@@ -70,6 +59,19 @@ def open_csharp_store(
     reading.close()
     writing = connecting(write=True)
     return NEventStoreEngine(writing, rows, Writing(writing, rows, payloads))
+
+
+def _connecting(
+    url: URL, database: Database, timeout_seconds: float, pool_size: int, options: dict[str, Any], *, write: bool
+) -> Connecting:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        engine = sqlite_engine(str(url.database), database, timeout_seconds, write=write)
+    else:
+        isolation = ISOLATION.get(backend, database.isolation) if write else database.isolation
+        engine = connected(url, replace(database, isolation=isolation), timeout_seconds, pool_size, options)
+    name = without_password(url.render_as_string(hide_password=True))
+    return Connecting(engine, database, name, timeout_seconds)
 
 
 def _generation(connecting: Connecting) -> Generation | None:

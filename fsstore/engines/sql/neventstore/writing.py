@@ -13,14 +13,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, or_, select, text, update
 
-from fsstore.engines.refusals import conflict, duplicate, follows, named, unwritable, writing_snapshot
+from fsstore.engines.refusals import conflict, duplicate, follows, unwritable, writing_snapshot
 from fsstore.engines.sql.dialects import check_size
 from fsstore.engines.sql.errors import COMMITTED_AGAIN
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.rows import MAX_BUCKET_CHARACTERS, Rows, hashed
 from fsstore.engines.sql.transactions import KeyTakenError
 from fsstore.errors import SerializationError, StorageUnavailableError
-from fsstore.model import Commit, CommitAttempt, Snapshot
+from fsstore.model import Commit, CommitAttempt, Snapshot, named
 from fsstore.serialization.neventstore import PayloadWriter
 
 _MAX_INT = (1 << 31) - 1
