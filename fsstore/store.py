@@ -55,21 +55,32 @@ class StoreRules:
         self._closed = False
 
     def _opening(
-        self,
-        kind: type[StreamT],
-        stream_id: str | UUID | Snapshot | None,
-        min_revision: int | None,
-        max_revision: int | None,
-        bucket_id: str,
-        snapshot: Snapshot | None,
+        self, kind: type[StreamT], arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[StreamT, Steps[None]]:
         """The rule of `open_stream`, which has two signatures: the stream, and the steps that read into it."""
         self._check()
-        if isinstance(stream_id, Snapshot) and snapshot is None:
-            stream_id, snapshot, min_revision, max_revision = None, stream_id, 0, max_revision or min_revision
+        is_snapshot = bool(arguments) and isinstance(arguments[0], Snapshot)
+        names = ("snapshot", "max_revision") if is_snapshot else ("stream_id", "min_revision", "max_revision")
+        if len(arguments) > len(names):
+            raise TypeError(f"open_stream takes {', '.join(names)} by position, not {len(arguments)} arguments")
+        given = dict(zip(names, arguments, strict=False))
+        if given.keys() & named.keys():
+            raise TypeError("open_stream takes a stream_id or a snapshot, one of the two, and each argument once")
+        return self._opening_named(kind, **given, **named)
+
+    def _opening_named(
+        self,
+        kind: type[StreamT],
+        *,
+        stream_id: str | UUID | None = None,
+        snapshot: Snapshot | None = None,
+        min_revision: int = 0,
+        max_revision: int | None = None,
+        bucket_id: str = DEFAULT_BUCKET,
+    ) -> tuple[StreamT, Steps[None]]:
         if snapshot is None and stream_id is not None:
-            opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))  # type: ignore[arg-type]
-            return opened, opened.reading(min_revision, max_revision)  # type: ignore[arg-type]
+            opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+            return opened, opened.reading(min_revision, max_revision)
         if snapshot is None or stream_id is not None:
             raise TypeError("open_stream takes a stream_id or a snapshot, one of the two")
         if not isinstance(snapshot, Snapshot):
@@ -171,22 +182,14 @@ class EventStore(StoreRules):
     @overload
     def open_stream(self, snapshot: Snapshot, max_revision: int | None = None) -> EventStream: ...
 
-    def open_stream(  # type: ignore[misc]  # by position, a snapshot is the first argument
-        self,
-        stream_id: str | UUID | Snapshot | None = None,
-        min_revision: int | None = 0,
-        max_revision: int | None = None,
-        *,
-        bucket_id: str = DEFAULT_BUCKET,
-        snapshot: Snapshot | None = None,
-    ) -> EventStream:
+    def open_stream(self, *arguments: Any, **named: Any) -> EventStream:
         """`open_stream(stream_id, min_revision=0, max_revision=None, *, bucket_id="default")`: the stream with the
         events of that range. `open_stream(snapshot, max_revision=None)`: the stream with those after a snapshot.
 
         `StreamNotFoundError` when nothing is there and `min_revision > 0`; `TypeError` for neither an id nor a
         snapshot, and for both.
         """
-        opened, reading = self._opening(EventStream, stream_id, min_revision, max_revision, bucket_id, snapshot)
+        opened, reading = self._opening(EventStream, arguments, named)
         run(reading)
         return opened
 

@@ -53,17 +53,9 @@ class AsyncEventStore(StoreRules):
     @overload
     async def open_stream(self, snapshot: Snapshot, max_revision: int | None = None) -> AsyncEventStream: ...
 
-    async def open_stream(  # type: ignore[misc]  # by position, a snapshot is the first argument
-        self,
-        stream_id: str | UUID | Snapshot | None = None,
-        min_revision: int | None = 0,
-        max_revision: int | None = None,
-        *,
-        bucket_id: str = DEFAULT_BUCKET,
-        snapshot: Snapshot | None = None,
-    ) -> AsyncEventStream:
+    async def open_stream(self, *arguments: Any, **named: Any) -> AsyncEventStream:
         """The stream with the events of a range, or with those after a snapshot; as `EventStore.open_stream`."""
-        opened, reading = self._opening(AsyncEventStream, stream_id, min_revision, max_revision, bucket_id, snapshot)
+        opened, reading = self._opening(AsyncEventStream, arguments, named)
         await run_async(reading)
         return opened
 
