@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from uuid import UUID
 
 from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Subscriptions
-from fsstore.engine import PersistenceEngine
+from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, not_a
@@ -282,7 +282,10 @@ class EventStore(StoreRules):
         """The engine underneath. Where hooks want to hear of purges and deletions, it tells them."""
         self._check()
         engine: PersistenceEngine = self._engine
-        return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
+        if not self._hooks.watch_deletion:
+            return engine
+        kind = _WatchedDeliveryEngine if isinstance(engine, DeliveryEngine) else _WatchedEngine
+        return kind(engine, self._hooks)
 
     def close(self) -> None:
         """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated.
@@ -319,3 +322,8 @@ class _WatchedEngine:
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         self._engine.delete_stream(bucket_id, stream_id)
         run(self._hooks.deleted(bucket_id, stream_id))
+
+
+@DeliveryEngine.register
+class _WatchedDeliveryEngine(_WatchedEngine):
+    """The same over an engine that is one."""

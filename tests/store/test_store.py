@@ -289,6 +289,7 @@ class TestHooks:
             told = [entry for entry in hook.seen if entry[0] in ("purge", "delete")]  # type: ignore[index]
             assert told == [("delete", "default", "s"), ("purge", "default"), ("purge", None)]
             assert isinstance(store.advanced, fsstore.PersistenceEngine)
+            assert isinstance(store.advanced, fsstore.DeliveryEngine)
 
 
 class OldName:
