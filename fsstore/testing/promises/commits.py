@@ -30,6 +30,7 @@ NOT_AFTER_THE_HEAD = {
     "both taken": (3, 6, 2),
     "both ahead": (5, 10, 2),
     "begins anew": (1, 2, 2),
+    "both beyond 4 bytes": (2**32, 2**32, 2),
     "more events than revisions": (4, 6, 8),
 }
 
@@ -37,6 +38,7 @@ NOT_A_BEGINNING = {
     "sequence ahead": (2, 2, 2),
     "revisions leave a gap of one": (1, 3, 2),
     "both ahead": (2, 4, 2),
+    "both beyond 4 bytes": (2**32, 2**32, 2),
     "more events than revisions": (1, 1, 2),
 }
 
