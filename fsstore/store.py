@@ -76,7 +76,7 @@ class StoreRules:
         snapshot: Snapshot | None = None,
         min_revision: int = 0,
         max_revision: int | None = None,
-        bucket_id: str = DEFAULT_BUCKET,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> tuple[StreamT, Steps[None]]:
         if snapshot is None and stream_id is not None:
             opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
@@ -164,7 +164,7 @@ class EventStore(StoreRules):
 
     # ---- streams ----
 
-    def create_stream(self, stream_id: str | UUID, *, bucket_id: str = DEFAULT_BUCKET) -> EventStream:
+    def create_stream(self, stream_id: str | UUID, *, bucket_id: str | UUID = DEFAULT_BUCKET) -> EventStream:
         """An empty stream, nothing read. That it is new shows when it is committed."""
         self._check()
         return EventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
@@ -176,7 +176,7 @@ class EventStore(StoreRules):
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
-        bucket_id: str = DEFAULT_BUCKET,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> EventStream: ...
 
     @overload
@@ -208,7 +208,7 @@ class EventStore(StoreRules):
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
-        bucket_id: str = DEFAULT_BUCKET,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> Iterator[Commit]:
         """The commits that touch that range, oldest first, as the hooks leave them."""
         self._check()
@@ -242,7 +242,7 @@ class EventStore(StoreRules):
         self._scheduler.start()
 
     def subscribe(
-        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | None = None, **options: Any
+        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | UUID | None = None, **options: Any
     ) -> Subscription:
         """The commits after `from_checkpoint` in checkpoint order, waiting for new ones, as an iterator.
 
