@@ -260,6 +260,12 @@ class BatchPromises(EngineTests):
                 engine.commit_many(wrong)
         assert tokens(engine.commit_many(attempts)) == [1, 2, 3, 4]
 
+    def test_all_or_nothing_of_a_large_batch(self, engine: PersistenceEngine) -> None:
+        attempts = [first_attempt(f"stream {number}") for number in range(600)]
+        with nothing_changes(engine, attempts[0], attempts[-1]), pytest.raises(ConcurrencyError):
+            engine.commit_many([*attempts, attempt_at(2, 4, 2)])
+        assert tokens(engine.commit_many(attempts)) == list(range(1, 601))
+
     def test_an_attempt_twice_in_one_call_is_a_duplicate(self, engine: PersistenceEngine) -> None:
         attempt = first_attempt("stream")
         with nothing_changes(engine, attempt), pytest.raises(DuplicateCommitError):
