@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fsstore.errors import EventStoreError
-from fsstore.model import Commit, CommitAttempt, EventMessage, named, stored_commit, stored_event
+from fsstore.model import Commit, CommitAttempt, EventMessage, checked_id, named, stored_commit, stored_event
 from fsstore.steps import Call, Steps, run
 
 _log = logging.getLogger("fsstore.hooks")
@@ -110,13 +110,15 @@ class Hooks:
 
     def purged(self, bucket_id: str | None) -> Steps[None]:
         """Tell every hook of a purge."""
+        bucket_id = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
         for method in self._purge:
             yield Call(method, (bucket_id,))
 
     def deleted(self, bucket_id: str, stream_id: str) -> Steps[None]:
         """Tell every hook of a stream's deletion."""
+        place = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
         for method in self._delete:
-            yield Call(method, (bucket_id, stream_id))
+            yield Call(method, place)
 
     @property
     def closes(self) -> Sequence[Callable[..., Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from uuid import UUID
 
 from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Subscriptions
-from fsstore.engine import PersistenceEngine
+from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, named, not_a
@@ -60,21 +60,32 @@ class StoreRules:
         self._closed = False
 
     def _opening(
-        self,
-        kind: type[StreamT],
-        stream_id: str | UUID | Snapshot | None,
-        min_revision: int | None,
-        max_revision: int | None,
-        bucket_id: str,
-        snapshot: Snapshot | None,
+        self, kind: type[StreamT], arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[StreamT, Steps[None]]:
         """The rule of `open_stream`, which has two signatures: the stream, and the steps that read into it."""
         self._check()
-        if isinstance(stream_id, Snapshot) and snapshot is None:
-            stream_id, snapshot, min_revision, max_revision = None, stream_id, 0, max_revision or min_revision
+        is_snapshot = bool(arguments) and isinstance(arguments[0], Snapshot)
+        names = ("snapshot", "max_revision") if is_snapshot else ("stream_id", "min_revision", "max_revision")
+        if len(arguments) > len(names):
+            raise TypeError(f"open_stream takes {', '.join(names)} by position, not {len(arguments)} arguments")
+        given = dict(zip(names, arguments, strict=False))
+        if given.keys() & named.keys():
+            raise TypeError("open_stream takes a stream_id or a snapshot, one of the two, and each argument once")
+        return self._opening_named(kind, **given, **named)
+
+    def _opening_named(
+        self,
+        kind: type[StreamT],
+        *,
+        stream_id: str | UUID | None = None,
+        snapshot: Snapshot | None = None,
+        min_revision: int = 0,
+        max_revision: int | None = None,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
+    ) -> tuple[StreamT, Steps[None]]:
         if snapshot is None and stream_id is not None:
-            opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))  # type: ignore[arg-type]
-            return opened, opened.reading(min_revision, max_revision)  # type: ignore[arg-type]
+            opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+            return opened, opened.reading(min_revision, max_revision)
         if snapshot is None or stream_id is not None:
             raise TypeError("open_stream takes a stream_id or a snapshot, one of the two")
         if not isinstance(snapshot, Snapshot):
@@ -156,7 +167,7 @@ class EventStore(StoreRules):
 
     # ---- streams ----
 
-    def create_stream(self, stream_id: str | UUID, *, bucket_id: str = DEFAULT_BUCKET) -> EventStream:
+    def create_stream(self, stream_id: str | UUID, *, bucket_id: str | UUID = DEFAULT_BUCKET) -> EventStream:
         """An empty stream, nothing read. That it is new shows when it is committed."""
         self._check()
         return EventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
@@ -168,28 +179,20 @@ class EventStore(StoreRules):
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
-        bucket_id: str = DEFAULT_BUCKET,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> EventStream: ...
 
     @overload
     def open_stream(self, snapshot: Snapshot, max_revision: int | None = None) -> EventStream: ...
 
-    def open_stream(  # type: ignore[misc]  # by position, a snapshot is the first argument
-        self,
-        stream_id: str | UUID | Snapshot | None = None,
-        min_revision: int | None = 0,
-        max_revision: int | None = None,
-        *,
-        bucket_id: str = DEFAULT_BUCKET,
-        snapshot: Snapshot | None = None,
-    ) -> EventStream:
+    def open_stream(self, *arguments: Any, **named: Any) -> EventStream:
         """`open_stream(stream_id, min_revision=0, max_revision=None, *, bucket_id="default")`: the stream with the
         events of that range. `open_stream(snapshot, max_revision=None)`: the stream with those after a snapshot.
 
         `StreamNotFoundError` when nothing is there and `min_revision > 0`; `TypeError` for neither an id nor a
         snapshot, and for both.
         """
-        opened, reading = self._opening(EventStream, stream_id, min_revision, max_revision, bucket_id, snapshot)
+        opened, reading = self._opening(EventStream, arguments, named)
         run(reading)
         return opened
 
@@ -208,7 +211,7 @@ class EventStore(StoreRules):
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
-        bucket_id: str = DEFAULT_BUCKET,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> Iterator[Commit]:
         """The commits that touch that range, oldest first, as the hooks leave them."""
         self._check()
@@ -242,7 +245,7 @@ class EventStore(StoreRules):
         self._scheduler.start()
 
     def subscribe(
-        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | None = None, **options: Any
+        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | UUID | None = None, **options: Any
     ) -> Subscription:
         """The commits after `from_checkpoint` in checkpoint order, waiting for new ones, as an iterator.
 
@@ -282,7 +285,10 @@ class EventStore(StoreRules):
         """The engine underneath. Where hooks want to hear of purges and deletions, it tells them."""
         self._check()
         engine: PersistenceEngine = self._engine
-        return _WatchedEngine(engine, self._hooks) if self._hooks.watch_deletion else engine
+        if not self._hooks.watch_deletion:
+            return engine
+        kind = _WatchedDeliveryEngine if isinstance(engine, DeliveryEngine) else _WatchedEngine
+        return kind(engine, self._hooks)
 
     def close(self) -> None:
         """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated.
@@ -319,3 +325,8 @@ class _WatchedEngine:
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         self._engine.delete_stream(bucket_id, stream_id)
         run(self._hooks.deleted(bucket_id, stream_id))
+
+
+@DeliveryEngine.register
+class _WatchedDeliveryEngine(_WatchedEngine):
+    """The same over an engine that is one."""

@@ -165,6 +165,8 @@ class AsyncSubscription:
 
     def _opened(self) -> Subscription:
         if self._subscription is None:
+            if self._closed:
+                raise StoreClosedError("this consumer was closed before it had been handed out any commit")
             self._subscription = self._make()
             self._held.add(self._subscription)
         return self._subscription

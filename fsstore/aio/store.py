@@ -35,7 +35,7 @@ class AsyncEventStore(StoreRules):
 
     # ---- streams ----
 
-    def create_stream(self, stream_id: str | UUID, *, bucket_id: str = DEFAULT_BUCKET) -> AsyncEventStream:
+    def create_stream(self, stream_id: str | UUID, *, bucket_id: str | UUID = DEFAULT_BUCKET) -> AsyncEventStream:
         """An empty stream, nothing read; a plain call. That it is new shows when it is committed."""
         self._check()
         return AsyncEventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
@@ -47,23 +47,15 @@ class AsyncEventStore(StoreRules):
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
-        bucket_id: str = DEFAULT_BUCKET,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> AsyncEventStream: ...
 
     @overload
     async def open_stream(self, snapshot: Snapshot, max_revision: int | None = None) -> AsyncEventStream: ...
 
-    async def open_stream(  # type: ignore[misc]  # by position, a snapshot is the first argument
-        self,
-        stream_id: str | UUID | Snapshot | None = None,
-        min_revision: int | None = 0,
-        max_revision: int | None = None,
-        *,
-        bucket_id: str = DEFAULT_BUCKET,
-        snapshot: Snapshot | None = None,
-    ) -> AsyncEventStream:
+    async def open_stream(self, *arguments: Any, **named: Any) -> AsyncEventStream:
         """The stream with the events of a range, or with those after a snapshot; as `EventStore.open_stream`."""
-        opened, reading = self._opening(AsyncEventStream, stream_id, min_revision, max_revision, bucket_id, snapshot)
+        opened, reading = self._opening(AsyncEventStream, arguments, named)
         await run_async(reading)
         return opened
 
@@ -79,7 +71,7 @@ class AsyncEventStore(StoreRules):
         min_revision: int = 0,
         max_revision: int | None = None,
         *,
-        bucket_id: str = DEFAULT_BUCKET,
+        bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> AsyncGenerator[Commit, None]:
         """The commits that touch that range, oldest first, as the hooks leave them."""
         names = checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id")
@@ -108,7 +100,7 @@ class AsyncEventStore(StoreRules):
             await self._scheduler.start()
 
     def subscribe(
-        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | None = None, **options: Any
+        self, name: str, *, from_checkpoint: int = 0, bucket_id: str | UUID | None = None, **options: Any
     ) -> AsyncSubscription:
         """The commits after `from_checkpoint` for `async for`; a plain call. As `EventStore.subscribe`."""
         return self.subscriptions.subscribe(name, from_checkpoint=from_checkpoint, bucket_id=bucket_id, **options)

@@ -111,7 +111,7 @@ def file_store(store: str) -> tuple[RealDisk, str]:
     """The directory that STORE, a path or a `file:` URL, names, and the disk to look at it with; nothing is opened."""
     try:
         path, options = path_and_options(store)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise typer.BadParameter(str(error), param_hint="STORE") from error
     path = os.path.abspath(path)
     return RealDisk(path, **{name: mode for name, mode in options.items() if name.endswith("_mode")}), path
@@ -123,7 +123,7 @@ def _opened(
 ) -> Iterator[PersistenceEngine]:
     try:
         engine = engine_for(store, serializer=payload_serializer(keys, key_option, opaque=opaque), **options)
-    except (ValueError, ImportError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         raise typer.BadParameter(str(error), param_hint="STORE") from error
     try:
         engine.initialize()

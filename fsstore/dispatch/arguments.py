@@ -24,15 +24,13 @@ def checked_at_least(value: int, least: int, what: str) -> int:
     return value
 
 
-def checked_timeout(value: float | None) -> float | None:
-    """How long to wait; `None` is for ever."""
-    if value is None:
-        return None
+def checked_seconds(value: float, what: str) -> float:
+    """How long something takes."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"timeout_seconds must be a number or None, not {type(value).__name__}")
+        raise TypeError(f"{what} must be a number, not {type(value).__name__}")
     # Put this way round, it refuses NaN too.
     if not value >= 0:
-        raise ValueError(f"timeout_seconds must be at least 0, not {value}")
+        raise ValueError(f"{what} must be at least 0, not {value}")
     return value
 
 
@@ -54,6 +52,9 @@ def check_reading(
     partitions: int = 1,
     acknowledge_every: int = 1,
     timeout_seconds: float | None = None,
+    lease_seconds: float = 0.0,
+    standby_seconds: float = 0.0,
+    auto_acknowledge: bool = True,
     bucket_id: str | None = None,
     stream_prefix: str | None = None,
     event_types: Collection[type | str] = (),
@@ -64,4 +65,9 @@ def check_reading(
     checked_at_least(from_checkpoint, 0, "from_checkpoint")
     checked_at_least(partitions, 1, "partitions")
     checked_at_least(acknowledge_every, 1, "acknowledge_every")
-    checked_timeout(timeout_seconds)
+    if timeout_seconds is not None:
+        checked_seconds(timeout_seconds, "timeout_seconds")
+    checked_seconds(lease_seconds, "lease_seconds")
+    checked_seconds(standby_seconds, "standby_seconds")
+    if not isinstance(auto_acknowledge, bool):
+        raise TypeError(f"auto_acknowledge must be a bool, not {type(auto_acknowledge).__name__}")

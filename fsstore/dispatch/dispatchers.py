@@ -18,11 +18,11 @@ class Dispatcher(Protocol):
     """Receives commits, at least once each, in checkpoint order. In an asynchronous store the methods may be
     coroutine functions; they are called in the event loop, and in a thread where the attribute `blocks` is true."""
 
-    def dispatch(self, commit: Commit) -> None:
+    def dispatch(self, commit: Commit) -> object:
         """Hand `commit` on; when this returns, the commit counts as delivered. Any exception means: try again."""
         ...
 
-    def close(self) -> None:
+    def close(self) -> object:
         """Let go of what was opened."""
         ...
 

@@ -21,13 +21,13 @@ class Rounds:
         # A signal's handler may close the store that it interrupts.
         self._changing = threading.RLock()
         self._going_on: object | None = None
-        self._joined = False
+        self._joined: set[int] = set()
 
     @contextmanager
     def begin(self) -> Iterator[None]:
-        """A round, which goes on until `has_more` says no or this is left."""
+        """A round, which goes on until `joined` gives nothing or this is left."""
         with self._changing:
-            self._going_on, self._joined = object(), False
+            self._going_on, self._joined = object(), set()
             outside = _within.set((*_within.get(), self._going_on))
         try:
             yield
@@ -41,17 +41,18 @@ class Rounds:
         with self._changing:
             return self._going_on is not None and self._going_on in _within.get()
 
-    def join(self) -> bool:
-        """Whether the caller was called by the round that goes on, which goes on for what it brings then."""
+    def join(self, token: int) -> bool:
+        """Whether the caller was called by the round that goes on, which goes on then for what has this token."""
         with self._changing:
             is_within = self.is_within()
-            self._joined |= is_within
+            if is_within:
+                self._joined.add(token)
         return is_within
 
-    def has_more(self) -> bool:
-        """Whether anything joined since this was asked last; if not, nothing can any more."""
+    def joined(self) -> set[int]:
+        """The tokens that joined since this was asked last; if there are none, none can any more."""
         with self._changing:
-            has_more, self._joined = self._joined, False
-            if not has_more:
+            joined, self._joined = self._joined, set()
+            if not joined:
                 self._going_on = None
-        return has_more
+        return joined

@@ -25,6 +25,9 @@ _log = logging.getLogger("fsstore.dispatch")
 _FIRST_WAIT_SECONDS = 0.001
 _LONGEST_WAIT_SECONDS = 0.02
 
+_Parked = dict[int, Exception | None]
+"""The tokens of commits that were parked, with what the dispatcher failed with."""
+
 
 class _Scheduler:
     """What both have: delivery, the turn, and an end.
@@ -131,7 +134,7 @@ class SynchronousDispatchScheduler(_Scheduler):
             try:
                 if self._take_turn():
                     with self._rounds.begin():
-                        while self._run_once_over() and self._rounds.has_more():
+                        while self._run_once_over() and self._rounds.joined():
                             pass
             except Exception as error:
                 _log.error("what is undispatched waits for the next commit: %s", error)
@@ -147,26 +150,28 @@ class SynchronousDispatchScheduler(_Scheduler):
 
     def committed(self, commit: Commit) -> None:
         """Return when `commit` is delivered, and all before it; at once where a dispatcher made it."""
-        if not self._started or self._rounds.join():
+        if not self._started or self._rounds.join(commit.checkpoint_token):
             return
         named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
         try:
             with self._lock:
-                verdict = self._deliver(commit)
-            parked_by_others = None if verdict is not None else self._delivery.parked_reason(commit)
+                parked = self._deliver(commit)
+            parked_by_others = None if parked is not None else self._delivery.parked_reason(commit)
         except Exception as error:
             token = self.health.failing_token
             where = "is not delivered yet" if token is None else f"delivery stands at checkpoint {token}"
             raise DispatchError(f"{named}, but {where}: {error}; the next commit tries again", commit) from error
-        if verdict is Verdict.PARK:
-            raise DispatchError(
-                f"{named}, but it could not be delivered and is parked: {self._delivery.error}", commit
-            ) from self._delivery.error
         if parked_by_others is not None:
             raise DispatchError(f"{named}, but it could not be delivered and is parked: {parked_by_others}", commit)
+        if parked:
+            token = min(parked)
+            what = "it" if token == commit.checkpoint_token else f"the commit at checkpoint {token}, of its dispatcher,"
+            raise DispatchError(
+                f"{named}, but {what} could not be delivered and is parked: {parked[token]}", commit
+            ) from parked[token]
 
-    def _deliver(self, commit: Commit) -> Verdict | None:
-        """What became of the commit here; `None` where others have settled it."""
+    def _deliver(self, commit: Commit) -> _Parked | None:
+        """What was parked here of the commit and those that joined it; `None` where others have settled it."""
         while self._has_turn(commit):
             try:
                 return self._deliver_in_turn(commit)
@@ -189,21 +194,23 @@ class SynchronousDispatchScheduler(_Scheduler):
             pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
         return True
 
-    def _deliver_in_turn(self, commit: Commit) -> Verdict | None:
-        became: Verdict | None = None
+    def _deliver_in_turn(self, commit: Commit) -> _Parked | None:
+        parked: _Parked = {}
+        is_settled = False
         # What comes behind it is its own callers', and its failing theirs; but for what was joined to this round.
-        up_to: int | None = commit.checkpoint_token
+        ours = joined = {commit.checkpoint_token}
         with self._rounds.begin():
-            has_more = True
-            while has_more:
+            while joined:
                 self._delivery.attempts.begin()
-                for settled, verdict in self._settle(until=Verdict.STOP, up_to=up_to):
-                    if settled.checkpoint_token == commit.checkpoint_token:
-                        became = verdict
-                has_more, up_to = self._rounds.has_more(), None
-        if became is None and self._stopping.is_set() and not self._delivery.is_settled(commit):
+                for settled, verdict in self._settle(until=Verdict.STOP, up_to=max(ours)):
+                    is_settled |= settled.checkpoint_token == commit.checkpoint_token
+                    if verdict is Verdict.PARK and settled.checkpoint_token in ours:
+                        parked[settled.checkpoint_token] = self._delivery.error
+                joined = self._rounds.joined()
+                ours = ours | joined
+        if not is_settled and self._stopping.is_set() and not self._delivery.is_settled(commit):
             raise _closed_before()
-        return became
+        return parked if is_settled else None
 
     def _check_other(self, commit: Commit) -> None:
         other = published_health(self._engine)

@@ -32,7 +32,7 @@ from fsstore.dispatch.shares import Reading, Share
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import LeaseLostError, StorageUnavailableError, StoreClosedError
-from fsstore.model import Commit, checked_id
+from fsstore.model import Commit, checked_id, not_a
 from fsstore.options import check_options, keywords_of
 from fsstore.steps import all_of, run
 
@@ -75,6 +75,9 @@ class Subscription:
             partitions=partitions,
             acknowledge_every=acknowledge_every,
             timeout_seconds=timeout_seconds,
+            lease_seconds=lease_seconds,
+            standby_seconds=standby_seconds,
+            auto_acknowledge=auto_acknowledge,
             bucket_id=bucket_id,
             stream_prefix=stream_prefix,
             event_types=event_types,
@@ -199,6 +202,8 @@ class Subscription:
 
         `StoreClosedError` once this consumer is closed: others read by then, and the position is theirs.
         """
+        if not isinstance(commit, Commit):
+            raise not_a(Commit, commit)
         with self._busy, self._letting_go_of_what_is_lost():
             self._check_taken_over()
             if self.closed:

@@ -319,6 +319,18 @@ async def test_a_subscription_ends_after_its_timeout_and_when_the_store_closes(s
             await store.close()
 
 
+async def test_a_consumer_that_was_closed_unread_takes_over_from_nobody(store: AsyncEventStore) -> None:
+    for stream in ("a", "b"):
+        await store.commit(first_attempt(stream))
+    unread = store.subscribe("mail")
+    await unread.close()
+    async with store.subscribe("mail") as mail:
+        first = await anext(mail)
+        with pytest.raises(StoreClosedError):
+            await unread.acknowledge(first)
+        assert (await anext(mail)).checkpoint_token == 2
+
+
 async def test_without_any_time_a_subscription_gives_what_is_there_now(store: AsyncEventStore) -> None:
     stored = [await store.commit(first_attempt(f"order {number}")) for number in range(3)]
     with anyio.fail_after(30):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -10,9 +11,11 @@ from uuid import UUID
 import msgpack
 import pytest
 
-from fsstore.engines.file import file_headers, format, index_entries
+from fsstore.engines.file import FileEngine, file_headers, format, index_entries
+from fsstore.errors import ConcurrencyError, DuplicateCommitError
 from fsstore.model import EventMessage
 from fsstore.serialization import MsgpackSerializer, encode_payload
+from fsstore.testing import fill, first_attempt, next_attempt
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "file-format.md").read_text()
 STORE_ID = bytes(range(16))
@@ -140,3 +143,22 @@ def test_a_newer_version_is_refused_as_newer_whatever_stands_behind_it() -> None
     newer = msgpack.packb(["fsstore segment", 2, {"laid": "out otherwise"}, b""])
     with pytest.raises(file_headers.NewerFormatError, match="not 2"):
         file_headers.read_file_header("segment", newer, SEED)
+
+
+def test_a_revision_that_no_record_has_room_for_is_refused_once_it_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FileEngine(tmp_path / "a.store")
+    engine.initialize()
+    (first,) = fill(engine, "s", events=2)
+    for revision in (2**32, 2**64):
+        ahead = replace(next_attempt(first), stream_revision=revision)
+        with pytest.raises(ConcurrencyError):
+            engine.commit(ahead)
+        with pytest.raises(DuplicateCommitError):
+            engine.commit_many([first_attempt("t"), replace(ahead, commit_id=first.commit_id)])
+    monkeypatch.setattr(format, "MAX_REVISION", 3)
+    with pytest.raises(ValueError, match="stream_revision 4 of stream 's' in bucket 'default' is beyond 3"):
+        engine.commit(next_attempt(first, events=2))
+    assert engine.commit(next_attempt(first)).checkpoint_token == 2
+    engine.close()

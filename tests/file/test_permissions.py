@@ -104,6 +104,9 @@ def test_options_in_a_url_are_the_engines_and_those_of_a_call_go_before_them(tmp
     known = r"background, create, directory_mode, .*page_commits and read_only"
     with pytest.raises(TypeError, match=f"^a file store has no option 'no_such_option'; it has {known}$"):
         open_engine(f"file:{tmp_path}/a.store?no_such_option=1")
+    for argument in ("disk", "path", "self", "serializer"):
+        with pytest.raises(TypeError, match=f"^a file store has no option '{argument}'; it has {known}$"):
+            open_engine(f"file:{tmp_path}/a.store?{argument}=1")
 
 
 def test_a_directory_keeps_the_group_bit_that_it_inherits(tmp_path: Path) -> None:

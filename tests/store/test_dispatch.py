@@ -21,7 +21,7 @@ from fsstore import (
     StoreClosedError,
     Wireup,
 )
-from fsstore.dispatch import AsynchronousDispatchScheduler, Retry
+from fsstore.dispatch import AsynchronousDispatchScheduler, Parking, Retry
 from fsstore.engines.memory import MemoryEngine
 from fsstore.errors import StorageUnavailableError
 from fsstore.testing import fill, first_attempt, next_attempt
@@ -274,6 +274,43 @@ class TestDispatcherThatCommits:
             with pytest.raises(DispatchError, match=r"checkpoint 2.*nobody takes it"):
                 store.commit(first_attempt("asked"))
             assert [commit.stream_id for commit in store.advanced.get_undispatched_commits()] == ["answer"]
+
+    def test_the_outer_caller_hears_when_it_is_parked(self, wireup: Wireup) -> None:
+        def answer(commit: Commit) -> None:
+            if commit.stream_id == "answer":
+                raise RuntimeError("nobody takes it")
+            store.commit(first_attempt("answer"))
+
+        retry = Retry(0.001, max_attempts=2, then="park")
+        with wireup.using_synchronous_dispatch_scheduler(answer, retry=retry).build() as store:
+            with pytest.raises(DispatchError, match=r"checkpoint 2.*is parked.*nobody takes it") as caught:
+                store.commit(first_attempt("asked"))
+            assert caught.value.commit == next(store.get_from("asked"))
+            assert [parked.stream_id for parked in Parking(store.advanced).commits()] == ["answer"]
+
+    def test_the_outer_caller_does_not_hear_of_what_others_commit_behind_it(self, wireup: Wireup) -> None:
+        heard: list[str] = []
+
+        def commit_beside(store: EventStore) -> None:
+            try:
+                store.commit(first_attempt("beside"))
+            except DispatchError as error:
+                heard.append(str(error))
+
+        def answer(commit: Commit) -> None:
+            if commit.stream_id == "beside":
+                raise RuntimeError("nobody takes it")
+            if commit.stream_id == "asked":
+                store.commit(first_attempt("answer"))
+                threads[0].start()
+                wait_for(lambda: list(store.get_from("beside")))
+
+        with wireup.using_synchronous_dispatch_scheduler(answer, retry=QUICK).build() as store:
+            threads = [threading.Thread(target=commit_beside, args=(store,))]
+            store.commit(first_attempt("asked"))
+            threads[0].join(20)
+            assert len(heard) == 1
+            assert [commit.stream_id for commit in store.advanced.get_undispatched_commits()] == ["beside"]
 
     def test_two_stores_that_commit_to_each_other(self) -> None:
         delivered: list[tuple[str, str]] = []

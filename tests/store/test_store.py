@@ -286,9 +286,12 @@ class TestHooks:
             store.advanced.delete_stream("default", "s")
             store.advanced.purge("default")
             store.advanced.purge()
+            store.advanced.delete_stream("default", uuid.UUID(int=7))  # type: ignore[arg-type]
             told = [entry for entry in hook.seen if entry[0] in ("purge", "delete")]  # type: ignore[index]
-            assert told == [("delete", "default", "s"), ("purge", "default"), ("purge", None)]
+            by_uuid = ("delete", "default", str(uuid.UUID(int=7)))
+            assert told == [("delete", "default", "s"), ("purge", "default"), ("purge", None), by_uuid]
             assert isinstance(store.advanced, fsstore.PersistenceEngine)
+            assert isinstance(store.advanced, fsstore.DeliveryEngine)
 
 
 class OldName:

@@ -301,6 +301,11 @@ class TestRanges:
         for named in ({"min_revision": 1}, {"bucket_id": "b"}):
             with pytest.raises(TypeError, match=next(iter(named))):
                 open_stream(snapshot=snapshot, **named)
+            with pytest.raises(TypeError, match=next(iter(named))):
+                open_stream(snapshot, **named)
+        for more in ((0, 2), (1, 2)):
+            with pytest.raises(TypeError, match="snapshot, max_revision"):
+                open_stream(snapshot, *more)
         with pytest.raises(TypeError, match="a Snapshot is needed, not str"):
             open_stream(snapshot="s")
 

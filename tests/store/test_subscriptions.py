@@ -197,6 +197,10 @@ class TestOneConsumer:
             ({"timeout_seconds": True}, TypeError),
             ({"timeout_seconds": -1}, ValueError),
             ({"timeout_seconds": float("nan")}, ValueError),
+            ({"lease_seconds": "10"}, TypeError),
+            ({"lease_seconds": None}, TypeError),
+            ({"standby_seconds": -0.1}, ValueError),
+            ({"auto_acknowledge": "no"}, TypeError),
             ({"bucket_id": 3}, TypeError),
             ({"stream_prefix": 3}, TypeError),
             ({"event_types": "Placed"}, TypeError),
@@ -208,6 +212,13 @@ class TestOneConsumer:
     def test_wrong_options_are_refused(self, store: EventStore, options: dict[str, Any], error: type) -> None:
         with pytest.raises(error, match=f"^{next(iter(options))} must be "):
             store.subscribe("audit", **options)
+
+    def test_only_a_commit_can_be_acknowledged(self, store: EventStore) -> None:
+        wrong: Any
+        with store.subscribe("audit") as audit:
+            for wrong in (None, 1, "audit"):
+                with pytest.raises(TypeError, match="a Commit is needed"):
+                    audit.acknowledge(wrong)
 
     def test_wrong_names_are_refused(self, store: EventStore) -> None:
         for name in ("", "x" * 151):

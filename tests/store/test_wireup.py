@@ -150,6 +150,8 @@ def test_the_file_engine_takes_its_options(tmp_path: Path, durability: str) -> N
         ("journal_bytes", 1, ValueError),
         ("fold_bytes", "1 MiB", TypeError),
         ("no_such_option", 1, TypeError),
+        ("read_only", "no", TypeError),
+        ("create", 0, TypeError),
     ],
 )
 def test_a_wrong_option_is_refused_and_nothing_made(

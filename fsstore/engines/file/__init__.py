@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from fsstore.engines import without_password
 from fsstore.engines.file.engine import FileEngine
+from fsstore.engines.file.options import Options
 from fsstore.serialization import Serializer
 
 __all__ = ["FileEngine", "open_engine", "path_and_options"]
@@ -40,6 +41,7 @@ def path_and_options(url: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"{shown} names the host {parts.hostname}; a file store is on this machine")
         text = unquote(parts.path, errors="surrogateescape")
         options = dict(_option(*pair) for pair in parse_qsl(parts.query, keep_blank_values=True))
+        Options.check_names(options)
     if not text or "\0" in text:
         raise ValueError("a file store needs a path" + (", which has no null character" if text else ""))
     return text, options

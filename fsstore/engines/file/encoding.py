@@ -13,7 +13,7 @@ from uuid import UUID
 from fsstore.engines.arguments import checked_bucket, checked_place
 from fsstore.engines.file import format
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest
+from fsstore.engines.file.planning import CommitRequest, ForgetRequest, Planned, SnapshotRequest, beyond
 from fsstore.engines.file.segments import Stream
 from fsstore.engines.refusals import unwritable, writing_snapshot
 from fsstore.errors import SerializationError
@@ -75,8 +75,6 @@ class Encoder:
         body = stream.prefix + payload
         if len(body) > self._options.max_record_bytes:
             raise self._too_large(len(body), named(attempt))
-        if attempt.stream_revision > format.MAX_REVISION:
-            raise _beyond(attempt.stream_revision, stream)
         return Planned(
             format.COMMIT,
             body,
@@ -96,7 +94,7 @@ class Encoder:
         if len(body) > self._options.max_record_bytes:
             raise self._too_large(len(body), f"snapshot {snapshot.stream_revision} of {stream}")
         if snapshot.stream_revision > format.MAX_REVISION:
-            raise _beyond(snapshot.stream_revision, stream)
+            raise beyond(snapshot.stream_revision, stream)
         return SnapshotRequest(Planned(format.SNAPSHOT, body, self._seed, stream, snapshot.stream_revision))
 
     def deletion(self, bucket_id: str, stream_id: str) -> ForgetRequest:
@@ -114,7 +112,3 @@ class Encoder:
             f"{what} has {size_bytes} bytes, over max_record_bytes = {self._options.max_record_bytes}; "
             "store large content elsewhere and its address in the event"
         )
-
-
-def _beyond(revision: int, stream: Stream) -> ValueError:
-    return ValueError(f"stream_revision {revision} of {stream} is beyond {format.MAX_REVISION}")

@@ -77,9 +77,12 @@ class FileEngine(FileDelivery):
     ) -> None:
         if durability not in ("commit", "os"):
             raise ValueError(f"durability must be 'commit' or 'os', not {durability!r}")
+        for name, value in (("create", create), ("read_only", read_only)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be a bool, not {value!r}")
         self.path = os.path.abspath(os.fspath(path))
         self.read_only = read_only
-        self._options = Options.of(tuning, others=("create", "durability", "read_only"))
+        self._options = Options.of(tuning)
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._create = create
         self._durability = durability

@@ -11,6 +11,7 @@ from fsstore.options import check_options
 
 MIB = 1 << 20
 _FIRST_JOURNAL_BYTES = 256 << 10
+_OF_OPENING = ("create", "durability", "read_only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,15 @@ class Options:
                 raise ValueError(f"{name} must let the owner in ({owner:#o}) and be at most 0o777, not {mode:#o}")
 
     @classmethod
-    def of(cls, tuning: Mapping[str, Any], others: Iterable[str]) -> Options:
-        """From a caller's keywords; `others` are those that the store has beside these."""
-        check_options("a file store", tuning, {*(field.name for field in fields(cls)), *others})
+    def of(cls, tuning: Mapping[str, Any]) -> Options:
+        """From a caller's keywords."""
+        cls.check_names(tuning)
         return cls(**tuning)
+
+    @classmethod
+    def check_names(cls, given: Iterable[str]) -> None:
+        """`TypeError` for what is no option of a file store: none of these, and none that says how it is opened."""
+        check_options("a file store", given, {*(field.name for field in fields(cls)), *_OF_OPENING})
 
     @property
     def first_journal_bytes(self) -> int:

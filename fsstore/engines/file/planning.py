@@ -175,6 +175,8 @@ class CommitRequest(Request):
                     raise stored_already(_named(record))
                 if record.sequence != sequence + 1 or record.revision != revision + record.events:
                     raise does_not_follow(_named(record), record.sequence, record.revision, sequence, revision)
+                if record.revision > format.MAX_REVISION:
+                    raise beyond(record.revision, stream)
                 record.place = place = end or file_headers.stream_file_header_bytes(stream.prefix)
                 heads[key] = (record.sequence, record.revision, place + record.length_bytes)
                 ids.add(identity)
@@ -211,6 +213,11 @@ class SeveralCommits(Request):
     def fail(self, error: Exception, store: str, *, in_doubt: bool = False) -> None:
         for request in self.requests:
             request.fail(error, store, in_doubt=in_doubt)
+
+
+def beyond(revision: int, stream: Stream) -> ValueError:
+    """No record has room for that revision."""
+    return ValueError(f"stream_revision {revision} of {stream} is beyond {format.MAX_REVISION}")
 
 
 def _named(record: Planned) -> str:

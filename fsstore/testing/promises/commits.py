@@ -30,6 +30,7 @@ NOT_AFTER_THE_HEAD = {
     "both taken": (3, 6, 2),
     "both ahead": (5, 10, 2),
     "begins anew": (1, 2, 2),
+    "both beyond 4 bytes": (2**32, 2**32, 2),
     "more events than revisions": (4, 6, 8),
 }
 
@@ -37,6 +38,7 @@ NOT_A_BEGINNING = {
     "sequence ahead": (2, 2, 2),
     "revisions leave a gap of one": (1, 3, 2),
     "both ahead": (2, 4, 2),
+    "both beyond 4 bytes": (2**32, 2**32, 2),
     "more events than revisions": (1, 1, 2),
 }
 
@@ -257,6 +259,12 @@ class BatchPromises(EngineTests):
             with case(f"{kind} at {position}"), nothing_changes(engine, *wrong), pytest.raises(REFUSALS[kind]):
                 engine.commit_many(wrong)
         assert tokens(engine.commit_many(attempts)) == [1, 2, 3, 4]
+
+    def test_all_or_nothing_of_a_large_batch(self, engine: PersistenceEngine) -> None:
+        attempts = [first_attempt(f"stream {number}") for number in range(600)]
+        with nothing_changes(engine, attempts[0], attempts[-1]), pytest.raises(ConcurrencyError):
+            engine.commit_many([*attempts, attempt_at(2, 4, 2)])
+        assert tokens(engine.commit_many(attempts)) == list(range(1, 601))
 
     def test_an_attempt_twice_in_one_call_is_a_duplicate(self, engine: PersistenceEngine) -> None:
         attempt = first_attempt("stream")

@@ -19,6 +19,9 @@ from fsstore.testing.promises.stores import EngineTests, tokens
 
 WRITERS = 8
 
+# What takes so long waits for somebody.
+PATIENCE_SECONDS = 10
+
 # Readers that ask again at once would keep the writers from an engine whose lock is not fair.
 BETWEEN_READS_SECONDS = 0.0005
 
@@ -218,6 +221,33 @@ class ConcurrencyPromises(EngineTests):
             for view in reader:
                 assert view == stored[: len(view)]
             assert [len(view) for view in reader] == sorted(len(view) for view in reader)
+
+    def test_who_stops_within_a_walk_keeps_no_other_thread_waiting(self, engine: PersistenceEngine) -> None:
+        stored = fill(engine, "stream", commits=5)
+        walks = [
+            engine.get_from("default", "stream"),
+            engine.get_from_checkpoint(),
+            engine.get_from_date(stored[0].commit_stamp),
+            engine.get_undispatched_commits(),
+            engine.get_streams_to_snapshot("default", 0),
+        ]
+        for walk in walks:
+            next(walk)
+
+        def write() -> None:
+            engine.commit(next_attempt(stored[-1]))
+            engine.add_snapshot(Snapshot("stream", 2, "state"))
+            engine.mark_commit_as_dispatched(stored[0])
+            engine.delete_stream("default", "stream")
+
+        writer = Thread(target=write, daemon=True)
+        writer.start()
+        writer.join(PATIENCE_SECONDS)
+        is_kept_waiting = writer.is_alive()
+        del walk, walks  # whatever they hold
+        writer.join()
+        assert not is_kept_waiting
+        assert list(engine.get_from_checkpoint()) == []
 
     def test_a_writer_reads_its_own_commits(self, engine: PersistenceEngine) -> None:
         def write(number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,9 @@ REMOVALS: dict[str, Removal] = {
     "purge bucket": lambda engine: engine.purge("bucket"),
     "purge all": lambda engine: engine.purge(),
 }
+
+PATTERNS = ("%", "a_", "a*", "[a]b", "a.", "a/..")
+"""Ids that stand for others where somebody takes them for patterns or paths."""
 
 each_removal = pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS.keys())
 
@@ -106,6 +110,20 @@ class DeletionPromises(EngineTests):
         stay = [("default", "stream"), ("bucket2", "stream"), ("Bucket", "stream"), ("bucke", "other")]
         self._fill_around(engine, [*stay, ("bucket", "stream"), ("bucket", "other")])
         self._only_these_stay(engine, stay, lambda: engine.purge("bucket"))
+
+    def test_a_stream_id_is_no_pattern(self, engine: PersistenceEngine) -> None:
+        stay = [("bucket", name) for name in (*PATTERNS, "a", "ab")]
+        self._fill_around(engine, stay)
+        for pattern in PATTERNS:
+            del stay[0]
+            self._only_these_stay(engine, stay, partial(engine.delete_stream, "bucket", pattern))
+
+    def test_a_bucket_id_is_no_pattern(self, engine: PersistenceEngine) -> None:
+        stay = [(name, "stream") for name in (*PATTERNS, "a", "ab")]
+        self._fill_around(engine, stay)
+        for pattern in PATTERNS:
+            del stay[0]
+            self._only_these_stay(engine, stay, partial(engine.purge, pattern))
 
     def test_purging_the_store_leaves_nothing(self, engine: PersistenceEngine) -> None:
         self._fill_around(engine, [("default", "a"), ("default", "b"), ("bucket", "a")])

@@ -62,7 +62,10 @@ class StreamReadingPromises(EngineTests):
             assert list(engine.get_from("default", name)) == stored[name]
 
     def test_buckets_keep_equal_stream_ids_apart(self, engine: PersistenceEngine) -> None:
-        pairs = [("default", "a"), ("b", "a"), ("B", "a"), ("a", "b"), ("ab", "c"), ("a", "bc"), ("a/b", "c")]
+        pairs = [("default", "a"), ("b", "a"), ("B", "a"), ("a", "b"), ("ab", "c"), ("a", "bc")]
+        # Joined in whatever way, each two of these give the same text.
+        for separator in ("/", "\\", ":", "|", "-", ".", ",", " ", "\x00"):
+            pairs += [(f"a{separator}b", "c"), ("a", f"b{separator}c")]
         stored = {pair: fill(engine, pair[1], bucket_id=pair[0], commits=2) for pair in pairs}
         for pair in pairs:
             assert list(engine.get_from(*pair)) == stored[pair]
@@ -119,6 +122,29 @@ class CheckpointPromises(EngineTests):
         assert list(engine.get_from_checkpoint(last)) == []
         more = fill(engine, "later", commits=3)
         assert list(engine.get_from_checkpoint(last)) == more
+
+    def test_a_long_walk_misses_nothing(self, engine: PersistenceEngine) -> None:
+        stored = fill(engine, "stream", commits=1_100, events=1, at_once=275)
+        for found in (
+            engine.get_from_checkpoint(),
+            engine.get_from("default", "stream"),
+            engine.get_from_date(EPOCH),
+            engine.get_undispatched_commits(),
+        ):
+            assert tokens(found) == tokens(stored)
+
+    @pytest.mark.parametrize("far", [2**31, 2**32, 2**63, 2**64, 2**100])
+    def test_ends_beyond_every_commit_are_no_ends(self, engine: PersistenceEngine, far: int) -> None:
+        stored = fill(engine, "stream", commits=2)
+        assert list(engine.get_from("default", "stream", -far, far)) == stored
+        assert list(engine.get_from("default", "stream", far)) == []
+        assert list(engine.get_from("default", "stream", 0, -far)) == []
+        assert list(engine.get_from_checkpoint(-far, far)) == stored
+        assert list(engine.get_from_checkpoint(far)) == []
+        assert list(engine.get_from_checkpoint(0, -far)) == []
+        assert engine.get_snapshot("default", "stream", far) is None
+        assert len(list(engine.get_streams_to_snapshot("default", -far))) == 1
+        assert list(engine.get_streams_to_snapshot("default", far)) == []
 
     def test_the_store_grows_while_its_checkpoints_are_walked(self, engine: PersistenceEngine) -> None:
         stored = self._interleaved(engine)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from model_engine import ModelEngine, lock
 
 from broken_engines.breaking import caught_by, stored_anyway, stream_of
+from fsstore.engines import arguments
 from fsstore.errors import (
     ConcurrencyError,
     DuplicateCommitError,
@@ -16,6 +17,16 @@ from fsstore.errors import (
     SerializationError,
 )
 from fsstore.model import StreamHead
+
+
+@caught_by("test_all_or_nothing_of_a_large_batch")
+class LargeBatchesStoredInParts(ModelEngine):
+    def commit_many(self, attempts):
+        attempts = arguments.checked_attempts(attempts)
+        stored = super().commit_many(attempts[:500])
+        for at in range(500, len(attempts), 500):
+            stored += super().commit_many(attempts[at : at + 500])
+        return stored
 
 
 @caught_by(

@@ -67,3 +67,15 @@ class StreamsReadWithHoles(ModelEngine):
         if 1 < len(commits) < 100:
             del commits[-2]
         return iter(commits)
+
+
+@caught_by("test_who_stops_within_a_walk_keeps_no_other_thread_waiting")
+class WalksHoldTheLock(ModelEngine):
+    def get_from_date(self, *args, **kwargs):
+        found = super().get_from_date(*args, **kwargs)
+
+        def walk():
+            with lock:
+                yield from found
+
+        return walk()

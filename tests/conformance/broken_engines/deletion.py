@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from model_engine import ModelEngine
 
 from broken_engines.breaking import caught_by
+from fsstore.engines import arguments
 from fsstore.errors import (
     ConcurrencyError,
 )
@@ -92,6 +95,27 @@ class DeletingAStreamIgnoresTheBucket(ModelEngine):
 class PurgingIgnoresTheBucket(ModelEngine):
     def purge(self, bucket_id=None):
         super().purge()
+
+
+def matching(names, pattern):
+    """Those of the names that SQL's LIKE would find."""
+    like = "".join({"%": ".*", "_": "."}.get(character, re.escape(character)) for character in pattern)
+    return {name for name in names if re.fullmatch(like, name, re.DOTALL)}
+
+
+@caught_by("test_a_stream_id_is_no_pattern", "test_a_bucket_id_is_no_pattern")
+class IdsArePatterns(ModelEngine):
+    def delete_stream(self, bucket_id, stream_id):
+        bucket_id, stream_id = arguments.checked_place(bucket_id, stream_id)
+        for each in matching({commit.stream_id for commit in self.model.commits}, stream_id):
+            super().delete_stream(bucket_id, each)
+
+    def purge(self, bucket_id=None):
+        if arguments.checked_bucket(bucket_id) is None:
+            super().purge()
+            return
+        for each in matching({commit.bucket_id for commit in self.model.commits}, str(bucket_id)):
+            super().purge(each)
 
 
 @caught_by("test_purging_the_store_leaves_nothing", "test_nothing_of_the_stream_is_found")

@@ -8,6 +8,7 @@ from datetime import UTC, timedelta
 from model_engine import ModelEngine
 
 from broken_engines.breaking import caught_by
+from fsstore.engines import arguments
 from fsstore.model import Commit
 
 
@@ -86,6 +87,30 @@ class StreamIdsIgnoreCase(ModelEngine):
 class BucketsShareStreams(ModelEngine):
     def get_from(self, bucket_id, stream_id, min_revision=0, max_revision=None):
         return (each for each in list(self.model.commits) if each.stream_id == stream_id)
+
+
+@caught_by("test_buckets_keep_equal_stream_ids_apart")
+class NamesAreJoined(ModelEngine):
+    def get_from(self, bucket_id, stream_id, *args, **kwargs):
+        for commit in self.model.commits:
+            if f"{commit.bucket_id}:{commit.stream_id}" == f"{bucket_id}:{stream_id}":
+                return super().get_from(commit.bucket_id, commit.stream_id, *args, **kwargs)
+        return super().get_from(bucket_id, stream_id, *args, **kwargs)
+
+
+@caught_by("test_a_long_walk_misses_nothing")
+class WalksLoseACommitBetweenPages(ModelEngine):
+    def get_from_checkpoint(self, *args, **kwargs):
+        found = super().get_from_checkpoint(*args, **kwargs)
+        return (commit for number, commit in enumerate(found) if number != 1_000)
+
+
+@caught_by("test_ends_beyond_every_commit_are_no_ends")
+class TokensFitIntoEightBytes(ModelEngine):
+    def get_from_checkpoint(self, checkpoint_token=0, to_checkpoint=None, **kwargs):
+        for token in arguments.checked_tokens(checkpoint_token, to_checkpoint):
+            (token or 0).to_bytes(8, signed=True)
+        return super().get_from_checkpoint(checkpoint_token, to_checkpoint, **kwargs)
 
 
 @caught_by("test_a_commit_of_many_events", "test_every_plain_type_in_bodies_and_headers")
