@@ -16,7 +16,7 @@ from fsstore.dispatch.dispatchers import Dispatcher, DispatcherGoneError
 from fsstore.dispatch.following import Follower
 from fsstore.dispatch.policy import DispatchHealth, Retry, Verdict, describe
 from fsstore.dispatch.rounds import Rounds
-from fsstore.dispatch.turns import Turn
+from fsstore.dispatch.turns import KeptTurn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
 from fsstore.model import Commit
@@ -45,8 +45,7 @@ class _Scheduler:
     ) -> None:
         self._engine = engine
         self._delivery = Delivery(engine, dispatcher, select, retry or Retry())
-        self._turn = Turn(engine, DISPATCHER, lease_seconds)
-        self._standby_seconds = standby_seconds
+        self._turn = KeptTurn(engine, DISPATCHER, lease_seconds, standby_seconds)
         self._keep_seconds = lease_seconds / 3
         self._stopping = threading.Event()
         self._rounds = Rounds()
@@ -248,7 +247,7 @@ class AsynchronousDispatchScheduler(_Scheduler):
                 if self._take_turn():
                     self._deliver_while_it_is_our_turn()
                 else:
-                    self._stopping.wait(self._standby_seconds)
+                    self._stopping.wait(self._turn.pause_seconds)
             except StoreClosedError as error:
                 if isinstance(error, DispatcherGoneError):
                     _log.warning("nothing is delivered here any more: %s", error)
