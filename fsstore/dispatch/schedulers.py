@@ -58,6 +58,10 @@ class _Scheduler:
         """How delivery goes here; `published_health` tells how it goes in the process that delivers."""
         return self._delivery.health
 
+    def told(self) -> bool:
+        """A commit was stored; whether its caller may go on at once. Waits for nothing."""
+        raise NotImplementedError
+
     def _take_turn(self) -> bool:
         """Whether it is our turn now; never waits."""
         if not self._turn.take():
@@ -144,9 +148,13 @@ class SynchronousDispatchScheduler(_Scheduler):
         self._delivery.all_settled()
         return True
 
+    def told(self) -> bool:
+        """Whether nothing is delivered yet, or a dispatcher made it, so that it comes with the round that called it."""
+        return not self._started or self._rounds.join()
+
     def committed(self, commit: Commit) -> None:
         """Return when `commit` is delivered, and all before it; at once where a dispatcher made it."""
-        if not self._started or self._rounds.join():
+        if self.told():
             return
         named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
         try:
@@ -236,10 +244,15 @@ class AsynchronousDispatchScheduler(_Scheduler):
             self._thread.start()
             self._started = True
 
-    def committed(self, commit: Commit) -> None:
-        """Wake the thread, where nothing else does."""
+    def told(self) -> bool:
+        """Wake the thread, where nothing else does; nobody waits for it."""
         if self._started:
             self._follower.committed()
+        return True
+
+    def committed(self, commit: Commit) -> None:
+        """Wake the thread."""
+        self.told()
 
     def _deliver_until_stopped(self) -> None:
         while not self._stopping.is_set():
