@@ -201,8 +201,8 @@ class Wireup:
     def dispatch_to(self, dispatcher: Dispatcher | Callable[..., Any], *, start: bool = True) -> Self:
         """Who gets the commits; a plain function is wrapped. Without a scheduler, synchronously.
 
-        Delivery starts when the store is built, or with `start=False` at `store.start_dispatching()`. `ValueError` for a
-        second dispatcher: a commit is marked once, for one of them.
+        Delivery starts when the store is built, or with `start=False` at `store.start_dispatching()`. A second one is a
+        `ValueError`: a commit is marked once, for one of them.
         """
         if not isinstance(dispatcher, Dispatcher):
             dispatcher = DelegateMessageDispatcher(dispatcher)
