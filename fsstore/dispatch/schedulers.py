@@ -73,6 +73,12 @@ class _Scheduler:
             raise
         return True
 
+    def _give_back(self) -> None:
+        try:
+            self._turn.give_back()
+        except Exception as error:  # what was done in it is done
+            _log.warning("others must wait until the turn runs out: %s", error)
+
     def _settle(self, *, until: Verdict | None, up_to: int | None = None) -> Iterator[tuple[Commit, Verdict]]:
         """Deliver or park what is undispatched now, up to that token, and give each commit; while one fails, wait.
 
@@ -139,7 +145,7 @@ class SynchronousDispatchScheduler(_Scheduler):
             except Exception as error:
                 _log.error("what is undispatched waits for the next commit: %s", error)
             finally:
-                self._turn.give_back()
+                self._give_back()
 
     def _run_once_over(self) -> bool:
         for commit in self._delivery.undispatched():
@@ -180,7 +186,7 @@ class SynchronousDispatchScheduler(_Scheduler):
             except LeaseLostError as error:
                 _log.warning("another process delivers now: %s", error)
             finally:
-                self._turn.give_back()
+                self._give_back()
         return None
 
     def _has_turn(self, commit: Commit) -> bool:
@@ -275,12 +281,6 @@ class AsynchronousDispatchScheduler(_Scheduler):
                 self._give_back()
                 self._stopping.wait(self._delivery.attempts.retry.wait_seconds(self._failures))
         self._give_back()
-
-    def _give_back(self) -> None:
-        try:
-            self._turn.give_back()
-        except Exception as error:  # no reason for the thread to end otherwise than it would
-            _log.warning("others must wait until the turn runs out: %s", error)
 
     def _deliver_while_it_is_our_turn(self) -> None:
         # Before the first look at what is undispatched, which then covers all up to here.

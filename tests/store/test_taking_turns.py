@@ -291,6 +291,20 @@ def test_a_synchronous_commit_waits_on_where_its_turn_was_lost() -> None:
     assert list(dict.fromkeys(delivered)) == [1, 2, 3, 4]
 
 
+def test_a_commit_that_is_delivered_is_said_to_be_though_the_turn_cannot_be_given_back() -> None:
+    class Engine(MemoryEngine):
+        def release_lease(self, lease: Lease) -> None:
+            super().release_lease(lease)
+            raise StorageUnavailableError("the database is away")
+
+    receiver = Receiver()
+    engine = Engine()
+    with Wireup.init().using_engine(engine).using_synchronous_dispatch_scheduler(receiver).build() as store:
+        for token in (1, 2):
+            assert store.commit(first_attempt(f"stream {token}"))
+            assert receiver.tokens[-1] == token
+
+
 def test_what_one_said_of_its_failures_ends_when_another_delivers(opened: Open) -> None:
     failing, well = Receiver(), Receiver()
     first, second = opened(failing, True), opened(well, True)
