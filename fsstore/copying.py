@@ -41,8 +41,18 @@ class StreamSummary:
     snapshots: int = 0
     digest: bytes = b""
 
-    def add(self, text: str) -> None:
-        """Take one more commit or snapshot into the digest."""
+    def add(self, commit: Commit) -> None:
+        """Take the stream's next commit in."""
+        self.revision = commit.stream_revision
+        self.commits += 1
+        self._digest(write_line(CommitAttempt.of(commit)))
+
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """Take the next older snapshot in, behind all commits."""
+        self.snapshots += 1
+        self._digest(f"{snapshot.stream_revision} {write_value(snapshot.payload)}")
+
+    def _digest(self, text: str) -> None:
         self.digest = blake2b(self.digest + text.encode(), digest_size=16).digest()
 
 
@@ -57,11 +67,7 @@ class Summary:
 
     def add(self, commit: Commit) -> None:
         """Take the store's next commit in."""
-        line = write_line(CommitAttempt.of(commit))
-        stream = self.streams.setdefault((commit.bucket_id, commit.stream_id), StreamSummary())
-        stream.revision = commit.stream_revision
-        stream.commits += 1
-        stream.add(line)
+        self.streams.setdefault((commit.bucket_id, commit.stream_id), StreamSummary()).add(commit)
         self.commits += 1
         self.order = blake2b(self.order + commit.commit_id.bytes, digest_size=16).digest()
 
@@ -110,15 +116,16 @@ def copy_store(
 
     `CopyError` when the target is not a beginning of the source, or differs afterwards. Nobody else may write to
     the target meanwhile, and no dispatcher run on it: its commits count as undispatched until the marks are copied.
-    What is committed to the source meanwhile is left out, with its snapshots; of its marks it is as they were copied.
+    What is committed to the source meanwhile is left out, with its snapshots; of its snapshots and marks it is as they
+    were copied.
     """
     commits = source.get_from_checkpoint(0, to_checkpoint)
     yield from _skip_what_is_there(commits, target)
     yield from _copy_commits(commits, target)
-    yield from _copy_snapshots(source, target, to_checkpoint)
     wanted = Summary()
+    yield from _summarize_commits(source, wanted, to_checkpoint)
+    yield from _copy_snapshots(source, target, wanted)
     yield from _copy_marks(source, target, to_checkpoint, wanted)
-    yield from _summarize_streams(source, wanted, to_checkpoint)
     yield from summarize(target, copied)
     difference = wanted.difference(copied)
     if difference is not None:
@@ -127,23 +134,20 @@ def copy_store(
 
 def summarize(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None = None) -> Iterator[Progress]:
     """Take all of the store into `summary`, up to a token."""
-    yield from _summarize_streams(engine, summary, to_checkpoint)
+    yield from _summarize_commits(engine, summary, to_checkpoint)
+    for name, most in _streams_with_snapshots(engine, summary):
+        for snapshot in _snapshots(engine, name, most):
+            summary.streams[name].add_snapshot(snapshot)
     for commit in engine.get_undispatched_commits():
         if to_checkpoint is not None and commit.checkpoint_token > to_checkpoint:
             break
         summary.undispatched += 1
 
 
-def _summarize_streams(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None) -> Iterator[Progress]:
+def _summarize_commits(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None) -> Iterator[Progress]:
     for commit in engine.get_from_checkpoint(0, to_checkpoint):
         summary.add(commit)
         yield Progress("verifying", summary.commits)
-    revisions = {name: stream.revision for name, stream in summary.streams.items()}
-    for name, most in _streams_with_snapshots(engine, revisions):
-        stream = summary.streams[name]
-        for snapshot in _snapshots(engine, name, most):
-            stream.snapshots += 1
-            stream.add(_snapshot_text(snapshot))
 
 
 def _skip_what_is_there(commits: Iterator[Commit], target: PersistenceEngine) -> Iterator[Progress]:
@@ -183,12 +187,9 @@ def _commit(target: PersistenceEngine, batch: list[CommitAttempt]) -> int:
     return _commit(target, batch[:middle]) + _commit(target, batch[middle:])
 
 
-def _copy_snapshots(source: PersistenceEngine, target: PersistenceEngine, to_checkpoint: int) -> Iterator[Progress]:
-    revisions = {
-        (commit.bucket_id, commit.stream_id): commit.stream_revision
-        for commit in source.get_from_checkpoint(0, to_checkpoint)
-    }
-    for done, (name, most) in enumerate(_streams_with_snapshots(source, revisions), 1):
+def _copy_snapshots(source: PersistenceEngine, target: PersistenceEngine, wanted: Summary) -> Iterator[Progress]:
+    """Copy those of the streams in `wanted`, where they are counted."""
+    for done, (name, most) in enumerate(_streams_with_snapshots(source, wanted), 1):
         for snapshot in _snapshots(source, name, most):
             try:
                 target.add_snapshot(snapshot)
@@ -197,6 +198,7 @@ def _copy_snapshots(source: PersistenceEngine, target: PersistenceEngine, to_che
                     f"the snapshot of revision {snapshot.stream_revision} of stream {name[1]!r} in bucket {name[0]!r} "
                     f"cannot be stored in the target: {error}"
                 ) from error
+            wanted.streams[name].add_snapshot(snapshot)
         yield Progress("snapshots", done)
 
 
@@ -220,16 +222,15 @@ def _copy_marks(
         yield Progress("marks", done)
 
 
-def _streams_with_snapshots(
-    engine: PersistenceEngine, revisions: dict[StreamName, int]
-) -> Iterator[tuple[StreamName, int | None]]:
+def _streams_with_snapshots(engine: PersistenceEngine, summary: Summary) -> Iterator[tuple[StreamName, int | None]]:
     """Those of the streams that have some, and the last revision of which one counts: that up to which a stream is
     asked for where it goes on by now."""
-    for bucket_id in sorted({bucket_id for bucket_id, _ in revisions}):
+    for bucket_id in sorted({bucket_id for bucket_id, _ in summary.streams}):
         for head in engine.get_streams_to_snapshot(bucket_id, _ANY_THRESHOLD):
-            revision = revisions.get((bucket_id, head.stream_id))
-            if head.snapshot_revision and revision is not None:
-                yield (bucket_id, head.stream_id), revision if head.head_revision > revision else None
+            stream = summary.streams.get((bucket_id, head.stream_id))
+            if head.snapshot_revision and stream is not None:
+                is_at_head = head.head_revision <= stream.revision
+                yield (bucket_id, head.stream_id), None if is_at_head else stream.revision
 
 
 def _snapshots(engine: PersistenceEngine, name: StreamName, most: int | None) -> Iterator[Snapshot]:
@@ -238,7 +239,3 @@ def _snapshots(engine: PersistenceEngine, name: StreamName, most: int | None) ->
     while snapshot is not None:
         yield snapshot
         snapshot = engine.get_snapshot(*name, snapshot.stream_revision - 1)
-
-
-def _snapshot_text(snapshot: Snapshot) -> str:
-    return f"{snapshot.stream_revision} {write_value(snapshot.payload)}"

@@ -352,7 +352,9 @@ def bounded_lines(file: BinaryIO | gzip.GzipFile, most_bytes: int = MAX_LINE_BYT
     while line := file.readline(most_bytes + 1):
         number += 1
         if len(line) > most_bytes:
-            raise InterchangeError(f"the line has more than {most_bytes} bytes", number)
+            raise InterchangeError(
+                f"the line has more than {most_bytes} bytes; import --max-line-bytes takes longer ones", number
+            )
         yield line
 
 

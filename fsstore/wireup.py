@@ -201,12 +201,17 @@ class Wireup:
     def dispatch_to(self, dispatcher: Dispatcher | Callable[..., Any], *, start: bool = True) -> Self:
         """Who gets the commits; a plain function is wrapped. Without a scheduler, synchronously.
 
-        Delivery starts when the store is built, or with `start=False` at `store.start_dispatching()`.
+        Delivery starts when the store is built, or with `start=False` at `store.start_dispatching()`. A second one is a
+        `ValueError`: a commit is marked once, for one of them.
         """
         if not isinstance(dispatcher, Dispatcher):
             dispatcher = DelegateMessageDispatcher(dispatcher)
         elif isinstance(dispatcher, type):
             raise TypeError(f"{dispatcher.__qualname__} is a class: pass an instance of it as the dispatcher")
+        if self._dispatcher is not None and self._dispatcher is not dispatcher:
+            raise ValueError(
+                "a dispatcher is given already, and a store has one: let it call the others, or let them subscribe"
+            )
         self._dispatcher = dispatcher
         self._start_dispatching = start
         self._scheduler = self._scheduler or SynchronousDispatchScheduler

@@ -157,3 +157,17 @@ def test_what_happens_to_the_source_meanwhile_is_left_out(source: PersistenceEng
     assert target.get_snapshot(head.bucket_id, head.stream_id) == source.get_snapshot(
         head.bucket_id, head.stream_id, head.stream_revision
     )
+
+
+def test_what_is_added_to_the_streams_of_the_source_meanwhile_is_no_difference(
+    source: PersistenceEngine, target: PersistenceEngine
+) -> None:
+    """Again and again a snapshot is added, and a commit marked, also behind what is copied already."""
+    commits = list(source.get_from_checkpoint())
+    later = iter(commits[::7])
+    summary = Summary()
+    for number, now in enumerate(copy_store(source, target, commits[-1].checkpoint_token, summary)):
+        if number % 40 == 0 and (commit := next(later, None)) is not None:
+            source.add_snapshot(Snapshot(commit.stream_id, commit.stream_revision, now.step, commit.bucket_id))
+            source.mark_commit_as_dispatched(next(iter(source.get_undispatched_commits())))
+    assert (summary.commits, summary.digest) == (len(commits), summary_of(target).digest)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.dispatch.dispatchers import DispatcherGoneError
@@ -22,6 +22,9 @@ from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import Commit
 from fsstore.steps import Call, Steps, run_async
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
 
 T = TypeVar("T")
 _log = logging.getLogger("fsstore.dispatch")
@@ -96,16 +99,21 @@ class Scheduler(Protocol):
 
     def start(self) -> None: ...
 
+    def told(self, commit: Commit) -> bool: ...
+
     def committed(self, commit: Commit) -> None: ...
 
     def close(self) -> None: ...
 
 
 class AwaitedScheduler:
-    """A scheduler whose calls wait in a thread."""
+    """A scheduler whose calls wait in a thread, those of commits one after the other."""
 
     def __init__(self, scheduler: Scheduler) -> None:
+        from anyio import CapacityLimiter
+
         self._scheduler = scheduler
+        self._one = CapacityLimiter(1)
         self._starting = threading.Lock()
         self._started = False
 
@@ -120,7 +128,8 @@ class AwaitedScheduler:
                 self._scheduler.start()
 
     async def committed(self, commit: Commit) -> None:
-        await _to_the_end(self._scheduler.committed, commit)
+        if not self._scheduler.told(commit):
+            await _to_the_end(self._scheduler.committed, commit, limiter=self._one)
 
     async def close(self) -> None:
         await _in_thread(self._scheduler.close)
@@ -269,12 +278,14 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
     return await _to_the_end(function, *arguments)
 
 
-async def _to_the_end(function: Callable[..., T], *arguments: Any) -> T:  # type: ignore[return]  # a scope may swallow
-    """Have a thread do it, whoever is cancelled: it must not be left out.
+async def _to_the_end(  # type: ignore[return]  # a scope may swallow
+    function: Callable[..., T], *arguments: Any, limiter: CapacityLimiter | None = None
+) -> T:
+    """Have a thread do it, whoever is cancelled: it must not be left out. With a limiter, when that has one.
 
     A scope of its own, as anyio cancels with the caller's what a thread has done in the event loop.
     """
     from anyio import CancelScope, CapacityLimiter, to_thread
 
     with CancelScope(shield=True):
-        return await to_thread.run_sync(function, *arguments, limiter=CapacityLimiter(1))
+        return await to_thread.run_sync(function, *arguments, limiter=limiter or CapacityLimiter(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -49,11 +50,31 @@ def _options(
     pass
 
 
+def _open_what_is_closed() -> None:
+    """A standard stream that the process was started without keeps its number from the files of a store. Reading or
+    writing it is an error; what would be said of errors is lost."""
+    for name, mode, flags in (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+
+
 def run() -> int:
     """The command line of this process; gives the exit code."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    code = _carried_out()
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter would try again at its end, and say so in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or (1 if isinstance(error, BrokenPipeError) else _say(f"standard output: {error.strerror}"))
+    return code
+
+
+def _carried_out() -> int:
     try:
         app()
     except SystemExit as leaving:

@@ -14,7 +14,7 @@ from fsstore.cli.output import note, print_json, progress
 from fsstore.cli.walk import last_commits
 from fsstore.errors import EventStoreError
 from fsstore.importing import ImportConflictError, import_commits
-from fsstore.interchange import InterchangeError, bounded_lines, read_lines, unzipped
+from fsstore.interchange import MAX_LINE_BYTES, InterchangeError, bounded_lines, read_lines, unzipped
 
 
 def import_(
@@ -23,13 +23,17 @@ def import_(
         str, typer.Argument(metavar="FILE", help="Lines to import; unzipped if named *.gz; - for standard input.")
     ],
     keys: KeyFileOption = None,
+    max_line_bytes: Annotated[
+        int, typer.Option(metavar="BYTES", min=1, help="Longer lines, which take much memory, are refused.")
+    ] = MAX_LINE_BYTES,
     as_json: JsonOption = False,
 ) -> None:
     """Store the commits of FILE, one JSON object a line.
 
     Commits that are there already are skipped, so that an import that was stopped can be started again. The
     first line that cannot be read, or contradicts the store, ends the import: everything before it is stored,
-    nothing after it. With --key-file the commits are stored encrypted.
+    nothing after it. With --key-file the commits are stored encrypted. An export may have lines that are longer than
+    --max-line-bytes, as JSON takes up to six times as many bytes as what it holds.
     """
     stored = skipped = 0
     name = "standard input" if file == "-" else file
@@ -38,9 +42,10 @@ def import_(
         last_commits(engine, 1)
         # How far a pipe has come nobody can say.
         size = Path(file).stat().st_size if file != "-" and raw.seekable() else None
+        lines = bounded_lines(unzipped(raw, file), max_line_bytes)
         with progress("importing", size) as advance:
             try:
-                for batch in import_commits(engine, read_lines(bounded_lines(unzipped(raw, file)))):
+                for batch in import_commits(engine, read_lines(lines)):
                     stored += len(batch.stored)
                     skipped += batch.skipped
                     advance(raw.tell() if size is not None else 0, f"{stored:,} commits")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 Progress = Callable[[int, int], object]
-_STANDBY_SECONDS = 0.03
 _LOOK_SECONDS = 0.25
 
 
@@ -184,7 +183,7 @@ class StoreProjection(_Projection, Generic[S]):
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
         while not self._turn.take():
-            if self._stopping.wait(_STANDBY_SECONDS):
+            if self._stopping.wait(self._turn.pause_seconds):
                 raise StoreClosedError(f"projection {self.name!r} was closed before it was its turn")
         try:
             yield

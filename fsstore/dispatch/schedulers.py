@@ -16,7 +16,7 @@ from fsstore.dispatch.dispatchers import Dispatcher, DispatcherGoneError
 from fsstore.dispatch.following import Follower
 from fsstore.dispatch.policy import DispatchHealth, Retry, Verdict, describe
 from fsstore.dispatch.rounds import Rounds
-from fsstore.dispatch.turns import Turn
+from fsstore.dispatch.turns import KeptTurn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
 from fsstore.model import Commit
@@ -48,8 +48,7 @@ class _Scheduler:
     ) -> None:
         self._engine = engine
         self._delivery = Delivery(engine, dispatcher, select, retry or Retry())
-        self._turn = Turn(engine, DISPATCHER, lease_seconds)
-        self._standby_seconds = standby_seconds
+        self._turn = KeptTurn(engine, DISPATCHER, lease_seconds, standby_seconds)
         self._keep_seconds = lease_seconds / 3
         self._stopping = threading.Event()
         self._rounds = Rounds()
@@ -62,6 +61,10 @@ class _Scheduler:
         """How delivery goes here; `published_health` tells how it goes in the process that delivers."""
         return self._delivery.health
 
+    def told(self, commit: Commit) -> bool:
+        """A commit was stored; whether its caller may go on at once. Waits for nothing."""
+        raise NotImplementedError
+
     def _take_turn(self) -> bool:
         """Whether it is our turn now; never waits."""
         if not self._turn.take():
@@ -72,6 +75,12 @@ class _Scheduler:
             self._turn.give_back()
             raise
         return True
+
+    def _give_back(self) -> None:
+        try:
+            self._turn.give_back()
+        except Exception as error:  # what was done in it is done
+            _log.warning("others must wait until the turn runs out: %s", error)
 
     def _settle(self, *, until: Verdict | None, up_to: int | None = None) -> Iterator[tuple[Commit, Verdict]]:
         """Deliver or park what is undispatched now, up to that token, and give each commit; while one fails, wait.
@@ -139,7 +148,7 @@ class SynchronousDispatchScheduler(_Scheduler):
             except Exception as error:
                 _log.error("what is undispatched waits for the next commit: %s", error)
             finally:
-                self._turn.give_back()
+                self._give_back()
 
     def _run_once_over(self) -> bool:
         for commit in self._delivery.undispatched():
@@ -148,9 +157,13 @@ class SynchronousDispatchScheduler(_Scheduler):
         self._delivery.all_settled()
         return True
 
+    def told(self, commit: Commit) -> bool:
+        """Whether nothing is delivered yet, or a dispatcher made it, so that it comes with the round that called it."""
+        return not self._started or self._rounds.join(commit.checkpoint_token)
+
     def committed(self, commit: Commit) -> None:
         """Return when `commit` is delivered, and all before it; at once where a dispatcher made it."""
-        if not self._started or self._rounds.join(commit.checkpoint_token):
+        if self.told(commit):
             return
         named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
         try:
@@ -178,7 +191,7 @@ class SynchronousDispatchScheduler(_Scheduler):
             except LeaseLostError as error:
                 _log.warning("another process delivers now: %s", error)
             finally:
-                self._turn.give_back()
+                self._give_back()
         return None
 
     def _has_turn(self, commit: Commit) -> bool:
@@ -244,10 +257,15 @@ class AsynchronousDispatchScheduler(_Scheduler):
             self._thread.start()
             self._started = True
 
-    def committed(self, commit: Commit) -> None:
-        """Wake the thread, where nothing else does."""
+    def told(self, commit: Commit) -> bool:
+        """Wake the thread, where nothing else does; nobody waits for it."""
         if self._started:
             self._follower.committed()
+        return True
+
+    def committed(self, commit: Commit) -> None:
+        """Wake the thread."""
+        self.told(commit)
 
     def _deliver_until_stopped(self) -> None:
         while not self._stopping.is_set():
@@ -255,7 +273,7 @@ class AsynchronousDispatchScheduler(_Scheduler):
                 if self._take_turn():
                     self._deliver_while_it_is_our_turn()
                 else:
-                    self._stopping.wait(self._standby_seconds)
+                    self._stopping.wait(self._turn.pause_seconds)
             except StoreClosedError as error:
                 if isinstance(error, DispatcherGoneError):
                     _log.warning("nothing is delivered here any more: %s", error)
@@ -270,12 +288,6 @@ class AsynchronousDispatchScheduler(_Scheduler):
                 self._give_back()
                 self._stopping.wait(self._delivery.attempts.retry.wait_seconds(self._failures))
         self._give_back()
-
-    def _give_back(self) -> None:
-        try:
-            self._turn.give_back()
-        except Exception as error:  # no reason for the thread to end otherwise than it would
-            _log.warning("others must wait until the turn runs out: %s", error)
 
     def _deliver_while_it_is_our_turn(self) -> None:
         # Before the first look at what is undispatched, which then covers all up to here.

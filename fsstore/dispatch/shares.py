@@ -35,6 +35,7 @@ class Reading:
     from_checkpoint: int
     acknowledge_every: int
     lease_seconds: float
+    standby_seconds: float
     stopping: threading.Event
 
 
@@ -45,7 +46,7 @@ class Share:
         self._of = reading
         self._partition = partition
         self._key = position_key(reading.name, partition, reading.partitions)
-        self.turn = Turn(reading.engine, self._key, reading.lease_seconds)
+        self.turn = Turn(reading.engine, self._key, reading.lease_seconds, reading.standby_seconds)
         self.cursor = Cursor(0, 1)
         self._commits: Iterator[Commit] = iter(())
         self.handed_out = 0

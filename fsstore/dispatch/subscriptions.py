@@ -86,7 +86,6 @@ class Subscription:
         checked_state(self._delivery, self.name, partitions)
         self._auto_acknowledge = auto_acknowledge
         self.timeout_seconds = timeout_seconds
-        self._standby_seconds = standby_seconds
         self._stopping = threading.Event()
         self._follower = Follower(engine, self._stopping)
         self._busy = threading.RLock()
@@ -102,6 +101,7 @@ class Subscription:
             from_checkpoint,
             acknowledge_every,
             lease_seconds,
+            standby_seconds,
             self._stopping,
         )
         self._shares = [Share(reading, partition) for partition in range(partitions)]
@@ -185,7 +185,7 @@ class Subscription:
         if self.partitions == 1:
             share = self._shares[0]
             if share.turn.lease is None:
-                self._stopping.wait(min(seconds, self._standby_seconds))
+                self._stopping.wait(min(seconds, share.turn.pause_seconds))
                 return
             self._follower.wait(share.cursor.read_to, meanwhile=share.turn.keep, timeout_seconds=seconds)
             return

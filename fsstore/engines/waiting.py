@@ -36,8 +36,8 @@ class Waiting(Protocol):
         """Wait until it is `ready`, which may be so when the condition is notified."""
         ...
 
-    def lock(self) -> AbstractContextManager[object]:
-        """A lock for those who wait in this way."""
+    def lock(self, timeout_seconds: float = ...) -> AbstractContextManager[object]:
+        """A lock for those who wait in this way; `TimeoutError` for who would wait longer."""
         ...
 
 
@@ -54,8 +54,23 @@ class ThreadWaiting:
         with changed:
             changed.wait_for(ready)
 
-    def lock(self) -> AbstractContextManager[object]:
-        return threading.Lock()
+    def lock(self, timeout_seconds: float = threading.TIMEOUT_MAX) -> AbstractContextManager[object]:
+        return _ThreadLock(timeout_seconds)
+
+
+class _ThreadLock:
+    def __init__(self, timeout_seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._timeout_seconds = min(timeout_seconds, threading.TIMEOUT_MAX)
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._timeout_seconds):
+            raise TimeoutError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
 
 
 class TaskWaiting:
@@ -77,17 +92,22 @@ class TaskWaiting:
         while not ready():
             self.sleep(_POLL_SECONDS)
 
-    def lock(self) -> AbstractContextManager[object]:
-        return _TaskLock(self)
+    def lock(self, timeout_seconds: float = threading.TIMEOUT_MAX) -> AbstractContextManager[object]:
+        return _TaskLock(self, timeout_seconds)
 
 
 class _TaskLock:
-    def __init__(self, waiting: TaskWaiting) -> None:
+    def __init__(self, waiting: TaskWaiting, timeout_seconds: float) -> None:
         self._waiting = waiting
         self._lock = asyncio.Lock()
+        self._timeout_seconds = timeout_seconds
 
     def __enter__(self) -> None:
-        self._waiting.result(self._lock.acquire())
+        self._waiting.result(self._acquire())
+
+    async def _acquire(self) -> None:
+        async with asyncio.timeout(self._timeout_seconds):
+            await self._lock.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -248,3 +248,27 @@ async def test_a_reader_that_is_closed_early_leaves_nothing_to_the_collector(sto
     finally:
         sys.set_asyncgen_hooks(*before)
     assert finalized == []
+
+
+async def test_tasks_that_wait_for_delivery_have_one_thread_among_them(engine: PersistenceEngine) -> None:
+    delivered: list[int] = []
+    go_on = anyio.Event()
+
+    async def dispatch(commit: Commit) -> None:
+        delivered.append(commit.checkpoint_token)
+        await go_on.wait()
+        if commit.stream_id == "of a task":
+            await store.commit(first_attempt(f"of the dispatcher {commit.checkpoint_token}"))
+
+    wireup = Wireup.init().using_engine(engine).using_synchronous_dispatch_scheduler(dispatch)
+    async with await wireup.build_async() as store, anyio.create_task_group() as tasks:
+        before = threading.active_count()
+        for number in range(50):
+            tasks.start_soon(store.commit, first_attempt("of a task" if number == 20 else f"order {number}"))
+        while len(list(engine.get_from_checkpoint())) < 50 or not delivered:
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.1)
+        most = threading.active_count()
+        go_on.set()
+    assert delivered == list(range(1, 52))
+    assert most - before <= 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -132,6 +133,45 @@ def test_a_closed_pipe_ends_it_quietly(store: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode in (1, -signal.SIGPIPE)
+
+
+def in_shell(redirected: str, *arguments: object) -> tuple[int, str]:
+    """The exit code, and what was said of errors, of a command whose output is buffered as usual."""
+    words = shlex.join(map(str, (sys.executable, "-m", "fsstore", *arguments)))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        f"{words} {redirected}", shell=True, capture_output=True, text=True, check=False, env=environment
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirected", "said"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("verb", READING)
+def test_an_output_that_takes_nothing_is_an_error_of_one_line(
+    store: Path, verb: str, redirected: str, said: str
+) -> None:
+    code, errors = in_shell(redirected, *arguments(verb, store))
+    assert code == 1
+    assert errors.startswith("fsstore: ")
+    assert errors.endswith(f"{said}\n")
+    assert errors.count("\n") == 1
+
+
+def test_a_closed_input_is_an_error_of_one_line(tmp_path: Path) -> None:
+    code, errors = in_shell("<&-", "import", tmp_path / "s", "-")
+    assert (code, errors.count("\n")) == (1, 1)
+    assert errors.startswith("fsstore: standard input, line 1: ")
+
+
+def test_nobody_to_tell_of_errors_keeps_no_verb_from_its_work(store: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    assert in_shell("<&- >&- 2>&-", "export", store, lines) == (0, "")
+    assert in_shell("2>&-", "import", tmp_path / "again", lines) == (0, "")
+    assert in_shell("2>&-", "verify", tmp_path / "again") == (0, "")
+    assert in_shell("2>&-", "copy", store, tmp_path / "copy") == (0, "")
+    assert in_shell("2>&-", "ls", tmp_path / "nosuch") == (1, "")
 
 
 def test_a_library_that_is_needed_to_read_is_named(

@@ -85,3 +85,11 @@ def test_lines_come_out_of_a_pipe_too(fsstore: Run, tmp_path: Path, lines: list[
     writer.join()
     assert (outcome.code, outcome.err) == (0, "")
     assert stored(tmp_path / "new.store") == commits
+
+
+def test_a_line_may_be_as_long_as_it_is_said(fsstore: Run, tmp_path: Path, lines: list[str]) -> None:
+    file = write(tmp_path / "lines", lines)
+    longest = max(len(line.encode()) for line in lines) + 1
+    refused = fsstore("import", tmp_path / "a.store", file, "--max-line-bytes", longest - 1)
+    assert (refused.code, refused.err.count("--max-line-bytes")) == (1, 1)
+    assert fsstore("import", tmp_path / "a.store", file, "--max-line-bytes", longest).code == 0

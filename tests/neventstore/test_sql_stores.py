@@ -6,8 +6,11 @@ import asyncio
 import hashlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -144,6 +147,28 @@ def test_dispatch_marks_are_those_of_the_column(store_url: str, name: str) -> No
     with opened(store_url) as store:
         assert {str(commit.commit_id) for commit in store.advanced.get_undispatched_commits()} == wanted
     assert bool(wanted) == name.startswith("joliver")
+
+
+WRITE_AT_ONCE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+"""
+
+
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN"])
+def test_reading_leaves_others_in_this_process_their_locks(tmp_path: Path, begin: str) -> None:
+    """Closing a file that SQLite has open lets go of all its locks: then two processes write at once."""
+    path = tmp_path / "store.db"
+    shutil.copyfile(DATA / "nes10-sqlite-microsoft-json.db", path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as using:
+        assert using.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        using.execute(begin)
+        using.execute("SELECT count(*) FROM Commits").fetchone()
+        with opened(f"sqlite:///{path}") as store:
+            assert next(store.advanced.get_from_checkpoint())
+        process = [sys.executable, "-c", WRITE_AT_ONCE, str(path)]
+        assert b"database is locked" in subprocess.run(process, check=False, capture_output=True).stderr
 
 
 @pytest.mark.parametrize("name", SQLITE)

@@ -6,8 +6,10 @@ import errno
 import os
 import re
 import socket
+import sqlite3
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -149,6 +151,35 @@ def test_damage_that_a_read_or_a_commit_meets_is_said(open_engine: Opening, tmp_
         with pytest.raises(CorruptionError, match="SQLite found damage") as raised:
             call()
         assert raised.value.path == str(path)
+    engine.close()
+
+
+@pytest.mark.parametrize("who", ["threads", "tasks"])
+def test_nobody_waits_longer_for_another_process_because_others_of_this_one_do(who: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    blocking = SqlEngine(url, timeout_seconds=1)
+    blocking.initialize()
+    engine = blocking if who == "threads" else AwaitedEngine(lambda: awaiting(blocking))
+    failed: list[float] = []
+
+    def commit(number: int) -> None:
+        begun = time.monotonic()
+        with pytest.raises(StorageUnavailableError, match="try again later") as raised:
+            engine.commit(first_attempt(f"stream {number}"))
+        assert not raised.value.in_doubt
+        failed.append(time.monotonic() - begun)
+
+    with closing(sqlite3.connect(f"{tmp_path}/orders.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threads = [Thread(target=commit, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        other.execute("ROLLBACK")
+    assert len(failed) == 6
+    assert max(failed) < 4
+    fill(engine, "afterwards")
     engine.close()
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from threading import Event, Thread
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from fsstore.engines.sql import writes
 from fsstore.engines.sql.dialects import parsed
@@ -112,3 +112,23 @@ def test_deleting_waits_for_a_commit_to_the_stream(engine: SqlEngine, url: str) 
     thread.join()
     assert list(engine.get_from("default", "stream")) == []
     assert fill(engine, "stream")[0].checkpoint_token == 2
+
+
+def test_who_waits_in_short_steps_looks_as_rarely_as_who_waits_for_long(engine: SqlEngine, url: str) -> None:
+    looks: list[str] = []
+
+    def looked(connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        looks.append(statement)
+
+    fill(engine, "before")
+    assert engine.wait_for_commits(1, 1.0) is False
+    event.listen(engine.sqlalchemy_engine, "before_cursor_execute", looked)
+    for _ in range(50):
+        assert engine.wait_for_commits(1, 0.02) is False
+    assert len([statement for statement in looks if "SELECT" in statement]) <= 20
+    other = SqlEngine(url)
+    other.initialize()
+    fill(other, "of another process")
+    assert engine.wait_for_commits(1, 30.0) is True
+    other.close()
+    event.remove(engine.sqlalchemy_engine, "before_cursor_execute", looked)

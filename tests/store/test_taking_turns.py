@@ -18,7 +18,9 @@ from fsstore.dispatch import (
     SynchronousDispatchScheduler,
     published_health,
 )
+from fsstore.dispatch.turns import KeptTurn
 from fsstore.engine import Lease
+from fsstore.engines import engine_for
 from fsstore.engines.file.slots import SLOT_BYTES
 from fsstore.engines.memory import MemoryEngine
 from fsstore.errors import StorageUnavailableError
@@ -137,6 +139,76 @@ def test_who_lost_its_lease_stops_and_the_other_leaves_no_gap() -> None:
     engine.close()
 
 
+def start_and_wait(scheduler: AsynchronousDispatchScheduler | SynchronousDispatchScheduler, last: Commit) -> None:
+    scheduler.start()
+    scheduler.committed(last)
+
+
+@pytest.mark.parametrize("kind", [AsynchronousDispatchScheduler, SynchronousDispatchScheduler])
+def test_a_dispatcher_slower_than_its_lease_keeps_its_turn(
+    kind: type[AsynchronousDispatchScheduler | SynchronousDispatchScheduler], tmp_path: Path
+) -> None:
+    engines = [engine_for(f"sqlite:///{tmp_path}/s.db") for _ in range(2)]
+    delivered: list[int] = []
+    slow = Slow(delivered, 1.0, lambda tokens: tokens[-1] == 2)
+    for engine in engines:
+        engine.initialize()
+    commits = fill(engines[0], "a", commits=4)
+    schedulers = [kind(engine, slow, lease_seconds=0.3) for engine in engines]
+    threads = [threading.Thread(target=start_and_wait, args=(scheduler, commits[-1])) for scheduler in schedulers]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: next(engines[0].get_undispatched_commits(), None) is None)
+    for thread in threads:
+        thread.join()
+    for scheduler, engine in zip(schedulers, engines, strict=True):
+        scheduler.close()
+        engine.close()
+    assert delivered == [1, 2, 3, 4]
+    assert not [thread for thread in threading.enumerate() if thread.name == "fsstore turn"]
+
+
+def test_a_turn_that_another_took_all_the_same_is_not_asked_for_again_until_it_is_kept() -> None:
+    class Engine(MemoryEngine):
+        renewals = 0
+
+        def renew_lease(self, lease: Lease, seconds: float) -> None:
+            self.renewals += 1
+            raise LeaseLostError("somebody else has it")
+
+    engine = Engine()
+    engine.initialize()
+    turn = KeptTurn(engine, "name", lease_seconds=0.03)
+    assert turn.take()
+    wait_for(lambda: engine.renewals)
+    time.sleep(0.05)
+    assert engine.renewals == 1
+    with pytest.raises(LeaseLostError):
+        turn.keep()
+    turn.give_back()
+
+
+def test_a_turn_that_runs_out_is_asked_for_less_often_the_longer_another_has_it() -> None:
+    class Engine(MemoryEngine):
+        asked = 0
+
+        def acquire_lease(self, name: str, seconds: float) -> Lease | None:
+            self.asked += 1
+            return super().acquire_lease(name, seconds)
+
+    engine = Engine()
+    engine.initialize()
+    receiver = Receiver()
+    assert engine.acquire_lease("dispatcher/default", 1.5)
+    scheduler = AsynchronousDispatchScheduler(engine, receiver)
+    scheduler.start()
+    fill(engine, "a")
+    wait_for(lambda: receiver.tokens == [1])
+    assert engine.asked <= 15
+    scheduler.close()
+    engine.close()
+
+
 def test_a_subscriber_that_lost_its_lease_is_told_and_can_begin_anew() -> None:
     with Wireup.init().using_in_memory_persistence().build() as store:
         fill(store.advanced, "a", commits=3)
@@ -217,6 +289,20 @@ def test_a_synchronous_commit_waits_on_where_its_turn_was_lost() -> None:
         thread.join()
     assert failed == []
     assert list(dict.fromkeys(delivered)) == [1, 2, 3, 4]
+
+
+def test_a_commit_that_is_delivered_is_said_to_be_though_the_turn_cannot_be_given_back() -> None:
+    class Engine(MemoryEngine):
+        def release_lease(self, lease: Lease) -> None:
+            super().release_lease(lease)
+            raise StorageUnavailableError("the database is away")
+
+    receiver = Receiver()
+    engine = Engine()
+    with Wireup.init().using_engine(engine).using_synchronous_dispatch_scheduler(receiver).build() as store:
+        for token in (1, 2):
+            assert store.commit(first_attempt(f"stream {token}"))
+            assert receiver.tokens[-1] == token
 
 
 def test_what_one_said_of_its_failures_ends_when_another_delivers(opened: Open) -> None:

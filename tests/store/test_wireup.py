@@ -271,6 +271,13 @@ class TestWrongArguments:
         with pytest.raises(TypeError, match="a Retry is needed, not int"):
             Wireup.init().using_synchronous_dispatch_scheduler(retry=3)  # type: ignore[arg-type]
 
+    def test_two_dispatchers(self) -> None:
+        first = NullDispatcher()
+        wireup = Wireup.init().using_synchronous_dispatch_scheduler(first).dispatch_to(first)
+        for give in (wireup.dispatch_to, wireup.using_asynchronous_dispatch_scheduler):
+            with pytest.raises(ValueError, match="a dispatcher is given already"):
+                give(print)
+
     @pytest.mark.parametrize(("old_type", "convert"), [(int, None), (int, "len"), (None, len), ("int", len)])
     def test_no_converter(self, old_type: Any, convert: Any) -> None:
         with pytest.raises(TypeError, match=r"a class is needed|must be a function"):

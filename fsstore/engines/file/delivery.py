@@ -28,6 +28,7 @@ class FileDelivery:
     """What `FileEngine` inherits; which store is open, that engine says."""
 
     _store: OpenStore | None = None
+    leases_run_out = False
     # The position that was last seen as visible, and when it was first seen.
     _moved = -1, 0.0
 

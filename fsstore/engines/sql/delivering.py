@@ -23,8 +23,10 @@ from fsstore.model import checked_checkpoint, checked_name
 
 Result = TypeVar("Result")
 
-_FIRST_LOOK_SECONDS = 0.005
-_LAST_LOOK_SECONDS = 0.5
+# The time between two looks is a part of that for which nothing was committed.
+_LOOKS_OF_QUIET = 0.1
+_SHORTEST_LOOK_SECONDS = 0.005
+_LONGEST_LOOK_SECONDS = 0.1
 
 
 class SqlDelivery:
@@ -47,6 +49,9 @@ class SqlDelivery:
         self._held: set[Lease] = set()
         self._woken = threading.Condition()
         self._newest_token = 0
+        # The token that was last seen, and when it was first seen; when the next look is due.
+        self._seen = -1, 0.0
+        self._look_at = 0.0
 
     def _end_waiting(self) -> None:
         with self._woken:
@@ -119,18 +124,32 @@ class SqlDelivery:
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Whether there may be a commit after the token, within that time."""
         until = time.monotonic() + timeout_seconds
-        look_seconds = _FIRST_LOOK_SECONDS
         while True:
-            if self._read(tokens.last, "looking for commits") > checkpoint_token:
+            # One look is for all who wait, also for who asks again and again for a short time.
+            is_due = timeout_seconds <= 0 or self._must_look(checkpoint_token)
+            if is_due and self._look() > checkpoint_token:
                 return True
             left = until - time.monotonic()
             if left <= 0:
                 return False
             with self._woken:
                 self._woken.wait_for(
-                    lambda: self._closed or self._newest_token > checkpoint_token, min(left, look_seconds)
+                    lambda: self._must_look(checkpoint_token), min(left, self._look_at - time.monotonic())
                 )
-            look_seconds = min(look_seconds * 1.5, _LAST_LOOK_SECONDS)
+
+    def _must_look(self, checkpoint_token: int) -> bool:
+        return self._closed or self._newest_token > checkpoint_token or time.monotonic() >= self._look_at
+
+    def _look(self) -> int:
+        token = self._read(tokens.last, "looking for commits")
+        now = time.monotonic()
+        with self._woken:
+            if token != self._seen[0]:
+                self._seen = token, now
+            quiet_seconds = now - self._seen[1]
+            pause_seconds = max(quiet_seconds * _LOOKS_OF_QUIET, _SHORTEST_LOOK_SECONDS)
+            self._look_at = now + min(pause_seconds, _LONGEST_LOOK_SECONDS)
+        return token
 
     def wake(self, token: int) -> None:
         """Have those who wait for commits look again: there is one of this token."""

@@ -81,7 +81,11 @@ _MYSQL: dict[str, Any] = {
     # Not aiomysql, which fails on bytes with the PyMySQL of today, and knows no timeout for answers.
     "asyncio_driver": "asyncmy",
     "asyncio_arguments": _mysql_arguments,
-    "session": ("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')", "SET SESSION time_zone = '+00:00'"),
+    # asyncmy escapes with backslashes, whatever the server says. The tokens are counted without a WHERE.
+    "session": (
+        "SET SESSION sql_mode = CONCAT(REPLACE(@@sql_mode, 'NO_BACKSLASH_ESCAPES', ''), ',STRICT_ALL_TABLES'), "
+        "SESSION time_zone = '+00:00', SESSION sql_safe_updates = 0",
+    ),
     "lock_timeout": "SET SESSION innodb_lock_wait_timeout = {seconds}",
     # deadlock, also Galera's certification failure
     "again": re.compile(r"\(1213,"),
@@ -128,11 +132,13 @@ DATABASES = {
         extra="postgresql",
         now=_now("CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"),
         connect_arguments=lambda seconds: {
+            "client_encoding": "utf8",
             "connect_timeout": max(2, round(seconds)),
             "keepalives_idle": 30,
             "tcp_user_timeout": round(seconds * 1000) + 10_000,
         },
-        session=("SET TIME ZONE 'UTC'",),
+        # The driver reads times in no other style.
+        session=("SET TIME ZONE 'UTC'", "SET DateStyle = 'ISO'"),
         lock_timeout="SET lock_timeout = {milliseconds}",
         again=re.compile("^(40001|40P01) "),
         # lock timeout, read-only, out of resources, shutting down

@@ -1,16 +1,21 @@
 """The file of an SQLite database: where it is, whether it is one, and what is wrong where SQLite gives only a hint.
 
-Asks the operating system and changes nothing. Knows no connection and no statement.
+Asks the operating system and SQLite, and changes nothing. Knows no statement about commits.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import sqlite3
+from contextlib import closing
+from urllib.parse import quote
 
 from sqlalchemy import URL
 
 _HEADER = b"SQLite format 3\0"
+_NO_DATABASE = "file is not a database"
+_NOT_OPENED = "unable to open database file"
 _OUT_OF_HANDLES = (errno.EMFILE, errno.ENFILE)
 
 
@@ -38,18 +43,39 @@ def is_database(path: str) -> bool:
 
 
 def is_in_use(path: str) -> bool:
-    """Whether somebody has the database open in WAL mode, or had when the power was cut.
-
-    Perhaps in this process, which then must open the file through SQLite only: closing any other handle of it would let
-    go of all locks that SQLite holds on it (fcntl(2)), and the next process to close it would remove the log in use.
-    """
+    """Whether somebody has the database open in WAL mode, or had when the power was cut."""
     return os.path.exists(path + "-wal")
 
 
-def _has_header(path: str) -> bool:
-    if not os.path.isfile(path):  # opening a pipe would wait
-        return False
+def is_wal_at_rest(path: str) -> bool:
+    """Whether the database is in WAL mode and nobody has it open."""
+    # Without locks SQLite opens none in this mode, and makes no log.
+    return not is_in_use(path) and _NOT_OPENED in _said_without("nolock", path)
+
+
+def _said_without(locks: str, path: str) -> str:
+    """What SQLite says of a file in a look that alters nothing and waits for nobody; "" where it is a database.
+
+    Not read otherwise: closing any other handle of it would let go of all locks that SQLite holds on it in this process
+    (fcntl(2)). Then two could write at once, and who closes it last would remove the log in use.
+    """
     try:
+        uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro&{locks}=1"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
+
+
+def _has_header(path: str) -> bool:
+    try:
+        if not os.path.isfile(path) or not os.path.getsize(path):  # opening a pipe would wait
+            return False
+        said = _said_without("immutable", path)
+        if _NO_DATABASE not in said:
+            return _NOT_OPENED not in said
+        # So nobody holds a lock on it.
         with open(path, "rb") as file:
             return file.read(len(_HEADER)) == _HEADER
     except OSError:
@@ -58,9 +84,9 @@ def _has_header(path: str) -> bool:
 
 def fault(path: str, said: str) -> str | None:
     """What is wrong at `path` and what to do, where no other try would help after what SQLite `said`."""
-    if "file is not a database" in said and not _has_header(path):
+    if _NO_DATABASE in said and not _has_header(path):
         return "is no SQLite database: name another path, or move that file away"
-    if "unable to open database file" in said:
+    if _NOT_OPENED in said:
         return _not_opened(path)
     return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Transaction, create_engine
@@ -20,6 +20,7 @@ from fsstore.engines.sql.dialects import OUTSIDE, WRITES, Database, code_of, pre
 from fsstore.engines.sql.errors import DONE_AGAIN, TRIES, Verdict, file_error, judged, pause_seconds, storage_error
 from fsstore.engines.sql.sqlite_file import file_of, in_memory
 from fsstore.engines.waiting import ThreadWaiting, Waiting
+from fsstore.errors import StorageUnavailableError
 from fsstore.options import no_option
 
 Result = TypeVar("Result")
@@ -65,14 +66,17 @@ class Transactions:
     def __init__(
         self, engine: Engine, database: Database, waiting: Waiting | None = None, *, timeout_seconds: float = 30.0
     ) -> None:
-        """`timeout_seconds`: how long a database that cannot be reached is tried again."""
+        """`timeout_seconds`: how long a database that cannot be reached is tried again, and other writers are waited
+        for."""
         self._engine = engine
         self._timeout_seconds = timeout_seconds
         self._writing = engine.execution_options(**{WRITES: True})
         self._file = file_of(engine.url)
         self._database = database
         self._waiting = waiting if waiting is not None else ThreadWaiting()
-        self._turn: AbstractContextManager[object] = self._waiting.lock() if database.one_writer else nullcontext()
+        self._turn: AbstractContextManager[object] = (
+            self._waiting.lock(timeout_seconds) if database.one_writer else nullcontext()
+        )
 
     def read(self, ask: Callable[[Connection], Result], what: str) -> Result:
         """The answer of `ask`, which changes nothing."""
@@ -85,7 +89,14 @@ class Transactions:
         the way too often, the database cannot be reached, or, then `in_doubt`, was lost or failed while it committed;
         its text says what `settles` that.
         """
-        with self._turn:
+        with ExitStack() as turn:
+            try:
+                turn.enter_context(self._turn)
+            except TimeoutError as error:
+                raise StorageUnavailableError(
+                    f"{what}: others of this process were writing for {self._timeout_seconds:g} seconds, nothing was "
+                    "stored, try again later"
+                ) from error
             return self._tried(self._writing, change, what, settles)
 
     def outside(self, act: Callable[[Connection], Result], what: str) -> Result:

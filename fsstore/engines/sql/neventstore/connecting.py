@@ -16,14 +16,12 @@ from sqlalchemy import URL, Connection, Engine, Executable, NullPool, Row, creat
 
 from fsstore.engines.sql.dialects import Database, prepare
 from fsstore.engines.sql.errors import DONE_AGAIN
-from fsstore.engines.sql.sqlite_file import is_in_use
+from fsstore.engines.sql.sqlite_file import is_wal_at_rest
 from fsstore.engines.sql.transactions import Transactions
 from fsstore.engines.under_way import UnderWay
 from fsstore.errors import StoreClosedError
 
 Result = TypeVar("Result")
-
-_WAL_VERSIONS = b"\x02\x02"
 
 
 class Connecting:
@@ -81,7 +79,7 @@ def sqlite_engine(path: str, database: Database, timeout_seconds: float, *, writ
     uri = f"file:{quote(os.path.abspath(path))}?mode={'rw' if write else 'ro'}"
 
     def connect() -> sqlite3.Connection:
-        untouched = "&immutable=1" if not write and _is_wal_at_rest(path) else ""
+        untouched = "&immutable=1" if not write and is_wal_at_rest(path) else ""
         return sqlite3.connect(uri + untouched, uri=True, timeout=timeout_seconds, check_same_thread=False)
 
     engine = create_engine(
@@ -89,11 +87,3 @@ def sqlite_engine(path: str, database: Database, timeout_seconds: float, *, writ
     )
     prepare(engine, database, timeout_seconds)
     return engine
-
-
-def _is_wal_at_rest(path: str) -> bool:
-    if is_in_use(path):
-        return False
-    with open(path, "rb") as file:
-        header = file.read(20)
-    return header[18:20] == _WAL_VERSIONS
