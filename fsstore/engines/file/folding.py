@@ -91,12 +91,12 @@ class Folding:
     def _target(self) -> int:
         """How far to fold now. The files with what is deleted below are to be erased whole once that is folded."""
         control = self._control
-        if control.get(SYNCED) < control.get(VISIBLE):
+        target = control.get(VISIBLE)
+        if control.get(SYNCED) < target:
             self._writer.flush_to(control.get(TAIL))
-        target = control.get(SYNCED)
         with self._mutex:
             # After the target was taken, so that nothing is folded unseen that another process deletes now.
-            self._view.refresh(control, to_tail=True)
+            self._view.refresh(control, to_tail=False)
             newest_reset = self._view.tail.newest_reset
         return self._writer.roll_now() if newest_reset >= max(control.get(ERASE), 1) else target
 

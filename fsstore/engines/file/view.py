@@ -98,7 +98,7 @@ class View:
                 if self.tail.end < target:
                     raise self.journal.damage(self.tail.end, f"records up to position {target}")
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
     def take_in(self, records: Iterable[format.Record], names: Mapping[bytes, tuple[str, str]]) -> None:
@@ -106,10 +106,10 @@ class View:
         try:
             self.tail.apply(records, names)
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Know nothing, as what was interrupted may be known by half: the next refresh begins at the fold mark."""
         self.folded = -1
         self.tail = Tail(-1, 0)
