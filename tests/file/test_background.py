@@ -10,7 +10,8 @@ from typing import NoReturn
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.testing import fill
+from fsstore.testing import SimulatedDisk, fill
+from fsstore.testing.simulation import Call
 
 PATIENCE_SECONDS = 30
 FOLD_BYTES = 2_000
@@ -56,4 +57,36 @@ def test_a_fold_lock_that_cannot_be_taken_in_the_background_is_said_and_tried_ag
     assert "removed while it was in use" in engine.stat()["fold_error"]
     assert background._thread is not None
     assert background._thread.is_alive()
+    engine.close()
+
+
+def test_a_spare_journal_file_that_cannot_be_made_is_no_failed_fold_and_leaves_no_file_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False, fold_bytes=FOLD_BYTES)
+    engine.initialize()
+    other = FileEngine("/a.store", disk=disk.process(), background=False)
+    other.initialize()
+    folding, calls = engine.writable().folding, list[Call]()
+
+    def fold() -> None:
+        fill(other, f"a {other.stat()['last_checkpoint']}", commits=20)
+        folding._in_background()
+
+    fold()
+    before = disk.open_files()
+    disk.unlink("/a.store/journal/spare")
+    disk.watch(calls.append)
+    fold()
+    disk.watch(None)
+    for name, path in {(call.name, call.path) for call in calls if "/spare" in call.path}:
+        disk.unlink("/a.store/journal/spare")
+        disk.fail(name, path=path, times=2)
+        fold()
+        disk.heal()
+        assert disk.open_files() == before, (name, path)
+        assert engine.stat()["fold_error"] is None
+        fold()
+    assert "has no spare journal file" in caplog.text
     engine.close()

@@ -154,17 +154,24 @@ class Folding:
             return
         try:
             self.fold()
+            self.error = None
+            self._keep_spare()
+        except (OSError, StorageError) as error:
+            self._failed(error)
+        finally:
+            self._locks.fold.release()
+
+    def _keep_spare(self) -> None:
+        """Have the next journal file ready. Without one, whoever goes on in a new file makes it."""
+        try:
             with self._mutex:
                 file = self._view.journal.file_at(self._control.get(TAIL) - 1)
             if file is not None:
                 size = min(file.size_bytes * GROWTH, self._options.journal_bytes)
                 journal = Journal(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=True)
                 journal.keep_spare(size, self._locks.write)
-            self.error = None
         except (OSError, StorageError) as error:
-            self._failed(error)
-        finally:
-            self._locks.fold.release()
+            _log.warning("%s has no spare journal file: %s", self._path, error)
 
     def _failed(self, error: Exception) -> None:
         self.error = error
