@@ -120,5 +120,5 @@ def test_closing_a_store_whose_journal_was_damaged_meanwhile_closes_it_and_leave
     engine.close()
     assert "a record in the journal is damaged" in caplog.text
     assert not disk.open_files()
-    with pytest.raises(CorruptionError, match="a record in the journal is damaged|acknowledged commits"):
+    with pytest.raises(CorruptionError, match="in the journal"):
         opened("/a.store", disk=disk)

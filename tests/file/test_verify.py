@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from stores import DISK, cut, file_of, flip, journal_of, record, swap
 from fsstore.engines.file import FileEngine, format, index_entries, layout
 from fsstore.engines.file.verify import Finding, verify
 from fsstore.errors import CorruptionError, StorageError
-from fsstore.testing import fill, next_attempt
+from fsstore.testing import ProcessKilled, SimulatedDisk, fill, next_attempt
+from fsstore.testing.simulation import Call
 
 
 @dataclass(frozen=True)
@@ -320,6 +322,58 @@ def test_nothing_is_wrong_while_others_write_fold_and_delete(tmp_path: Path) -> 
     assert failures == []
     assert [str(one) for one in found] == []
     assert findings(path) == []
+
+
+def test_a_mark_that_a_killed_process_moved_by_half_is_no_damage_beside_living_ones() -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    number = stores_met = 0
+    while stores_met == number:
+        number += 1
+        other = disk.process()
+        committing = FileEngine("/a.store", disk=other, background=False)
+        committing.initialize()
+        stores_left = number
+
+        def die(call: Call) -> None:
+            nonlocal stores_left, stores_met
+            if call.name == "store":
+                stores_left -= 1
+                if not stores_left:
+                    stores_met = number
+                    other.kill_at(0)
+
+        disk.watch(die)
+        with contextlib.suppress(ProcessKilled):
+            fill(committing, f"a {number}", commits=1)
+        disk.watch(None)
+        assert [str(one) for one in engine.verify()] == []
+        fill(engine, f"b {number}", commits=1)
+    assert number > 8
+
+
+def test_an_index_that_a_killed_fold_left_empty_is_no_damage_where_nobody_needs_it() -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    fill(engine, "a", commits=8)
+    other = disk.process()
+
+    def die(call: Call) -> None:
+        if call.name == "write" and call.path.endswith((".index", ".ids")) and "/streams/" in call.path:
+            other.kill_at(0)
+
+    folding = FileEngine("/a.store", disk=other, background=False, index_from_bytes=700)
+    folding.initialize()
+    disk.watch(die)
+    with pytest.raises(ProcessKilled):
+        folding.fold()
+    disk.watch(None)
+    assert 0 in [size for path, size in disk.sizes_bytes().items() if path.endswith(".ids")]
+    engine.fold()
+    assert [str(one) for one in engine.verify()] == []
+    assert len(list(engine.get_from("default", "a", 3))) == 7
 
 
 def test_a_reader_verifies_and_hears_of_the_progress(folded: Path) -> None:
