@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -328,29 +328,30 @@ def test_a_mark_that_a_killed_process_moved_by_half_is_no_damage_beside_living_o
     disk = SimulatedDisk()
     engine = FileEngine("/a.store", disk=disk, background=False)
     engine.initialize()
-    number = stores_met = 0
-    while stores_met == number:
-        number += 1
-        other = disk.process()
+    stores = 0
+    killed = True
+    while killed:
+        stores += 1
+        other, calls = disk.process(), list[Call]()
         committing = FileEngine("/a.store", disk=other, background=False)
         committing.initialize()
-        stores_left = number
-
-        def die(call: Call) -> None:
-            nonlocal stores_left, stores_met
-            if call.name == "store":
-                stores_left -= 1
-                if not stores_left:
-                    stores_met = number
-                    other.kill_at(0)
-
-        disk.watch(die)
-        with contextlib.suppress(ProcessKilled):
-            fill(committing, f"a {number}", commits=1)
+        killed = False
+        disk.watch(partial(_kill_at_the_last_of, stores, other, calls))
+        try:
+            fill(committing, f"a {stores}", commits=1)
+        except ProcessKilled:
+            killed = True
         disk.watch(None)
         assert [str(one) for one in engine.verify()] == []
-        fill(engine, f"b {number}", commits=1)
-    assert number > 8
+        fill(engine, f"b {stores}", commits=1)
+    assert stores > 8
+
+
+def _kill_at_the_last_of(stores: int, process: SimulatedDisk, met: list[Call], call: Call) -> None:
+    if call.name == "store":
+        met.append(call)
+        if len(met) == stores:
+            process.kill_at(0)
 
 
 def test_an_index_that_a_killed_fold_left_empty_is_no_damage_where_nobody_needs_it() -> None:
