@@ -14,6 +14,7 @@ from fsstore.engines.file import layout
 from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.engine import FileEngine
+from fsstore.engines.file.failures import asked
 from fsstore.engines.file.handles import locked, locked_if_there, opened
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.locks import PresenceLock
@@ -47,13 +48,17 @@ def plan(disk: Disk, path: str) -> list[Action]:
     `StorageUnavailableError` while anybody has the store open, `StorageError` when no store is there. Where
     something stands that no store makes, a link or a pipe, `CorruptionError`: a person has to take it away first.
     """
-    with _alone(disk, path, make_locks=False), _Repair(disk, path) as repair:
+    with (
+        asked(f"looking at what to repair in {path}"),
+        _alone(disk, path, make_locks=False),
+        _Repair(disk, path) as repair,
+    ):
         return repair.actions()
 
 
 def apply(disk: Disk, path: str) -> list[Action]:
     """Repair the store; what was done, in order. Durable on return. Errors are those of `plan`."""
-    with _alone(disk, path, make_locks=True), _Repair(disk, path) as repair:
+    with asked(f"repairing {path}", in_doubt=True), _alone(disk, path, make_locks=True), _Repair(disk, path) as repair:
         actions = repair.actions()
         repair.carry_out()
     if actions:
