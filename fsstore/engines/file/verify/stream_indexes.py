@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import size_of
 from fsstore.engines.file.ids import IdIndex, LongIds
 from fsstore.engines.file.segments import IDS, INDEX
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
@@ -18,7 +17,7 @@ from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 class StreamIndexes:
     """The indexes at `paths`, by their kind, compared with the segment's commits as they go by.
 
-    `most_commits`: no more can be in the segment. A file without a byte, which a killed fold leaves, says nothing."""
+    `most_commits`: no more can be in the segment."""
 
     def __init__(self, disk: Disk, seed: int, key: bytes, paths: dict[str, str], most_commits: int) -> None:
         self._disk = disk
@@ -33,8 +32,7 @@ class StreamIndexes:
             raise
 
     def _open(self, seed: int, key: bytes, most_commits: int) -> None:
-        disk = self._disk
-        paths = self._paths = {kind: path for kind, path in self._paths.items() if size_of(disk, path)}
+        disk, paths = self._disk, self._paths
         if INDEX in paths:
             self._index = disk.open(paths[INDEX])
             try:
