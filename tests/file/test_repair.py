@@ -216,6 +216,30 @@ def test_nobody_opens_or_folds_a_store_meanwhile_whose_lock_files_were_lost(lock
     assert list(engine.get_from_checkpoint()) == commits
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_reader_sees_the_store_as_it_is_after_a_repair(beside: bool) -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/store", disk=disk, background=False)
+    engine.initialize()
+    fill(engine, "a")
+    fill(engine, "b")
+    if not beside:
+        engine.close()
+    reader = FileEngine("/store", disk=disk.process(), read_only=True)
+    reader.initialize()
+    assert {commit.stream_id for commit in reader.get_from_checkpoint()} == {"a", "b"}
+    engine.close()
+    disk.rot(next(path for path in disk.sizes_bytes() if path.endswith(".segment")), 200)
+    assert apply(disk, "/store")
+    engine = FileEngine("/store", disk=disk, background=False)
+    engine.initialize()
+    fill(engine, "c")
+    assert list(reader.get_from_checkpoint()) == list(engine.get_from_checkpoint())
+    assert list(reader.get_from("default", "c")) == list(engine.get_from("default", "c"))
+    reader.close()
+    engine.close()
+
+
 def test_where_no_store_is_there_is_nothing_to_repair(built: tuple[str, MemoryDisk, Content]) -> None:
     _, disk, _ = built
     with pytest.raises(StorageError, match="there is no store at /nowhere"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fsstore.engines.file import layout
 from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
+from fsstore.engines.file.control import Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.engine import FileEngine
 from fsstore.engines.file.failures import asked
@@ -192,15 +193,20 @@ class _Repair:
         for rewrite in reversed(self._rewrites):
             set_aside(disk, self._path, rewrite.path)
             rewrite.put_in_place(disk)
+        control = f"{self._path}/{layout.CONTROL}"
         removed = {one.path for one in self._disposable if not self._is_checkpoint(one.path)}
         if self._fold_out:
             damaged = {one.path for one in self._journal_findings}
             begin_journal(self._look, self._kept, self._next_token, damaged)
-            removed = removed - self._indexes | {f"{self._path}/{layout.CONTROL}"}
+            removed = removed - self._indexes | {control}
         for one in self._disposable:
             if self._is_checkpoint(one.path) and one.offset_bytes is not None:
                 self._clear_slot(one.path, one.offset_bytes)
-        for path in sorted(removed):
+        if control in removed and disk.exists(control):
+            # Readers have it mapped, and are to see what recovery makes of it.
+            with contextlib.closing(Control(disk, control, self._meta.store_id, write=True)) as page:
+                page.void()
+        for path in sorted(removed - {control}):
             if disk.exists(path):
                 disk.unlink(path)
         disk.flush_directory(self._path)
