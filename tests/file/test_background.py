@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import NoReturn
 import pytest
 
 from fsstore.engines.file import FileEngine
+from fsstore.engines.file.segments import Stream
 from fsstore.testing import SimulatedDisk, fill
 from fsstore.testing.simulation import Call
 
@@ -90,3 +94,23 @@ def test_a_spare_journal_file_that_cannot_be_made_is_no_failed_fold_and_leaves_n
         fold()
     assert "has no spare journal file" in caplog.text
     engine.close()
+
+
+def test_a_fold_that_failed_in_the_background_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("fsstore.file"), "disabled", True)  # what is captured keeps its errors
+    store = tmp_path / "a.store"
+    engine = opened(store)
+    fill(engine, "a", commits=1)
+    key = Stream.of("default", "a").key.hex()
+    (store / "streams" / key[:2] / f"{key}.segment").mkdir(parents=True)
+    fill(engine, "b", commits=20)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while engine.stat()["fold_error"] is None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert "a directory stands where" in engine.stat()["fold_error"]
+    engine.close()
+    gc.collect()
+    handles = [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
+    assert not [one for one in handles if one.startswith(str(store))]

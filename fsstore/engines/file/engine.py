@@ -317,7 +317,7 @@ class FileEngine(FileDelivery):
                     "unfolded_commits": len(view.tail.commits),
                     "unfolded_bytes": control.get(VISIBLE) - control.get(FOLDED),
                     "failed": bool(control.get(FAILED)),
-                    "fold_error": None if fold_error is None else str(fold_error),
+                    "fold_error": fold_error,
                     "next_checkpoint": control.get(NEXT_TOKEN),
                 }
                 heads = view.heads.apart()

@@ -28,7 +28,7 @@ _WAIT_FOLDS = 4
 
 
 class Folding:
-    """The folding of one open store. `error` is that of the last round in the background."""
+    """The folding of one open store. `error` says what failed in the last round in the background."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Folding:
         self._mutex = mutex
         self._options = options
         self._background = Background(path, self._in_background) if options.background else None
-        self.error: Exception | None = None
+        self.error: str | None = None
 
     def stop(self) -> None:
         """Fold nothing more in the background; returns when what was begun is done."""
@@ -174,5 +174,5 @@ class Folding:
             _log.warning("%s has no spare journal file: %s", self._path, error)
 
     def _failed(self, error: Exception) -> None:
-        self.error = error
+        self.error = str(error)  # the error itself would keep files open that it was met with
         _log.warning("folding the journal of %s failed, and will be tried again: %s", self._path, error)
