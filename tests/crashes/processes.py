@@ -1,8 +1,8 @@
 """Two or three processes on one store, interleaved at lock boundaries, some killed, until the power goes.
 
 They commit to the same streams and fold one another's commits, and each has a stream that it alone commits to and
-deletes. What one of them was told is stored, and what one of them has seen, has to be there afterwards, in the same
-order; of what nobody was told, each batch whole or not at all.
+deletes, or purges with its bucket. What one of them was told is stored, and what one of them has seen, has to be there
+afterwards, in the same order; of what nobody was told, each batch whole or not at all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fsstore.model import Commit, Snapshot
 from fsstore.testing import PowerCut, ProcessKilled, SimulatedDisk, first_attempt, next_attempt
 from fsstore.testing.simulation import Choose, interleave, seeded
 
-OPERATIONS = ("commit", "commit", "commit", "commit_many", "snapshot", "delete", "mark", "fold", "reopen")
+OPERATIONS = ("commit", "commit", "commit", "commit_many", "snapshot", "delete", "mark", "fold", "reopen", "read_only")
 SHARED = ("a", "b")
 
 
@@ -96,8 +96,8 @@ def judge(engine: FileEngine, told: Told, *, processes: int) -> None:
     assert all(batch <= ids for batch in there)
     known = {commit.commit_id for commit in told.acknowledged}
     assert sum(not batch <= known for batch in there) <= processes
-    for stream_id, allowed in told.own.items():
-        assert [commit.commit_id for commit in engine.get_from("default", stream_id)] in allowed
+    for own, allowed in told.own.items():
+        assert [commit.commit_id for commit in engine.get_from(own, own)] in allowed
     for snapshot in told.snapshots:
         assert engine.get_snapshot("default", snapshot.stream_id, snapshot.stream_revision) == snapshot
     undispatched = {commit.checkpoint_token for commit in engine.get_undispatched_commits()}
@@ -116,6 +116,7 @@ class _Program:
         told.own[own] = [[]]
 
     def run(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
         engine = opened(disk)
         if self._decide(5) == 1:
             disk.kill_at(1 + self._decide(150))
@@ -156,18 +157,21 @@ class _Program:
                 return
 
     def delete(self, engine: FileEngine) -> None:
-        """Delete its own stream, or begin it when there is none."""
+        """Delete its own stream, or purge the bucket of that name, or begin it when there is none."""
         told, stream_id = self._told, self._own
-        commits = list(engine.get_from("default", stream_id))
+        commits = list(engine.get_from(stream_id, stream_id))
         now = told.own[stream_id][0]
         assert [commit.commit_id for commit in commits] == now
         if commits:
             told.deleted |= {commit.checkpoint_token for commit in commits}
             told.own[stream_id] = [now, []]
-            engine.delete_stream("default", stream_id)
+            if self._decide(2):
+                engine.purge(stream_id)
+            else:
+                engine.delete_stream(stream_id, stream_id)
             told.own[stream_id] = [[]]
         else:
-            attempt = first_attempt(stream_id)
+            attempt = first_attempt(stream_id, bucket_id=stream_id)
             told.own[stream_id] = [now, [attempt.commit_id]]
             engine.commit(attempt)
             told.own[stream_id] = [[attempt.commit_id]]
@@ -184,9 +188,26 @@ class _Program:
             self._told.marked.add(commit.checkpoint_token)
             engine.mark_commit_as_dispatched(commit)
 
+    def read_only(self, engine: FileEngine) -> None:
+        """Look at what one sees that may not write."""
+        reader = FileEngine(STORE, disk=self._disk, read_only=True, **OPTIONS)
+        reader.initialize()
+        self._look(reader)
+        reader.close()
+
     def _look(self, engine: FileEngine) -> None:
+        self._look_at_own(engine)
         seen = self._told.seen
         now = [commit for commit in engine.get_from_checkpoint() if commit.stream_id in SHARED]
         known = min(len(now), len(seen))
         assert now[:known] == seen[:known]
         seen.extend(now[known:])
+
+    def _look_at_own(self, engine: FileEngine) -> None:
+        """The streams of each: what was seen to be there, or to be gone, stays so whatever becomes of who did it."""
+        for own, before in list(self._told.own.items()):
+            found = [commit.commit_id for commit in engine.get_from(own, own)]
+            after = self._told.own[own]
+            assert found in [*before, *after]
+            if after is before and found == before[-1]:
+                self._told.own[own] = [found]

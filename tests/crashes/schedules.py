@@ -12,7 +12,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from crashes.exploring import continued
-from crashes.workloads import FOLD_AT_ONCE_BYTES, FOLD_OFTEN_BYTES, OPERATIONS, Run, goes_on, recovered, settle
+from crashes.workloads import (
+    FOLD_AT_ONCE_BYTES,
+    FOLD_OFTEN_BYTES,
+    MORE_OPERATIONS,
+    OPERATIONS,
+    Run,
+    goes_on,
+    recovered,
+    settle,
+)
 from fsstore.errors import StorageError
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import EngineModel, PowerCut, ProcessKilled, SimulatedDisk
@@ -29,6 +38,7 @@ FAULTS = (
     ("read", errno.EIO),
 )
 MOST_CALLS = 150
+CHOICES = (*OPERATIONS, *MORE_OPERATIONS)
 
 
 @dataclass
@@ -69,6 +79,13 @@ class _End:
 
 
 def _life(run: Run, decide: Choose, diary: Diary) -> _End:
+    try:
+        return _lived(run, decide, diary)
+    finally:
+        run.leave_alone()
+
+
+def _lived(run: Run, decide: Choose, diary: Diary) -> _End:
     disk = run.disk
     ending = ("nothing", "power", "power", "death", "fault", "fault")[decide(6)]
     diary.lines.append(ending)
@@ -83,7 +100,7 @@ def _life(run: Run, decide: Choose, diary: Diary) -> _End:
         diary.lines[-1] += f" {name} {errno.errorcode[code]} after {skip}"
     try:
         for _ in range(1 + decide(6)):
-            operation = OPERATIONS[decide(len(OPERATIONS))]
+            operation = CHOICES[decide(len(CHOICES))]
             diary.lines.append(operation)
             try:
                 run.do(operation)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from crashes.history import copied, look, matching
 from fsstore.engines.file import FileEngine
+from fsstore.engines.file.repair import apply, plan
 from fsstore.errors import DuplicateCommitError, StorageUnavailableError
 from fsstore.model import CommitAttempt, Snapshot
 from fsstore.serialization import MsgpackSerializer
@@ -30,6 +31,9 @@ OPTIONS: dict[str, Any] = {
 FOLD_AT_ONCE_BYTES = 1 << 20
 FOLD_OFTEN_BYTES = 500
 OPERATIONS = ("commit", "commit_many", "snapshot", "delete", "fold", "close", "reopen", "mark")
+# What only schedules have: of these, each crash of each workload would be too many.
+MORE_OPERATIONS = ("purge", "read", "read_only", "join", "repair", "forget")
+DISPOSABLE = ("heads.index", "commits.index", "control", "lock", "write.lock", "fold.lock")
 
 
 class Run:
@@ -51,6 +55,10 @@ class Run:
         self.power_was_cut = False
         self.in_flight: list[CommitAttempt] = []
         self._engine: FileEngine | None = None
+        self._other: FileEngine | None = None
+        self._other_disk: SimulatedDisk | None = None
+        self._operations = 0
+        self._lacks_nothing = False
         self.count = len(self.model.commits) * 100
 
     @property
@@ -60,14 +68,21 @@ class Run:
 
     @property
     def engine(self) -> FileEngine:
-        """Open, if need be."""
+        """Open, if need be. Where another process has joined, the two take turns."""
+        if self._other is not None and self._operations % 2:
+            return self._other
         if self._engine is None:
-            engine = FileEngine(self.path, disk=self.disk, fold_bytes=self.fold_bytes, **OPTIONS)
-            engine.initialize()
-            self._engine = engine
+            self._engine = self._opened(self.disk)
         return self._engine
 
+    def _opened(self, disk: SimulatedDisk, *, read_only: bool = False) -> FileEngine:
+        engine = FileEngine(self.path, disk=disk, read_only=read_only, fold_bytes=self.fold_bytes, **OPTIONS)
+        engine.initialize()
+        self._lacks_nothing = self._lacks_nothing or not read_only
+        return engine
+
     def do(self, operation: str) -> None:
+        self._operations += 1
         getattr(self, operation)()
 
     # ---- operations ----
@@ -108,6 +123,11 @@ class Run:
         after.delete_stream("default", stream_id)
         self._changes(after, lambda: self.engine.delete_stream("default", stream_id))
 
+    def purge(self) -> None:
+        after = copied(self.model)
+        after.purge("default")
+        self._changes(after, lambda: self.engine.purge("default"))
+
     def mark(self) -> None:
         """Mark the oldest commit that is not marked, and with every second call the newest too."""
         waiting = self.model.get_undispatched_commits()
@@ -128,6 +148,56 @@ class Run:
     def reopen(self) -> None:
         self.close()
         assert self.engine
+
+    def join(self) -> None:
+        """Another process opens the store, too, or closes it."""
+        other, self._other = self._other, None
+        if other is not None:
+            other.close()
+            return
+        self._other_disk = self.disk.process()
+        self._other = self._opened(self._other_disk)
+
+    def leave_alone(self) -> None:
+        """The other process dies."""
+        if self._other_disk is not None:
+            self._other_disk.kill()
+        self._other = self._other_disk = None
+
+    def read(self) -> None:
+        """Every process finds what there is."""
+        for engine in (self._engine, self._other):
+            if engine is not None:
+                matching(look(engine), self.allowed, marks_may_be_lost=False)
+
+    def read_only(self) -> None:
+        """So does one that may not write, beside writers and at rest."""
+        engine = self._opened(self.disk.process(), read_only=True)
+        try:
+            matching(look(engine), self.allowed, marks_may_be_lost=False)
+        finally:
+            engine.close()
+
+    def repair(self) -> None:
+        """There is nothing to repair but what is missing, or was begun by an opening that failed."""
+        self._all_close()
+        planned = [action for action in plan(self.disk, self.path) if "/dispatch/" not in action.path]
+        there = [action for action in planned if self.disk.exists(action.path)]
+        assert not there or not self._lacks_nothing, there
+        apply(self.disk, self.path)
+
+    def forget(self) -> None:
+        """One of the files that the store does without is deleted."""
+        self._all_close()
+        path = f"{self.path}/{DISPOSABLE[self._operations % len(DISPOSABLE)]}"
+        if self.disk.exists(path):
+            self._lacks_nothing = False
+            self.disk.unlink(path)
+
+    def _all_close(self) -> None:
+        self.close()
+        if self._other is not None:
+            self.join()
 
     # ---- how ----
 

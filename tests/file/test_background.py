@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,7 +13,9 @@ from typing import NoReturn
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.testing import fill
+from fsstore.engines.file.segments import Stream
+from fsstore.testing import SimulatedDisk, fill
+from fsstore.testing.simulation import Call
 
 PATIENCE_SECONDS = 30
 FOLD_BYTES = 2_000
@@ -57,3 +62,55 @@ def test_a_fold_lock_that_cannot_be_taken_in_the_background_is_said_and_tried_ag
     assert background._thread is not None
     assert background._thread.is_alive()
     engine.close()
+
+
+def test_a_spare_journal_file_that_cannot_be_made_is_no_failed_fold_and_leaves_no_file_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False, fold_bytes=FOLD_BYTES)
+    engine.initialize()
+    other = FileEngine("/a.store", disk=disk.process(), background=False)
+    other.initialize()
+    folding, calls = engine.writable().folding, list[Call]()
+
+    def fold() -> None:
+        fill(other, f"a {other.stat()['last_checkpoint']}", commits=20)
+        folding._in_background()
+
+    fold()
+    before = disk.open_files()
+    disk.unlink("/a.store/journal/spare")
+    disk.watch(calls.append)
+    fold()
+    disk.watch(None)
+    for name, path in {(call.name, call.path) for call in calls if "/spare" in call.path}:
+        disk.unlink("/a.store/journal/spare")
+        disk.fail(name, path=path, times=2)
+        fold()
+        disk.heal()
+        assert disk.open_files() == before, (name, path)
+        assert engine.stat()["fold_error"] is None
+        fold()
+    assert "has no spare journal file" in caplog.text
+    engine.close()
+
+
+def test_a_fold_that_failed_in_the_background_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("fsstore.file"), "disabled", True)  # what is captured keeps its errors
+    store = tmp_path / "a.store"
+    engine = opened(store)
+    fill(engine, "a", commits=1)
+    key = Stream.of("default", "a").key.hex()
+    (store / "streams" / key[:2] / f"{key}.segment").mkdir(parents=True)
+    fill(engine, "b", commits=20)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while engine.stat()["fold_error"] is None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert "a directory stands where" in engine.stat()["fold_error"]
+    engine.close()
+    gc.collect()
+    handles = [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
+    assert not [one for one in handles if one.startswith(str(store))]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from fsstore.engines.file import FileEngine
+from fsstore.engines.file.control import TAIL
 from fsstore.engines.file.fold import Fold
-from fsstore.errors import StoreClosedError
-from fsstore.testing import SimulatedDisk, fill
+from fsstore.errors import CorruptionError, StoreClosedError
+from fsstore.testing import SimulatedDisk, fill, first_attempt
 
 PATIENCE_SECONDS = 30
 
@@ -100,3 +101,24 @@ def test_who_waits_for_commits_hears_of_the_closing_that_overtakes_it(
         engine.close()
         with pytest.raises(StoreClosedError):
             call()
+
+
+def test_closing_a_store_whose_journal_was_damaged_meanwhile_closes_it_and_leaves_the_damage_to_who_opens_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = SimulatedDisk()
+    engine = opened("/a.store", disk=disk, journal_bytes=8192)
+    fill(engine, "a", commits=20)
+    engine.fold()
+    other = opened("/a.store", disk=disk.process())
+    position = engine.opened().control.get(TAIL)
+    other.commit(first_attempt("b"))
+    other.close()
+    path = max(one for one in disk.sizes_bytes() if one.endswith(".journal"))
+    assert disk.sizes_bytes()[path] > 4096, "the test needs a journal file that closing makes smaller"
+    disk.rot(path, position - int(path.rpartition("/")[2].partition(".")[0], 16) + 150)
+    engine.close()
+    assert "a record in the journal is damaged" in caplog.text
+    assert not disk.open_files()
+    with pytest.raises(CorruptionError, match="in the journal"):
+        opened("/a.store", disk=disk)

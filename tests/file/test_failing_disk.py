@@ -8,6 +8,8 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,6 +18,7 @@ import pytest
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.planning import SeveralCommits
+from fsstore.engines.file.repair import apply, plan
 from fsstore.errors import DuplicateCommitError, StorageUnavailableError
 from fsstore.model import Commit, Snapshot
 from fsstore.serialization import MsgpackSerializer
@@ -276,6 +279,36 @@ def test_a_drop_that_failed_says_so_and_can_be_done_again(while_open: bool) -> N
         engine.close()
         assert not disk.open_files(), fault.met
     assert at > 10
+
+
+@pytest.mark.parametrize("damaged", ["*.segment", "*.journal", "*/control"])
+def test_a_repair_that_failed_says_so_and_can_be_done_again(damaged: str) -> None:
+    """Of its calls every seventh, as there are very many."""
+    begin = BEGIN.copy()
+    for path in begin.sizes_bytes():
+        if fnmatchcase(path, damaged):
+            begin.rot(path, {"*/control": 48}.get(damaged, 600))
+    expected = plan(begin, STORE)
+    assert expected
+    at = -6
+    while True:
+        at += 7
+        disk = begin.copy()
+        disk.choose = (keep_everything, lose_everything)[at % 2]
+        error = met(OneFails(disk, at, at % 2), partial(plan, disk, STORE))
+        assert error is None or not error.in_doubt
+        fault = OneFails(disk, at, at % 2)
+        met(fault, partial(apply, disk, STORE))
+        assert not disk.open_files(), fault.met
+        if fault.met is None:
+            break
+        apply(disk, STORE)
+        assert plan(disk, STORE) == [], fault.met
+        assert not disk.open_files(), fault.met
+        engine = opened(disk)
+        assert list(engine.get_from("default", "part")) == PART or damaged == "*.journal", fault.met
+        engine.close()
+    assert at > 50
 
 
 @pytest.mark.parametrize(("there", "read_only"), [(True, False), (True, True), (False, False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from fsstore import EventMessage
 from fsstore.engines.file import FileEngine
-from fsstore.errors import CorruptionError
+from fsstore.errors import CorruptionError, StoreClosedError
 from fsstore.model import Snapshot, StreamHead
 from fsstore.testing import SimulatedDisk, fill, first_attempt, next_attempt
 from fsstore.testing.simulation import Call
@@ -73,6 +74,54 @@ def test_heads_say_what_everybody_may_see(folded: bool) -> None:
         assert change()
         assert seen.pop() == before != list(engine.get_streams_to_snapshot("default", 1))
     engine.close()
+
+
+@pytest.mark.parametrize("what", ["heads", "numbers"])
+def test_commits_do_not_wait_while_the_table_of_heads_is_read(what: str) -> None:
+    disk = SimulatedDisk()
+    engine = opened(disk)
+    for number in range(3):
+        fill(engine, f"a {number}", commits=2)
+    engine.fold()
+    mutex = engine.opened().mutex
+    is_free: list[bool] = []
+
+    def try_it() -> None:
+        is_free.append(mutex.acquire(blocking=False))
+        if is_free[-1]:
+            mutex.release()
+
+    def look(call: Call) -> None:
+        if call.name == "read" and call.path.endswith("heads.index"):
+            other = threading.Thread(target=try_it)
+            other.start()
+            other.join()
+
+    disk.watch(look)
+    if what == "heads":
+        assert len(list(engine.get_streams_to_snapshot("default", 1))) == 3
+    else:
+        assert engine.stat()["folded_streams"] == 3
+    assert is_free[-1], "the last of these reads is that of the table"
+    disk.watch(None)
+    engine.close()
+    assert not disk.open_files()
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_heads_that_are_walked_through_when_the_store_is_closed_say_so(folded: bool) -> None:
+    disk = SimulatedDisk()
+    engine = opened(disk)
+    for number in range(3):
+        fill(engine, f"a {number}", commits=2)
+    if folded:
+        engine.fold()
+    heads = engine.get_streams_to_snapshot("default", 1)
+    assert next(heads)
+    engine.close()
+    with pytest.raises(StoreClosedError):
+        next(heads)
+    assert not disk.open_files()
 
 
 def test_the_head_of_a_stream_whose_file_is_just_being_begun_anew_is_no_damage() -> None:

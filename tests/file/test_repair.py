@@ -21,7 +21,8 @@ from fsstore.engines.file.segments import Stream
 from fsstore.engines.file.verify import verify
 from fsstore.errors import StorageError, StorageUnavailableError
 from fsstore.model import Commit, Snapshot
-from fsstore.testing import fill, next_attempt
+from fsstore.testing import SimulatedDisk, fill, next_attempt
+from fsstore.testing.simulation import Call
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,58 @@ def test_a_store_that_is_being_folded_is_refused_without_waiting_for_the_fold(
     engine = open_engine(path, disk.copy())
     with engine.writable().locks.fold, pytest.raises(StorageUnavailableError, match="is open; close it in every"):
         look(engine._disk, path)  # type: ignore[arg-type]
+    engine.close()
+
+
+@pytest.mark.parametrize("lock", [layout.WRITE_LOCK, layout.LOCK, layout.FOLD_LOCK])
+def test_nobody_opens_or_folds_a_store_meanwhile_whose_lock_files_were_lost(lock: str) -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    commits = fill(engine, "a")
+    engine.close()
+    for name in ("heads.index", layout.WRITE_LOCK, layout.LOCK, layout.FOLD_LOCK):
+        disk.unlink(f"/a.store/{name}")
+    before = disk.sizes_bytes()
+    assert len(plan(disk, "/a.store")) == 1
+    assert disk.sizes_bytes() == before, "a plan changed something"
+    other, tried = disk.process(), list[bool]()
+
+    def try_the_lock(call: Call) -> None:
+        if call.name == "flush_directory":
+            disk.watch(None)
+            tried.append(other.lock(other.open(f"/a.store/{lock}"), blocking=False))
+
+    disk.watch(try_the_lock)
+    apply(disk, "/a.store")
+    assert tried == [False]
+    other.kill()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    assert list(engine.get_from_checkpoint()) == commits
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_reader_sees_the_store_as_it_is_after_a_repair(beside: bool) -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/store", disk=disk, background=False)
+    engine.initialize()
+    fill(engine, "a")
+    fill(engine, "b")
+    if not beside:
+        engine.close()
+    reader = FileEngine("/store", disk=disk.process(), read_only=True)
+    reader.initialize()
+    assert {commit.stream_id for commit in reader.get_from_checkpoint()} == {"a", "b"}
+    engine.close()
+    disk.rot(next(path for path in disk.sizes_bytes() if path.endswith(".segment")), 200)
+    assert apply(disk, "/store")
+    engine = FileEngine("/store", disk=disk, background=False)
+    engine.initialize()
+    fill(engine, "c")
+    assert list(reader.get_from_checkpoint()) == list(engine.get_from_checkpoint())
+    assert list(reader.get_from("default", "c")) == list(engine.get_from("default", "c"))
+    reader.close()
     engine.close()
 
 

@@ -7,8 +7,8 @@ import pytest
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.control import TAIL
 from fsstore.errors import StorageUnavailableError
-from fsstore.testing import SimulatedDisk, fill, first_attempt
-from fsstore.testing.simulation import lose_everything
+from fsstore.testing import ProcessKilled, SimulatedDisk, fill, first_attempt
+from fsstore.testing.simulation import Call, lose_everything
 
 
 def opened(disk: SimulatedDisk) -> FileEngine:
@@ -77,3 +77,44 @@ def test_what_was_cut_off_as_a_torn_tail_never_comes_back_behind_what_is_written
     engine = opened(killed(disk))
     assert list(engine.get_from_checkpoint()) == stored
     assert list(engine.verify()) == []
+
+
+def test_what_a_killed_process_did_not_flush_is_on_the_device_before_a_reader_shows_it() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fill(engine, "a")
+
+    def die(call: Call) -> None:
+        if call.name == "flush":
+            disk.kill_at(0)
+
+    disk.watch(die)
+    with pytest.raises(ProcessKilled):
+        engine.commit(first_attempt("b"))
+    disk.watch(None)
+    before = disk.copy()
+    reader = FileEngine("/store", disk=disk.process(), read_only=True)
+    reader.initialize()
+    shown = list(reader.get_from_checkpoint())
+    assert list(opened(disk.restarted()).get_from_checkpoint()) == shown
+    assert len(list(opened(before.restarted()).get_from_checkpoint())) == len(shown) - 1
+
+
+def test_what_a_failed_flush_left_is_shown_to_no_reader_before_it_is_written_again() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    fill(engine, "a")
+    disk.fail("flush", path="*.journal")
+    with pytest.raises(StorageUnavailableError):
+        engine.commit(first_attempt("b"))
+    beside = FileEngine("/store", disk=disk.process(), read_only=True)
+    beside.initialize()
+    assert "b" not in {commit.stream_id for commit in beside.get_from_checkpoint()}
+    engine.close()
+    reader = FileEngine("/store", disk=disk.process(), read_only=True)
+    with pytest.raises(StorageUnavailableError, match="open /store for writing once"):
+        reader.initialize()
+    opened(disk).close()
+    reader.initialize()
+    shown = list(reader.get_from_checkpoint())
+    assert list(opened(disk.restarted()).get_from_checkpoint()) == shown

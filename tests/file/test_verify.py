@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from stores import DISK, cut, file_of, flip, journal_of, record, swap
 from fsstore.engines.file import FileEngine, format, index_entries, layout
 from fsstore.engines.file.verify import Finding, verify
 from fsstore.errors import CorruptionError, StorageError
-from fsstore.testing import fill, next_attempt
+from fsstore.testing import ProcessKilled, SimulatedDisk, fill, next_attempt
+from fsstore.testing.simulation import Call
 
 
 @dataclass(frozen=True)
@@ -320,6 +322,59 @@ def test_nothing_is_wrong_while_others_write_fold_and_delete(tmp_path: Path) -> 
     assert failures == []
     assert [str(one) for one in found] == []
     assert findings(path) == []
+
+
+def test_a_mark_that_a_killed_process_moved_by_half_is_no_damage_beside_living_ones() -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    stores = 0
+    killed = True
+    while killed:
+        stores += 1
+        other, calls = disk.process(), list[Call]()
+        committing = FileEngine("/a.store", disk=other, background=False)
+        committing.initialize()
+        killed = False
+        disk.watch(partial(_kill_at_the_last_of, stores, other, calls))
+        try:
+            fill(committing, f"a {stores}", commits=1)
+        except ProcessKilled:
+            killed = True
+        disk.watch(None)
+        assert [str(one) for one in engine.verify()] == []
+        fill(engine, f"b {stores}", commits=1)
+    assert stores > 8
+
+
+def _kill_at_the_last_of(stores: int, process: SimulatedDisk, met: list[Call], call: Call) -> None:
+    if call.name == "store":
+        met.append(call)
+        if len(met) == stores:
+            process.kill_at(0)
+
+
+def test_an_index_that_a_killed_fold_left_empty_is_no_damage_where_nobody_needs_it() -> None:
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False)
+    engine.initialize()
+    fill(engine, "a", commits=8)
+    other = disk.process()
+
+    def die(call: Call) -> None:
+        if call.name == "write" and call.path.endswith((".index", ".ids")) and "/streams/" in call.path:
+            other.kill_at(0)
+
+    folding = FileEngine("/a.store", disk=other, background=False, index_from_bytes=700)
+    folding.initialize()
+    disk.watch(die)
+    with pytest.raises(ProcessKilled):
+        folding.fold()
+    disk.watch(None)
+    assert 0 in [size for path, size in disk.sizes_bytes().items() if path.endswith(".ids")]
+    engine.fold()
+    assert [str(one) for one in engine.verify()] == []
+    assert len(list(engine.get_from("default", "a", 3))) == 7
 
 
 def test_a_reader_verifies_and_hears_of_the_progress(folded: Path) -> None:

@@ -49,6 +49,14 @@ def test_every_crash_of_a_workload_of_three(last: int) -> None:
     explore(BEGIN, operations, Tally(), most=3)
 
 
+@pytest.mark.parametrize("last", ["purge", "fold", "close", "commit"])
+def test_every_crash_of_a_purge_and_of_what_comes_after_it(last: str) -> None:
+    tally = Tally()
+    for before in ([], ["purge"], ["commit", "purge", "commit_many"]):
+        explore(BEGIN, [*before, last], tally, most=3)
+    assert tally.schedules > 50
+
+
 @pytest.mark.parametrize("hundred", range(6))
 def test_crashes_failures_and_recoveries_from_seeds(hundred: int) -> None:
     for number in range(SEEDS):

@@ -105,10 +105,10 @@ class Control:
         self.words[0] = 0
         for mark, value in (
             (EPOCH, epoch),
+            (FOLDED, folded),  # before what is visible: a reader that looks in between finds no gap
             (TAIL, tail),
             (SYNCED, tail),
             (VISIBLE, tail),
-            (FOLDED, folded),
             (NEXT_TOKEN, next_token),
             (FAILED, 0),
             (CLEAN, 0),
@@ -136,8 +136,13 @@ class Control:
         return self.words[JOINED] == self._joined_first
 
     def next_epoch(self) -> int:
-        """Another epoch than any page of this store had; a page whose epoch is damaged may begin again."""
-        return (self.lower_bound(EPOCH) + 1) & _MASK
+        """Another epoch than this page had, also where nothing else in it is believed: readers go by it."""
+        return (self.words[EPOCH] + 1) & _MASK
+
+    def void(self) -> None:
+        """Nobody believes the page from now on, until recovery makes it anew; on the device when this returns."""
+        self.words[0] = 0
+        self.flush()
 
     def get(self, mark: int) -> int:
         return self.words[mark]

@@ -6,6 +6,7 @@ its reader. What an open store is made of, `open_store` says; docs/architecture.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -307,17 +308,22 @@ class FileEngine(FileDelivery):
         store = self.opened()
         control, view = store.control, store.view
         fold_error = store.folding.error if isinstance(store, WritableStore) else None
-        with asked(f"looking at {self.path}"), store.mutex:
-            self.opened()
-            view.refresh(control, to_tail=False)
-            return {
-                "path": self.path,
-                "durability": self._durability,
-                "last_checkpoint": store.reader.last_token(),
-                "folded_streams": sum(1 for head in view.heads.all() if head.segment_bytes),
-                "unfolded_commits": len(view.tail.commits),
-                "unfolded_bytes": control.get(VISIBLE) - control.get(FOLDED),
-                "failed": bool(control.get(FAILED)),
-                "fold_error": None if fold_error is None else str(fold_error),
-                "next_checkpoint": control.get(NEXT_TOKEN),
-            }
+        with asked(f"looking at {self.path}"):
+            with store.mutex:
+                self.opened()
+                view.refresh(control, to_tail=False)
+                numbers = {
+                    "path": self.path,
+                    "durability": self._durability,
+                    "last_checkpoint": store.reader.last_token(),
+                    "folded_streams": 0,
+                    "unfolded_commits": len(view.tail.commits),
+                    "unfolded_bytes": control.get(VISIBLE) - control.get(FOLDED),
+                    "failed": bool(control.get(FAILED)),
+                    "fold_error": fold_error,
+                    "next_checkpoint": control.get(NEXT_TOKEN),
+                }
+                heads = view.heads.apart()
+            with contextlib.closing(heads):
+                numbers["folded_streams"] = sum(1 for head in heads.all() if head.segment_bytes)
+            return numbers

@@ -230,6 +230,8 @@ class Fold:
             self._append(key, group, SEGMENT, group.commits)
             if head.segment_bytes >= self._index_from_bytes:
                 self._index(key, group, head)
+            elif self._again:
+                self._drop_index(key)
         if group.snapshots:
             last, record = group.snapshots[-1]
             head.snapshots_bytes = last[format.PLACE] + len(record)
@@ -383,6 +385,13 @@ class Fold:
             return False
         last_place, length_bytes, _, _ = index_entries.STREAM_INDEX_ENTRY.unpack(last)
         return bool(last_place + length_bytes == place)
+
+    def _drop_index(self, key: bytes) -> None:
+        """What a fold that did not end may have begun beside a segment that it took for long enough."""
+        for kind in (INDEX, IDS):
+            if self._disk.exists(self._files.path(key, kind)):
+                self._disk.unlink(self._files.path(key, kind))
+                self._directories.add(self._files.directory(key))
 
     def _open_index(self, key: bytes, kind: str) -> int:
         self._directories.add(self._files.directory(key))

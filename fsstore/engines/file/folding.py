@@ -28,7 +28,7 @@ _WAIT_FOLDS = 4
 
 
 class Folding:
-    """The folding of one open store. `error` is that of the last round in the background."""
+    """The folding of one open store. `error` says what failed in the last round in the background."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Folding:
         self._mutex = mutex
         self._options = options
         self._background = Background(path, self._in_background) if options.background else None
-        self.error: Exception | None = None
+        self.error: str | None = None
 
     def stop(self) -> None:
         """Fold nothing more in the background; returns when what was begun is done."""
@@ -91,12 +91,12 @@ class Folding:
     def _target(self) -> int:
         """How far to fold now. The files with what is deleted below are to be erased whole once that is folded."""
         control = self._control
-        if control.get(SYNCED) < control.get(VISIBLE):
+        target = control.get(VISIBLE)
+        if control.get(SYNCED) < target:
             self._writer.flush_to(control.get(TAIL))
-        target = control.get(SYNCED)
         with self._mutex:
             # After the target was taken, so that nothing is folded unseen that another process deletes now.
-            self._view.refresh(control, to_tail=True)
+            self._view.refresh(control, to_tail=False)
             newest_reset = self._view.tail.newest_reset
         return self._writer.roll_now() if newest_reset >= max(control.get(ERASE), 1) else target
 
@@ -154,18 +154,25 @@ class Folding:
             return
         try:
             self.fold()
+            self.error = None
+            self._keep_spare()
+        except (OSError, StorageError) as error:
+            self._failed(error)
+        finally:
+            self._locks.fold.release()
+
+    def _keep_spare(self) -> None:
+        """Have the next journal file ready. Without one, whoever goes on in a new file makes it."""
+        try:
             with self._mutex:
                 file = self._view.journal.file_at(self._control.get(TAIL) - 1)
             if file is not None:
                 size = min(file.size_bytes * GROWTH, self._options.journal_bytes)
                 journal = Journal(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=True)
                 journal.keep_spare(size, self._locks.write)
-            self.error = None
         except (OSError, StorageError) as error:
-            self._failed(error)
-        finally:
-            self._locks.fold.release()
+            _log.warning("%s has no spare journal file: %s", self._path, error)
 
     def _failed(self, error: Exception) -> None:
-        self.error = error
+        self.error = str(error)  # the error itself would keep files open that it was met with
         _log.warning("folding the journal of %s failed, and will be tried again: %s", self._path, error)

@@ -89,6 +89,12 @@ class Heads:
             self.close()
             raise
 
+    def apart(self) -> Heads:
+        """The table once more, for its caller to walk through and close: whatever becomes of this one meanwhile."""
+        other = Heads(self._disk, self._store, self._seed, write=False)
+        other.open(at_least_folded=self.folded)
+        return other
+
     def create(self, capacity: int = _FIRST_CAPACITY) -> None:
         """An empty table in place of any other."""
         self.close()

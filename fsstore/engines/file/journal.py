@@ -247,8 +247,12 @@ class Journal:
             handle = self._disk.open(path, write=True)
         except FileNotFoundError:
             return None
-        if self._disk.size(handle) == size_bytes:
-            return handle
+        try:
+            if self._disk.size(handle) == size_bytes:
+                return handle
+        except BaseException:
+            self._disk.close(handle)
+            raise
         self._disk.close(handle)
         return None
 
@@ -260,22 +264,27 @@ class Journal:
                 self._disk.write(handle, _ZEROS[: size_bytes - offset], offset)
         except BaseException:
             # What was half made must not fill a disk that is full already.
-            self._disk.truncate(handle, 0)
-            self._disk.close(handle)
+            try:
+                self._disk.truncate(handle, 0)
+            finally:
+                self._disk.close(handle)
             raise
         return handle
 
     def keep_spare(self, size_bytes: int, write_lock: AbstractContextManager[object]) -> None:
         """Have a preallocated file of that size ready for the next roll; the lock is held for a rename only."""
-        spare = f"{self.directory}/{_SPARE}"
+        spare, making = f"{self.directory}/{_SPARE}", f"{self.directory}/{_SPARE}.new"
         handle = self._open_spare(spare, size_bytes)
-        if handle is None:
-            making = f"{self.directory}/{_SPARE}.new"
-            handle = self._preallocate(making, size_bytes)
+        if handle is not None:
+            self._disk.close(handle)
+            return
+        handle = self._preallocate(making, size_bytes)
+        try:
             self._disk.flush(handle)
             with write_lock:
                 self._disk.rename(making, spare)
-        self._disk.close(handle)
+        finally:
+            self._disk.close(handle)
 
     def drop_spare(self) -> None:
         """Remove the spare file: it holds bytes of old records, and takes room."""

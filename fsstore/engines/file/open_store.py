@@ -25,7 +25,7 @@ from fsstore.engines.file.planning import Request
 from fsstore.engines.file.reader import Reader
 from fsstore.engines.file.view import View
 from fsstore.engines.file.writer import Writer
-from fsstore.errors import StorageError, StorageUnavailableError
+from fsstore.errors import StorageError
 from fsstore.serialization import Serializer
 
 _log = logging.getLogger("fsstore.file")
@@ -137,8 +137,8 @@ class WritableStore(OpenStore):
         control, view = self.control, self.view
         try:
             self._writer.shrink(self._first_journal_bytes)
-        except (OSError, StorageUnavailableError) as error:
-            # For want of room; where a flush failed, folding says so.
+        except (OSError, StorageError) as error:
+            # For want of room; where a flush failed, or the journal is damaged, folding says so.
             _log.warning("closing %s left its large journal file: %s", self.path, error)
         try:
             self.folding.fold()

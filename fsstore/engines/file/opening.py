@@ -74,7 +74,7 @@ def _attach(
         segments = Segments(disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=most_bytes)
         view = View(disk, path, seed, journal, heads, commits, segments, options, folded, unfolded)
         with CollectorHeld():
-            view.refresh(control, to_tail=True)
+            view.refresh(control, to_tail=False)
         locks.presence.share()
         return WritableStore(disk, path, seed, control, view, options, serializer, check_open, locks, flush=flush)
     except BaseException:

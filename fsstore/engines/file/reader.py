@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from fsstore.engines.file import format
+from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.decoding import Decoding
 from fsstore.engines.file.in_order import InOrder
 from fsstore.engines.file.looking import CHANGED, Looking
@@ -213,26 +213,26 @@ class Reader:
                     self._say_damage(stream.key)
                 unfolded.append((stream, revision, max(newest, known.snapshot_revision)))
             touched = {stream.key for stream, _, _ in unfolded}
-            folded = (
-                []
-                if view.tail.purged_at(bucket_id)
-                else [
-                    head
-                    for head in view.heads.all()
-                    if (head.bucket == mark or not head.bucket) and head.segment_bytes and head.key not in touched
-                ]
-            )
-        for stream, revision, snapshot_revision in unfolded:
-            if revision and revision >= snapshot_revision + max_threshold:
-                yield StreamHead(bucket_id, stream.stream_id, revision, snapshot_revision)
-        for head in folded:
-            if not head.sequence or (head.snapshots_bytes and not head.snapshot_revision):
-                self._say_damage(head.key)
-            if head.revision >= head.snapshot_revision + max_threshold:
-                self._looking.check_open()
-                names = self._again(partial(self._names, head.key), partial(self._unnamed, head.key))
-                if names is not None and names[0] == bucket_id:
-                    yield StreamHead(bucket_id, names[1], head.revision, head.snapshot_revision)
+            is_purged = bool(view.tail.purged_at(bucket_id))
+            heads = view.heads.apart()
+        # Without the mutex, as there may be millions: what is written meanwhile everybody may see by now.
+        with contextlib.closing(heads):
+            for stream, revision, snapshot_revision in unfolded:
+                if revision and revision >= snapshot_revision + max_threshold:
+                    self._looking.check_open()
+                    yield StreamHead(bucket_id, stream.stream_id, revision, snapshot_revision)
+            for head in () if is_purged else heads.all():
+                if head.bucket in (mark, 0) and head.segment_bytes and head.key not in touched:
+                    yield from self._folded_head(head, bucket_id, max_threshold)
+
+    def _folded_head(self, head: index_entries.Head, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:
+        if not head.sequence or (head.snapshots_bytes and not head.snapshot_revision):
+            self._say_damage(head.key)
+        if head.revision >= head.snapshot_revision + max_threshold:
+            self._looking.check_open()
+            names = self._again(partial(self._names, head.key), partial(self._unnamed, head.key))
+            if names is not None and names[0] == bucket_id:
+                yield StreamHead(bucket_id, names[1], head.revision, head.snapshot_revision)
 
     def _visible_revision(self, stream: Stream, tail: StreamTail, visible: int) -> int:
         if not tail.entries:

@@ -1,12 +1,14 @@
 """Opening a store without writing a byte: beside writers, or at rest and perhaps after a crash.
 
-At rest the journal is judged in memory and nothing is settled; when a writer opens the store later, its
-control page shows a new epoch and is followed from then on. No lock is held beyond the opening.
+At rest the journal is judged in memory and nothing is settled, but what is shown is on the device first. When a writer
+opens the store later, its control page shows a new epoch and is followed from then on. No lock is held beyond the
+opening.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable
 
 from fsstore.engines.file import layout, recovery
@@ -23,6 +25,9 @@ from fsstore.engines.file.segments import Segments
 from fsstore.engines.file.view import View
 from fsstore.errors import StorageUnavailableError
 from fsstore.serialization import Serializer
+
+# What is said of a medium that nobody can write.
+_NOTHING_TO_FLUSH = frozenset((errno.EINVAL, errno.EROFS))
 
 
 class ReadControl:
@@ -79,6 +84,7 @@ def _attach(
     # Beside writers a mark may disagree with its complement, since one of them was killed; the next moves it again.
     if control.page is None or not control.page.belongs() or at_rest(disk, path):
         verdict = recovery.judge(journal, control.page, path)
+        _have_it_durable(journal, verdict, control.page, path)
         unfolded = verdict.unfolded
         marks = dict.fromkeys((TAIL, SYNCED, VISIBLE), verdict.tail)
         marks |= {FOLDED: verdict.folded, FOLD_BEGUN: verdict.folded, NEXT_TOKEN: verdict.next_token, FAILED: 0}
@@ -102,6 +108,24 @@ def _attach(
     )
     view = View(disk, path, seed, journal, heads, commits, segments, options, folded, unfolded)
     return control, view
+
+
+def _have_it_durable(journal: Journal, verdict: recovery.Verdict, page: Control | None, path: str) -> None:
+    """A process that was killed may have left records that the power could still take, and others get their tokens."""
+    synced = page.lower_bound(SYNCED) if page is not None else 0
+    if synced >= verdict.tail:
+        return
+    if page is not None and page.whole() and page.get(FAILED):
+        raise StorageUnavailableError(
+            f"a flush failed, and what it was to take to the device has to be written again, which reading only may "
+            f"not do: open {path} for writing once"
+        )
+    for base, _ in recovery.files_between(journal, max(synced, verdict.folded), verdict.tail):
+        try:
+            journal.flush(base)
+        except OSError as error:
+            if error.errno not in _NOTHING_TO_FLUSH:
+                raise
 
 
 def _page(disk: Disk, path: str, meta: layout.Meta) -> Control | None:

@@ -203,7 +203,7 @@ def settle(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) -> N
         return
     if verdict.torn_end > verdict.tail:
         _set_aside(disk, journal, verdict, quarantine)
-    for file in _files_between(journal, verdict.folded, verdict.torn_end):
+    for file in files_between(journal, verdict.folded, verdict.torn_end):
         start, end = max(verdict.folded, file[0]), min(verdict.tail, file[1])
         for position in range(start, end, _REWRITE_BYTES):
             data = journal.read(position, min(_REWRITE_BYTES, end - position))
@@ -213,7 +213,8 @@ def settle(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) -> N
     journal.drop_above(verdict.tail)
 
 
-def _files_between(journal: Journal, start: int, end: int) -> list[tuple[int, int]]:
+def files_between(journal: Journal, start: int, end: int) -> list[tuple[int, int]]:
+    """Where the files that hold any of these positions begin and end."""
     found = []
     for base in journal.bases():
         file = journal.file(base)
@@ -223,7 +224,7 @@ def _files_between(journal: Journal, start: int, end: int) -> list[tuple[int, in
 
 
 def _set_aside(disk: Disk, journal: Journal, verdict: Verdict, quarantine: str) -> None:
-    for base, file_end in _files_between(journal, verdict.tail, verdict.torn_end):
+    for base, file_end in files_between(journal, verdict.tail, verdict.torn_end):
         start, end = max(verdict.tail, base + file_headers.JOURNAL_HEADER_BYTES), min(verdict.torn_end, file_end)
         if start >= end:
             continue

@@ -98,7 +98,7 @@ class View:
                 if self.tail.end < target:
                     raise self.journal.damage(self.tail.end, f"records up to position {target}")
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
     def take_in(self, commits: Sequence[WrittenCommit]) -> None:
@@ -106,7 +106,7 @@ class View:
         try:
             self.tail.append(commits)
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
     def take_in_other(self, position: int, record: bytes) -> None:
@@ -114,10 +114,10 @@ class View:
         try:
             self.tail.apply(format.read_records(record, 0, len(record), self._seed, format.POSITION, position))
         except BaseException:
-            self._forget()
+            self.forget()
             raise
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Know nothing, as what was interrupted may be known by half: the next refresh begins at the fold mark."""
         self.folded = -1
         self.tail = Tail(-1, 0)

@@ -102,6 +102,9 @@ class Writer:
                     except Exception as error:
                         self._fail(requests, error, in_doubt=words[BEGUN] > end)
                         return
+                if self._view.tail.newest_reset >= words[VISIBLE]:
+                    self._finish_unseen(requests, end)
+                    return
             alone = self._control.is_alone()
             if alone:
                 # Nobody waits for the lock, and holding it saves taking another one to move the marks.
@@ -118,6 +121,18 @@ class Writer:
             self._fail(requests, error, in_doubt=True)
         for request in requests:
             request.done = True
+
+    def _finish_unseen(self, requests: list[Request], end: int) -> None:
+        """Nobody looks meanwhile, as this process knows of a deletion that the power could still undo."""
+        try:
+            self._finish(requests, end, self._control.advance)
+        finally:
+            self._hide_deletions()
+
+    def _hide_deletions(self) -> None:
+        """Know nothing of a deletion that is not durable, for whatever reason, as nobody may see it."""
+        if self._view.tail.newest_reset >= self._control.get(VISIBLE):
+            self._view.forget()
 
     # ---- appending ----
 
@@ -246,10 +261,13 @@ class Writer:
         with self._write_lock, self._mutex:
             self.check_failed(in_doubt=False)
             self._clear_begun()
-            self._view.refresh(self._control, to_tail=True)
-            self._view.journal.drop_spare()
-            end = self._roll(self._control.get(TAIL), 0, times=1, most_bytes=most_bytes)
-            self.flush_to(end)
+            try:
+                self._view.refresh(self._control, to_tail=True)
+                self._view.journal.drop_spare()
+                end = self._roll(self._control.get(TAIL), 0, times=1, most_bytes=most_bytes)
+                self.flush_to(end)
+            finally:
+                self._hide_deletions()
             file = self._view.journal.file_at(end - 1)
             assert file is not None
             self._control.advance({ERASE: file.base})

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from fsstore.engines.file import layout
 from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
+from fsstore.engines.file.control import Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.engine import FileEngine
-from fsstore.engines.file.handles import locked_if_there, opened
+from fsstore.engines.file.failures import asked
+from fsstore.engines.file.handles import locked, locked_if_there, opened
 from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.locks import PresenceLock
 from fsstore.engines.file.repair.identity import find_meta
@@ -46,13 +49,17 @@ def plan(disk: Disk, path: str) -> list[Action]:
     `StorageUnavailableError` while anybody has the store open, `StorageError` when no store is there. Where
     something stands that no store makes, a link or a pipe, `CorruptionError`: a person has to take it away first.
     """
-    with _alone(disk, path), _Repair(disk, path) as repair:
+    with (
+        asked(f"looking at what to repair in {path}"),
+        _alone(disk, path, make_locks=False),
+        _Repair(disk, path) as repair,
+    ):
         return repair.actions()
 
 
 def apply(disk: Disk, path: str) -> list[Action]:
     """Repair the store; what was done, in order. Durable on return. Errors are those of `plan`."""
-    with _alone(disk, path), _Repair(disk, path) as repair:
+    with asked(f"repairing {path}", in_doubt=True), _alone(disk, path, make_locks=True), _Repair(disk, path) as repair:
         actions = repair.actions()
         repair.carry_out()
     if actions:
@@ -64,20 +71,28 @@ def apply(disk: Disk, path: str) -> list[Action]:
 
 
 @contextlib.contextmanager
-def _alone(disk: Disk, path: str) -> Iterator[None]:
-    """Nobody else has the store open, and nobody opens it meanwhile."""
+def _alone(disk: Disk, path: str, *, make_locks: bool) -> Iterator[None]:
+    """Nobody else has the store open, and nobody opens it meanwhile: the latter, where a lock's file is missing, only
+    with `make_locks`."""
     if not disk.exists(f"{path}/{layout.META}") and not disk.exists(f"{path}/{layout.CONTROL}"):
         raise StorageError(f"there is no store at {path}")
     for stranger in layout.strangers(disk, path):
         raise stranger
+
+    def lock(name: str) -> AbstractContextManager[object]:
+        if make_locks:
+            return locked(disk, f"{path}/{name}", write=True, create=True)
+        return locked_if_there(disk, f"{path}/{name}")
+
     with contextlib.ExitStack() as held:
-        held.enter_context(locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"))
-        if disk.exists(f"{path}/{layout.LOCK}"):
-            presence = held.enter_context(contextlib.closing(PresenceLock(disk, f"{path}/{layout.LOCK}", write=False)))
+        held.enter_context(lock(layout.WRITE_LOCK))
+        if make_locks or disk.exists(f"{path}/{layout.LOCK}"):
+            presence = PresenceLock(disk, f"{path}/{layout.LOCK}", write=make_locks)
+            held.enter_context(contextlib.closing(presence))
             if not presence.alone():
                 raise StorageUnavailableError(f"{path} is open; close it in every process, then repair it")
         # Last, as by whoever closes a store: a process that folds waits for the write lock while it holds this one.
-        held.enter_context(locked_if_there(disk, f"{path}/{layout.FOLD_LOCK}"))
+        held.enter_context(lock(layout.FOLD_LOCK))
         yield
 
 
@@ -178,15 +193,20 @@ class _Repair:
         for rewrite in reversed(self._rewrites):
             set_aside(disk, self._path, rewrite.path)
             rewrite.put_in_place(disk)
+        control = f"{self._path}/{layout.CONTROL}"
         removed = {one.path for one in self._disposable if not self._is_checkpoint(one.path)}
         if self._fold_out:
             damaged = {one.path for one in self._journal_findings}
             begin_journal(self._look, self._kept, self._next_token, damaged)
-            removed = removed - self._indexes | {f"{self._path}/{layout.CONTROL}"}
+            removed = removed - self._indexes | {control}
         for one in self._disposable:
             if self._is_checkpoint(one.path) and one.offset_bytes is not None:
                 self._clear_slot(one.path, one.offset_bytes)
-        for path in sorted(removed):
+        if control in removed and disk.exists(control):
+            # Readers have it mapped, and are to see what recovery makes of it.
+            with contextlib.closing(Control(disk, control, self._meta.store_id, write=True)) as page:
+                page.void()
+        for path in sorted(removed - {control}):
             if disk.exists(path):
                 disk.unlink(path)
         disk.flush_directory(self._path)

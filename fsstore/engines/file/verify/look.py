@@ -45,8 +45,12 @@ class Look:
             with self._held(layout.WRITE_LOCK):
                 with contextlib.suppress(FileNotFoundError):
                     self.page = Control(self.disk, f"{self.path}/{layout.CONTROL}", self._meta.store_id, write=False)
-                self.trusted = self.page is not None and self.page.whole()
-                self._live = self.trusted and not self._alone and not at_rest(self.disk, self.path)
+                page = self.page
+                self._live = (
+                    page is not None and page.belongs() and not self._alone and not at_rest(self.disk, self.path)
+                )
+                # Beside writers a mark may disagree with its complement, since one was killed; the next moves it again.
+                self.trusted = page is not None and (self._live or page.whole())
                 self._epoch = self.page.get(EPOCH) if self.page is not None else 0
         except BaseException:
             self.__exit__()
