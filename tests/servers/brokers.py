@@ -59,7 +59,8 @@ def _program(*names: str, install: str) -> str:
 @contextmanager
 def rabbitmq() -> Iterator[Broker]:
     # Debian's program on the PATH is a wrapper that hides what the server prints, and is gone long before the server.
-    program = _program("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", install="apt install rabbitmq-server")
+    programs = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
+    program = _program(*programs, install="apt install rabbitmq-server")
     user = "rabbitmq" if os.geteuid() == 0 else None
     with _directory("rabbitmq", user) as directory, _port_mapper(directory) as port_mapper:
         port, distribution = free_port(), free_port()
