@@ -1,9 +1,12 @@
-"""The table of engines says what ran, what was skipped and why, and never looks better than it is."""
+"""The table of engines says what ran, what was skipped and why, and never looks better than it is; so do servers."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import servers
+from servers.process import Server, ServerStartError, free_port
 
 
 def report(engine: str, outcome: str, reason: str = "", **properties: str) -> tuple[str, pytest.TestReport]:
@@ -39,3 +42,16 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         "sql     PostgreSQL 16  1 ran",
         "mongo   -              skipped: no mongod",
     ]
+
+
+@pytest.mark.parametrize(
+    ("script", "seconds", "what"),
+    [
+        ("echo no room; exit 3", 60, "ended with 3; it printed:\nno room"),
+        ("exec sleep 60", 0.1, "was not ready within 0.1 s"),
+    ],
+)
+def test_a_server_that_does_not_come_up_says_why(tmp_path: Path, script: str, seconds: float, what: str) -> None:
+    server = Server(["sh", "-c", script], free_port(), tmp_path / "out", start_seconds=seconds)
+    with pytest.raises(ServerStartError, match=what):
+        server.start()

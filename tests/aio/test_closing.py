@@ -199,8 +199,8 @@ async def test_an_abandoned_subscription_is_put_down_by_a_thread(cyclic: bool) -
 
     class WatchingEngine(MemoryEngine):
         def release_lease(self, lease: Lease) -> None:
-            released_by.append(threading.get_ident())
             super().release_lease(lease)
+            released_by.append(threading.get_ident())
 
     async with await Wireup.init().using_engine(WatchingEngine()).build_async() as store:
         await store.commit(first_attempt("order"))

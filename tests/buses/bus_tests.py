@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import pytest
 from servers.brokers import Broker
+from servers.process import listens
 
 from fsstore import Commit, EventStore, Wireup
 from fsstore.dispatch import AsynchronousDispatchScheduler, Dispatcher, Retry
@@ -107,6 +108,7 @@ class BusTests:
             if not broker.keeps:
                 received += self.consume(broker)
             broker.server.stop()
+            assert not listens(broker.port), "who starts it again would meet it"
             stored += self.write(store, 10)
             time.sleep(OUTAGE_SECONDS)
             stored += self.write(store, 5)

@@ -21,6 +21,8 @@ class ServerConformance(EngineConformance):
     machine_settings: ClassVar[settings] = settings(
         EngineConformance.machine_settings, max_examples=6, stateful_step_count=25
     )
+    # The engine above them is the same on SQLite, where more values are tried.
+    example_settings: ClassVar[settings] = settings(EngineConformance.example_settings, max_examples=20)
 
 
 class OwnServerConformance(ServerConformance):

@@ -58,9 +58,11 @@ def _program(*names: str, install: str) -> str:
 
 @contextmanager
 def rabbitmq() -> Iterator[Broker]:
-    program = _program("rabbitmq-server", install="apt install rabbitmq-server")
+    # Debian's program on the PATH is a wrapper that hides what the server prints, and is gone long before the server.
+    programs = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
+    program = _program(*programs, install="apt install rabbitmq-server")
     user = "rabbitmq" if os.geteuid() == 0 else None
-    with _directory("rabbitmq", user) as directory:
+    with _directory("rabbitmq", user) as directory, _port_mapper(directory) as port_mapper:
         port, distribution = free_port(), free_port()
         environment = {
             "HOME": str(directory),
@@ -73,16 +75,29 @@ def rabbitmq() -> Iterator[Broker]:
             "RABBITMQ_PID_FILE": str(directory / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            # The port mapper listens on loopback too, on a port of its own.
             "ERL_EPMD_ADDRESS": HOST,
-            "ERL_EPMD_PORT": str(free_port()),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_PORT": str(port_mapper),
+            # An idle scheduler does not spin.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
         }
         server = Server(
             [program], port, directory / "out", user=user, environment=environment, ready=lambda: _speaks_amqp(port)
         )
         with _running(server, f"amqp://guest:guest@{HOST}:{port}/%2F?heartbeat=30") as broker:
             yield broker
+
+
+@contextmanager
+def _port_mapper(directory: Path) -> Iterator[int]:
+    """The port of a port mapper of its own: one that a node of Erlang has started outlives the node."""
+    port = free_port()
+    command = [_program("epmd", install="apt install erlang-base"), "-address", HOST, "-port", str(port)]
+    server = Server(command, port, directory / "epmd")
+    server.start()
+    try:
+        yield port
+    finally:
+        server.kill()
 
 
 def rabbitmqctl(broker: Broker, *arguments: str) -> None:

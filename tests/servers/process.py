@@ -102,10 +102,12 @@ class Server:
             )
         deadline = time.monotonic() + self._start_seconds
         while not self._ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            ended = self._process.poll()
+            if ended is not None or time.monotonic() > deadline:
                 self.kill()
-                printed = self._log.read_text(errors="replace")[-2000:]
-                raise ServerStartError(f"{self._command[0]} did not come up:\n{printed}")
+                what = f"was not ready within {self._start_seconds:g} s" if ended is None else f"ended with {ended}"
+                printed = self._log.read_text(errors="replace")[-2000:] or "(nothing)"
+                raise ServerStartError(f"{self._command[0]} {what}; it printed:\n{printed}")
             time.sleep(0.05)
 
     def run(self, command: Sequence[str]) -> None:
