@@ -97,7 +97,8 @@ class PersistenceEngine(Protocol):
         ...
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
-        """Forget the stream: commits, snapshots, dispatch marks. Its tokens are never given out again."""
+        """Forget the stream: commits, snapshots, dispatch marks. Its tokens are never given out again. Who has it open
+        opens it again: one that is begun anew with as many commits and events is taken for the old one there."""
         ...
 
     def purge(self, bucket_id: str | None = None) -> None:

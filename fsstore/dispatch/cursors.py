@@ -30,6 +30,10 @@ class Cursor:
         """Whether commits were handed out that are not acknowledged yet."""
         return bool(self._unacknowledged)
 
+    def awaits(self, token: int) -> bool:
+        """Whether the commit at `token` was handed out and is not acknowledged yet."""
+        return token in self._unacknowledged
+
     def passed_over(self, token: int) -> None:
         """The commit at `token` is none of this reader's."""
         self.read_to = token

@@ -211,7 +211,10 @@ class Subscription:
                     f"a consumer of subscription {self.name!r} was closed before it acknowledged commit "
                     f"{commit.checkpoint_token}, which comes again"
                 )
-            share = self._shares[partition_of(commit, self.partitions) if self.partitions > 1 else 0]
+            share = self._shares[self._current]
+            # What is not acknowledged is the current one's, also where a hook gave the commit another stream.
+            if not share.cursor.awaits(commit.checkpoint_token):
+                share = self._shares[partition_of(commit, self.partitions)]
             share.cursor.acknowledge(commit.checkpoint_token)
             share.store_position(idle=True)
 

@@ -81,6 +81,18 @@ def test_an_option_that_nobody_has_is_named_with_those_that_there_are() -> None:
         open_engine("mongodb://127.0.0.1/", no_such_option=1)
 
 
+@pytest.mark.parametrize("url", ["mongodb://", "mongodb://127.0.0.1/two words", "mongodb://me@home:secret@127.0.0.1/"])
+def test_what_is_no_url_is_a_value_error(url: str) -> None:
+    with pytest.raises(ValueError, match="no MongoDB URL"):
+        open_engine(url)
+
+
+@pytest.mark.parametrize("names", [{"database": "two words"}, {"database": ""}, {"commits": "$"}])
+def test_what_is_no_name_is_a_value_error(names: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="no name in MongoDB"):
+        open_engine("mongodb://127.0.0.1/", **names)
+
+
 def test_without_pymongo_the_extra_is_named() -> None:
     program = (
         "import sys; sys.modules['pymongo'] = None\n"

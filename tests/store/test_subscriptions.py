@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +378,21 @@ class TestMoreThanAConsumerTakesAtOnce:
         with store.subscribe("work", partitions=partitions, timeout_seconds=0) as subscription:
             assert by_stream([place_of(commit) for commit in subscription]) == expected
         assert caught_up(store, "work", partitions=partitions) == []
+
+    def test_what_a_hook_moves_into_another_stream_is_acknowledged(self, wireup: Wireup) -> None:
+        class Move:
+            def select_commit(self, commit: Commit) -> Commit | None:
+                return replace(commit, stream_id="all")
+
+        with wireup.hook_into_pipeline_using(Move()).build() as store:
+            filled(store, streams=8, each=2)
+            with store.subscribe("work", partitions=4, auto_acknowledge=False, timeout_seconds=0) as subscription:
+                seen = []
+                for commit in subscription:
+                    seen.append(commit.checkpoint_token)
+                    subscription.acknowledge(commit)
+            assert sorted(seen) == list(range(1, 17))
+            assert caught_up(store, "work", partitions=4) == []
 
     @pytest.mark.parametrize(("streams", "each"), [(1, 1_050), (40, 50)])
     @pytest.mark.parametrize("partitions", [2, 4])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import ConfigurationError
+from pymongo.errors import ConfigurationError, InvalidName, InvalidURI
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
@@ -60,6 +60,8 @@ def connected(
     """Nothing is sent yet. What the caller leaves open the URL says, and else the safe way is taken."""
     try:
         client = client_class(url, connect=False, **client_options)
+    except InvalidURI as error:
+        raise ValueError(f"this is no MongoDB URL: {error}") from error
     except ConfigurationError as error:
         found = _UNKNOWN.match(str(error))
         if found is None:
@@ -77,17 +79,20 @@ def connected(
         "write_concern": write_concern,
         "read_concern": read_concern,
     }
-    if database is None:
-        found = client.get_default_database(DEFAULT_DATABASE, **concerns)
-    else:
-        found = client.get_database(database, **concerns)
-    roles = {
-        layout.COMMITS: found[names.commits],
-        layout.SNAPSHOTS: found[names.snapshots],
-        layout.STREAMS: found[names.streams],
-        layout.OWN: found[names.own],
-        layout.DATABASE: found,
-    }
+    try:
+        if database is None:
+            found = client.get_default_database(DEFAULT_DATABASE, **concerns)
+        else:
+            found = client.get_database(database, **concerns)
+        roles = {
+            layout.COMMITS: found[names.commits],
+            layout.SNAPSHOTS: found[names.snapshots],
+            layout.STREAMS: found[names.streams],
+            layout.OWN: found[names.own],
+            layout.DATABASE: found,
+        }
+    except InvalidName as error:
+        raise ValueError(f"this is no name in MongoDB: {error}") from error
     return Connected(client, roles, write_concern)
 
 
