@@ -6,6 +6,7 @@ forward in batches, each stored in one step with the place it has come to.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +17,9 @@ from fsstore.dispatch.arguments import check_filter, checked_at_least, checked_s
 from fsstore.dispatch.filters import Filter
 from fsstore.dispatch.following import Follower, head_token
 from fsstore.dispatch.positions import delivering
-from fsstore.dispatch.turns import Turn
+from fsstore.dispatch.turns import KeptTurn, Turn
 from fsstore.engine import DeliveryEngine, PersistenceEngine
-from fsstore.errors import CorruptionError, SerializationError, StoreClosedError
+from fsstore.errors import CorruptionError, LeaseLostError, SerializationError, StoreClosedError
 from fsstore.model import Commit, checked_id
 from fsstore.options import check_options, keywords_of
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 Progress = Callable[[int, int], object]
+_log = logging.getLogger("fsstore.dispatch")
 _LOOK_SECONDS = 0.25
 
 
@@ -61,10 +63,16 @@ class _Projection:
     def catch_up(self, progress: Progress | None = None) -> None:
         """Fold everything that is committed by now. `progress` is called with the token reached and the last one."""
         head = head_token(self._engine) if progress is not None else 0
-        with self._exclusively():
-            while not self._stopping.is_set() and self._advance():
-                if progress is not None:
-                    progress(self.position, max(head, self.position))
+        is_over = False
+        while not is_over:
+            try:
+                with self._exclusively():
+                    while not self._stopping.is_set() and self._advance():
+                        if progress is not None:
+                            progress(self.position, max(head, self.position))
+                is_over = True
+            except LeaseLostError as error:
+                _log.warning("projection %r goes on from where another process is by now: %s", self.name, error)
 
     def rebuild(self, progress: Progress | None = None) -> None:
         """Begin anew from the first commit, also where what is stored cannot be read."""
@@ -135,7 +143,7 @@ class StoreProjection(_Projection, Generic[S]):
         self._initial = initial
         self._serializer = serializer if serializer is not None else MsgpackSerializer()
         self._key = f"projection/{self.name}"
-        self._turn = Turn(engine, self._key)
+        self._turn: Turn = KeptTurn(engine, self._key)
         self._state: S = initial()
         self._unreadable: Exception | None = None
         try:

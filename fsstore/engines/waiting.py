@@ -36,7 +36,7 @@ class Waiting(Protocol):
         """Wait until it is `ready`, which may be so when the condition is notified."""
         ...
 
-    def lock(self, timeout_seconds: float = ...) -> AbstractContextManager[object]:
+    def lock(self, timeout_seconds: float | None = None) -> AbstractContextManager[object]:
         """A lock for those who wait in this way; `TimeoutError` for who would wait longer."""
         ...
 
@@ -54,14 +54,14 @@ class ThreadWaiting:
         with changed:
             changed.wait_for(ready)
 
-    def lock(self, timeout_seconds: float = threading.TIMEOUT_MAX) -> AbstractContextManager[object]:
+    def lock(self, timeout_seconds: float | None = None) -> AbstractContextManager[object]:
         return _ThreadLock(timeout_seconds)
 
 
 class _ThreadLock:
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float | None) -> None:
         self._lock = threading.Lock()
-        self._timeout_seconds = min(timeout_seconds, threading.TIMEOUT_MAX)
+        self._timeout_seconds = -1.0 if timeout_seconds is None else min(timeout_seconds, threading.TIMEOUT_MAX)
 
     def __enter__(self) -> None:
         if not self._lock.acquire(timeout=self._timeout_seconds):
@@ -92,12 +92,12 @@ class TaskWaiting:
         while not ready():
             self.sleep(_POLL_SECONDS)
 
-    def lock(self, timeout_seconds: float = threading.TIMEOUT_MAX) -> AbstractContextManager[object]:
+    def lock(self, timeout_seconds: float | None = None) -> AbstractContextManager[object]:
         return _TaskLock(self, timeout_seconds)
 
 
 class _TaskLock:
-    def __init__(self, waiting: TaskWaiting, timeout_seconds: float) -> None:
+    def __init__(self, waiting: TaskWaiting, timeout_seconds: float | None) -> None:
         self._waiting = waiting
         self._lock = asyncio.Lock()
         self._timeout_seconds = timeout_seconds

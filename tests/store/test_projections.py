@@ -15,7 +15,7 @@ from receivers import wait_for
 
 from fsstore import Commit, CorruptionError, EventStore, LeaseLostError, SerializationError, Wireup
 from fsstore.dispatch import SqliteProjection, StoreProjection
-from fsstore.dispatch.turns import Turn
+from fsstore.dispatch.turns import KeptTurn, Turn
 from fsstore.engines.memory import MemoryEngine
 from fsstore.testing import fill, first_attempt
 
@@ -144,6 +144,40 @@ def test_a_batch_that_takes_longer_than_the_lease_is_folded_by_one() -> None:
         thread.join()
     assert failed == []
     assert [projection.state for projection in projections] == [30, 30]
+
+
+@pytest.mark.parametrize("kind", [Turn, KeptTurn])
+def test_a_fold_that_takes_longer_than_the_lease_ends_no_projection(kind: type[Turn]) -> None:
+    """As one does in a process that was halted for so long."""
+    engine = MemoryEngine()
+    engine.initialize()
+    fill(engine, "a", commits=5)
+    folded: list[int] = []
+    awake = threading.Event()
+
+    def slow(state: int, commit: Commit) -> int:
+        folded.append(commit.checkpoint_token)
+        if folded == [1, 2, 3]:
+            time.sleep(0.5)
+            awake.set()
+        return state + 1
+
+    projections = [StoreProjection(engine, "counts", slow, int) for _ in range(2)]
+    threads = [threading.Thread(target=projection.follow) for projection in projections]
+    for projection, thread in zip(projections, threads, strict=True):
+        projection._turn = kind(engine, "projection/counts", lease_seconds=0.1)
+        thread.start()
+        wait_for(lambda: 3 in folded)
+    wait_for(lambda: [projection.load() for projection in projections] == [5, 5])
+    assert awake.wait(30)
+    time.sleep(0.1)
+    fill(engine, "b")
+    wait_for(lambda: [projection.load() for projection in projections] == [6, 6])
+    assert all(thread.is_alive() for thread in threads)
+    for projection, thread in zip(projections, threads, strict=True):
+        projection.close()
+        thread.join(20)
+    assert (folded == [1, 2, 3, 4, 5, 6]) == (kind is KeptTurn)
 
 
 @pytest.mark.parametrize("stored", [b"no msgpack", bytes([0x91, 1])])
