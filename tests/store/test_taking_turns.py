@@ -150,11 +150,11 @@ def test_a_dispatcher_slower_than_its_lease_keeps_its_turn(
 ) -> None:
     engines = [engine_for(f"sqlite:///{tmp_path}/s.db") for _ in range(2)]
     delivered: list[int] = []
-    slow = Slow(delivered, 1.0, lambda tokens: tokens[-1] == 2)
+    slow = Slow(delivered, 3.0, lambda tokens: tokens[-1] == 2)
     for engine in engines:
         engine.initialize()
     commits = fill(engines[0], "a", commits=4)
-    schedulers = [kind(engine, slow, lease_seconds=0.3) for engine in engines]
+    schedulers = [kind(engine, slow, lease_seconds=1.5) for engine in engines]
     threads = [threading.Thread(target=start_and_wait, args=(scheduler, commits[-1])) for scheduler in schedulers]
     for thread in threads:
         thread.start()
