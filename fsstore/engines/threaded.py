@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from fsstore.engine import AsyncPersistenceEngine, PersistenceEngine
@@ -28,6 +29,8 @@ class ThreadedEngine(CallingEngine):
         self.blocking = blocking
         self._run_sync = anyio.to_thread.run_sync
         self._limiter = anyio.CapacityLimiter(max_threads)
+        self._others = range(1, max_threads)
+        self._ending = anyio.Lock()
         self._under_way = UnderWay()
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -40,8 +43,14 @@ class ThreadedEngine(CallingEngine):
             return function(*arguments)
 
     async def _finish(self, end: Callable[[], None]) -> None:
-        # Behind those who wait for a thread already: what they ask for was accepted.
-        await self._run_sync(self._ended, end, limiter=self._limiter)
+        # Behind those who wait for a thread already: what they ask for was accepted. And in the place of every thread,
+        # as a call that is on its way into one is not counted yet.
+        async with self._ending:
+            with ExitStack() as places:
+                for place in self._others:
+                    await self._limiter.acquire_on_behalf_of(place)
+                    places.callback(self._limiter.release_on_behalf_of, place)
+                await self._run_sync(self._ended, end, limiter=self._limiter)
 
     def _ended(self, end: Callable[[], None]) -> None:
         with self._under_way.changed:

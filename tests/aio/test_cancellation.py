@@ -7,7 +7,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,19 @@ async def test_closing_waits_for_those_who_wait_for_a_thread() -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     await engine.close()
     assert sorted([(await task).checkpoint_token for task in tasks]) == list(range(1, 21))
+
+
+async def test_closing_waits_for_those_who_are_on_their_way_into_a_thread() -> None:
+    class Late(ThreadedEngine):
+        def _counted(self, function: Callable[..., Any], *arguments: Any) -> Any:
+            time.sleep(0.05)
+            return super()._counted(function, *arguments)
+
+    engine = Late(MemoryEngine(), max_threads=3)
+    task = asyncio.create_task(engine.commit(first_attempt("order")))
+    await asyncio.sleep(0)
+    await asyncio.gather(engine.close(), engine.close())
+    assert (await task).checkpoint_token == 1
 
 
 async def test_the_same_attempt_settles_what_was_in_doubt(tmp_path: Path) -> None:
