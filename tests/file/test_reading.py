@@ -12,7 +12,7 @@ from fsstore import EventMessage
 from fsstore.engines.file import FileEngine
 from fsstore.errors import CorruptionError, StoreClosedError
 from fsstore.model import Snapshot, StreamHead
-from fsstore.testing import SimulatedDisk, fill, first_attempt, next_attempt
+from fsstore.testing import ProcessKilled, SimulatedDisk, fill, first_attempt, next_attempt
 from fsstore.testing.simulation import Call
 
 
@@ -176,4 +176,29 @@ def test_an_entry_that_a_purge_has_half_overwritten_is_no_damage() -> None:
     with pytest.raises(CorruptionError, match=r"commits\.index"):
         list(engine.get_from_checkpoint())
     for one in (other, engine):
+        one.close()
+
+
+def test_a_reader_of_a_store_at_rest_follows_its_writers_whatever_a_killed_one_left_on_the_page_of_marks() -> None:
+    disk = SimulatedDisk()
+    engine = opened(disk)
+    fill(engine, "a")
+    engine.close()
+    reader = opened(disk.process(), read_only=True)
+    assert len(list(reader.get_from_checkpoint())) == 1
+    engine = opened(disk)
+    other, stores = disk.process(), list[Call]()
+
+    def die_between_a_mark_and_its_complement(call: Call) -> None:
+        stores.extend([call] if call.name == "store" else [])
+        if len(stores) == 2:
+            other.kill_at(0)
+
+    disk.watch(die_between_a_mark_and_its_complement)
+    with pytest.raises(ProcessKilled):
+        opened(other)
+    disk.watch(None)
+    fill(engine, "b")
+    assert list(reader.get_from_checkpoint()) == list(engine.get_from_checkpoint())
+    for one in (reader, engine):
         one.close()

@@ -47,7 +47,8 @@ class ReadControl:
         if self._marks is not None:
             if self.page is None:
                 self.page = self._open_page()
-            if self.page is None or self.page.lower_bound(EPOCH) == self._epoch or not self.page.whole():
+            # Beside writers a mark may disagree with its complement: it belongs to the store once all of them are set.
+            if self.page is None or self.page.lower_bound(EPOCH) == self._epoch or not self.page.belongs():
                 return self._marks[mark]
             self._marks = None
         assert self.page is not None

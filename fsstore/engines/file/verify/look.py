@@ -75,7 +75,7 @@ class Look:
     def _refresh(self) -> None:
         """See how far folding came since the last look, and what is unfolded now."""
         page = self.page
-        if page is not None and not self._live and page.get(EPOCH) != self._epoch and page.whole():
+        if page is not None and not self._live and page.get(EPOCH) != self._epoch and page.belongs():
             self._live = self.trusted = True
         # Marks are moved while they are read here; the lower bound of one is where it stands or just stood.
         fold_mark = page.lower_bound(FOLDED) if page is not None and self.trusted else 0
