@@ -47,7 +47,7 @@ def main() -> int:
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=options.directory))
     try:
-        _give(_measure([cases[name] for name in options.names or cases], directory, options), options)
+        _give(measure([cases[name] for name in options.names or cases], directory, options), options)
         print(f"\n{time.monotonic() - began:.0f} seconds; every contender gave back what was stored")
     finally:
         shutil.rmtree(directory)  # takes minutes: it may hold millions of files
@@ -62,7 +62,8 @@ def _give(report: Report, options: argparse.Namespace) -> None:
         report.write_docs(options.docs)
 
 
-def _measure(cases: list[Case], directory: Path, options: argparse.Namespace) -> Report:
+def measure(cases: list[Case], directory: Path, options: argparse.Namespace) -> Report:
+    """Each case in turn, as the command's options say."""
     outcomes = []
     settings = {
         "scale": _QUICK_SCALE if options.quick else 1,

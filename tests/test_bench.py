@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,8 @@ import pytest
 
 pytest.importorskip("lmdb", reason="pip install 'fsstore[bench]'")
 
+from bench.__main__ import measure
+from bench.case import Case, Figures
 from bench.cases import all_cases
 from bench.rounds import Outcome
 from bench.targets import TARGETS, judged
@@ -58,6 +62,26 @@ def test_an_unknown_case_is_refused_with_the_names_of_those_there_are() -> None:
     done = run("no-such-case")
     assert done.returncode == 2
     assert "no case is called 'no-such-case'; there are: single," in done.stderr
+
+
+class WhichProcess(Case):
+    title, units, contenders, rounds = "", {"process": "id"}, ("fsstore",), 1
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def prepare(self, directory: Path, scale: int) -> None:
+        pass
+
+    def measure(self, contender: str) -> Figures:
+        return {"process": os.getpid()}
+
+
+def test_each_case_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    options = argparse.Namespace(quick=True, rounds=None, against=None)
+    report = measure([WhichProcess("one"), WhichProcess("other")], tmp_path, options)
+    found = {outcome.values["process"]["fsstore"][0] for outcome in report.outcomes}
+    assert len(found - {os.getpid()}) == 2
 
 
 def test_a_contender_that_loses_or_alters_an_event_is_found_out() -> None:

@@ -19,7 +19,7 @@ from fsstore.dispatch.rounds import Rounds
 from fsstore.dispatch.turns import KeptTurn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
-from fsstore.model import Commit
+from fsstore.model import Commit, named
 
 _log = logging.getLogger("fsstore.dispatch")
 _FIRST_WAIT_SECONDS = 0.001
@@ -165,7 +165,7 @@ class SynchronousDispatchScheduler(_Scheduler):
         """Return when `commit` is delivered, and all before it; at once where a dispatcher made it."""
         if self.told(commit):
             return
-        named = f"commit {commit.commit_id} of stream {commit.stream_id!r} in bucket {commit.bucket_id!r} is stored"
+        stored = f"{named(commit)} is stored"
         try:
             with self._lock:
                 parked = self._deliver(commit)
@@ -173,14 +173,14 @@ class SynchronousDispatchScheduler(_Scheduler):
         except Exception as error:
             token = self.health.failing_token
             where = "is not delivered yet" if token is None else f"delivery stands at checkpoint {token}"
-            raise DispatchError(f"{named}, but {where}: {error}; the next commit tries again", commit) from error
+            raise DispatchError(f"{stored}, but {where}: {error}; the next commit tries again", commit) from error
         if parked_by_others is not None:
-            raise DispatchError(f"{named}, but it could not be delivered and is parked: {parked_by_others}", commit)
+            raise DispatchError(f"{stored}, but it could not be delivered and is parked: {parked_by_others}", commit)
         if parked:
             token = min(parked)
             what = "it" if token == commit.checkpoint_token else f"the commit at checkpoint {token}, of its dispatcher,"
             raise DispatchError(
-                f"{named}, but {what} could not be delivered and is parked: {parked[token]}", commit
+                f"{stored}, but {what} could not be delivered and is parked: {parked[token]}", commit
             ) from parked[token]
 
     def _deliver(self, commit: Commit) -> _Parked | None:
