@@ -125,15 +125,16 @@ class Heads:
         while probed < self.capacity:
             slots = min(_PROBE_SLOTS, self.capacity - first)
             data = self._read(first, slots)
-            for slot in range(slots):
-                offset = slot * index_entries.HEAD_BYTES
-                if data[offset : offset + 16] == key:
+            for offset in range(0, len(data), index_entries.HEAD_BYTES):
+                if data.startswith(_EMPTY, offset):
+                    slot = first + offset // index_entries.HEAD_BYTES
+                    return (slot if free < 0 else free), None
+                if data.startswith(key, offset):
+                    slot = first + offset // index_entries.HEAD_BYTES
                     head = index_entries.read_head(data, offset, self._seed)
                     if head is not None:
-                        return first + slot, head
-                    free = first + slot if free < 0 else free
-                elif data[offset : offset + index_entries.HEAD_BYTES] == _EMPTY:
-                    return (first + slot if free < 0 else free), None
+                        return slot, head
+                    free = slot if free < 0 else free
             probed += slots
             first = (first + slots) % self.capacity
         return free, None

@@ -28,9 +28,10 @@ _CHUNK_BYTES = 1 << 18
 _ENTRY_BYTES = index_entries.STREAM_INDEX_ENTRY_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Stream:
-    """A stream's names: what the caller calls it, and what its files and records do."""
+    """A stream's names: what the caller calls it, and what its files and records do. Not to be changed; not frozen, as
+    freezing triples what making one costs."""
 
     bucket_id: str
     stream_id: str

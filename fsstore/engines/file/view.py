@@ -176,13 +176,6 @@ class View:
         for key in sorted(unknown[: self._options.max_cached_streams]):
             self.folded_head(streams[key])
 
-    def is_reset(self, stream: Stream) -> bool:
-        """Whether everything that is folded of the stream was deleted since."""
-        tail = self.tail.streams.get(stream.key)
-        if tail is not None:
-            return bool(tail.reset_at)
-        return bool(self.tail.purged_at(stream.bucket_id))
-
     def is_going(self, key: bytes) -> bool:
         """Whether a purge that is not folded yet takes the stream, whose files may be gone already."""
         if not self.tail.purges:
@@ -193,9 +186,10 @@ class View:
     def folded_head(self, stream: Stream) -> FoldedHead:
         """How far the stream's own files go."""
         tail = self.tail.streams.get(stream.key)
-        if tail is not None and tail.entries and tail.entries[0].sequence == 1:
-            return _NOTHING
-        if self.is_reset(stream):
+        if tail is not None:
+            if tail.reset_at or (tail.entries and tail.entries[0].sequence == 1):
+                return _NOTHING
+        elif self.tail.purges and self.tail.purged_at(stream.bucket_id):
             return _NOTHING
         found = self._cache.get(stream.key)
         if found is not None:
