@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,25 @@ class Case(ABC):
 
 def more_is_better(unit: str) -> bool:
     return unit.endswith("/s") or unit == "share"
+
+
+class Clock:
+    """What has passed since this was made: by the clock, and of the processor in this process."""
+
+    def __init__(self) -> None:
+        self._began, self._began_processor = time.perf_counter(), time.process_time()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def processor_seconds(self) -> float:
+        """Of all threads, in the kernel, too."""
+        return time.process_time() - self._began_processor
+
+
+def processor_figure(contender: str, seconds: float, commits: int) -> Figures:
+    """What a commit took of the processor, in µs; nothing of a contender that works in a process of its own."""
+    return {} if contender == "umadb" else {"processor": 1e6 * seconds / commits}
 
 
 def worker_command(module: str, *arguments: object) -> list[str]:

@@ -23,6 +23,7 @@ _COLOURS = {
 }
 _WIDTH, _LEFT, _RIGHT = 960, 400, 60
 _BAR, _GAP, _TITLE = 13, 14, 20
+_NOT_DRAWN = ("fairness", "p50", "max", "processor")
 _LEAST, _MOST = -2, 5
 """A quarter, and 32 times."""
 
@@ -32,11 +33,12 @@ def chart(outcomes: Sequence[Outcome], measured: str) -> str:
     parts: list[str] = []
     y = 90
     for outcome in outcomes:
-        for figure in outcome.units:
+        figures = [figure for figure in outcome.units if figure not in _NOT_DRAWN]
+        for figure in figures:
             ratios = {name: ratio for name in _COLOURS if (ratio := outcome.ratio(figure, "fsstore", name)) is not None}
-            if not ratios or figure in ("fairness", "p50", "max"):
+            if not ratios:
                 continue
-            title = outcome.title if len(outcome.units) == 1 else f"{outcome.title}, {figure}"
+            title = outcome.title if len(figures) == 1 else f"{outcome.title}, {figure}"
             parts.append(f'<text x="16" y="{y + 12}" class="title">{escape(title)}</text>')
             y += _TITLE
             for name, ratio in ratios.items():

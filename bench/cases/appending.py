@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.case import Case, Figures, fresh
+from bench.case import Case, Clock, Figures, fresh, processor_figure
 from bench.floor import Floor, records
 from bench.peers import peer
 from bench.work import attempts, batches, prove
@@ -17,8 +16,8 @@ from fsstore.model import CommitAttempt
 _ALL = ("floor", "fsstore", "sqlite", "lmdb", "rocksdb", "eventsourcing", "eventsourcing-app", "umadb")
 _BATCHES = ("floor", "fsstore", "sqlite", "lmdb", "rocksdb", "eventsourcing", "umadb")
 _BULK = ("fsstore", "sqlite", "lmdb", "rocksdb")
-_DURABLE = {"durable": "commits/s"}
-_SETTLED = {"durable": "commits/s", "settled": "commits/s"}
+_DURABLE = {"durable": "commits/s", "processor": "µs"}
+_SETTLED = {"durable": "commits/s", "settled": "commits/s", "processor": "µs"}
 _MIB = 1 << 20
 
 
@@ -43,31 +42,37 @@ class Appending(Case):
 
     def measure(self, contender: str) -> Figures:
         with fresh(self._directory) as place:
-            seconds = self._floor(place) if contender == "floor" else self._store(contender, place)
-        return {name: len(self._attempts) / value for name, value in seconds.items()}
+            return self._floor(place) if contender == "floor" else self._store(contender, place)
 
     def _floor(self, place: Path) -> Figures:
         parts = [b"".join(records(step)) for step in self._steps]
         floor = Floor(place, sum(map(len, parts)))
-        seconds = sum(floor.append(parts))
+        clock = Clock()
+        floor.append(parts)
+        figures = self._figures("floor", clock, {"durable": clock.seconds()})
         floor.close()
-        return {"durable": seconds}
+        return figures
 
     def _store(self, contender: str, place: Path) -> Figures:
         store = peer(contender)(place, **self.tuning)
         try:
-            began = time.perf_counter()
+            clock = Clock()
             for step in self._steps:
                 store.commit(step)
-            durable = time.perf_counter()
-            seconds = {"durable": durable - began}
+            seconds = {"durable": clock.seconds()}
             if "settled" in self.units:
                 store.settle()
-                seconds["settled"] = time.perf_counter() - began
+                seconds["settled"] = clock.seconds()
+            figures = self._figures(contender, clock, seconds)
             self._prove(contender, store.events(store.read_all()))
         finally:
             store.close()
-        return seconds
+        return figures
+
+    def _figures(self, contender: str, clock: Clock, seconds: Figures) -> Figures:
+        count = len(self._attempts)
+        rates = {name: count / value for name, value in seconds.items()}
+        return rates | processor_figure(contender, clock.processor_seconds(), count)
 
     def _prove(self, contender: str, found: Any) -> None:
         stored: list[CommitAttempt] = self._attempts

@@ -10,18 +10,17 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.case import Case, Figures, fresh, worker_command
+from bench.case import Case, Clock, Figures, fresh, processor_figure, worker_command
 from bench.peers import peer
 from bench.peers.peer import Peer
 from bench.work import attempts, prove
 from fsstore.model import CommitAttempt
 
 WORKERS = 8
-_UNITS = {"durable": "commits/s", "fairness": "share"}
+_UNITS = {"durable": "commits/s", "fairness": "share", "processor": "µs"}
 _SECONDS = 1.5
 _STREAMS = 16
 _MOST_PER_SECOND = 8_000
@@ -34,14 +33,14 @@ def part(worker: int, seconds: float) -> list[CommitAttempt]:
 
 def commit_for(store: Peer, seconds: float, made: list[CommitAttempt]) -> tuple[int, float]:
     """Commit one by one until the time is over; how many there were, and how long it took."""
-    began = time.perf_counter()
-    count, until = 0, began + seconds
+    clock = Clock()
+    count = 0
     for attempt in made:
         store.commit((attempt,))
         count += 1
-        if time.perf_counter() >= until:
+        if clock.seconds() >= seconds:
             break
-    return count, time.perf_counter() - began
+    return count, clock.seconds()
 
 
 class Threads(Case):
@@ -62,12 +61,14 @@ class Threads(Case):
         with fresh(self._directory) as place:
             store = peer(contender)(place)
             try:
+                clock = Clock()
                 done = self._run(store)
+                processor = processor_figure(contender, clock.processor_seconds(), sum(count for count, _ in done))
                 stored = [one for made, (count, _) in zip(self._parts, done, strict=True) for one in made[:count]]
                 prove(f"{contender} after {self.name}", store.events(store.read_all()), stored)
             finally:
                 store.close()
-        return _figures(done)
+        return _figures(done) | processor
 
     def _run(self, store: Peer) -> list[tuple[int, float]]:
         done: dict[int, tuple[int, float]] = {}
@@ -113,16 +114,16 @@ class Processes(Case):
     def measure(self, contender: str) -> Figures:
         with fresh(self._directory) as place:
             peer(contender)(place).close()
-            done = self._run(contender, place)
+            done, processor_seconds = self._run(contender, place)
             stored = [one for number, (count, _) in enumerate(done) for one in part(number, self._seconds)[:count]]
             store = peer(contender)(place)
             try:
                 prove(f"{contender} after {self.name}", store.events(store.read_all()), stored)
             finally:
                 store.close()
-        return _figures(done)
+        return _figures(done) | processor_figure(contender, processor_seconds, len(stored))
 
-    def _run(self, contender: str, place: Path) -> list[tuple[int, float]]:
+    def _run(self, contender: str, place: Path) -> tuple[list[tuple[int, float]], float]:
         command = worker_command("concurrency", contender, place, self._seconds)
         workers = [
             subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -143,7 +144,7 @@ class Processes(Case):
                 if worker.poll() is None:
                     worker.kill()
                 worker.communicate()
-        return [(count, seconds) for count, seconds in done]
+        return [(count, seconds) for count, seconds, _ in done], sum(processor for _, _, processor in done)
 
 
 def work(contender: str, place: str, seconds: str, number: str) -> None:
@@ -152,8 +153,9 @@ def work(contender: str, place: str, seconds: str, number: str) -> None:
     store = peer(contender)(Path(place))
     print("ready", flush=True)
     sys.stdin.readline()
-    done = commit_for(store, float(seconds), made)
-    print(json.dumps(done), flush=True)
+    clock = Clock()
+    count, took = commit_for(store, float(seconds), made)
+    print(json.dumps([count, took, clock.processor_seconds()]), flush=True)
     store.close()
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.case import Case, Figures, fresh
+from bench.case import Case, Clock, Figures, fresh, processor_figure
 from bench.cases.concurrency import commit_for, part
 from bench.peers import peer
 from bench.work import attempts, events_of, prove
@@ -29,7 +29,12 @@ _NAP_SECONDS = 0.002
 class Tasks(Case):
     """One store, shared by the tasks of one loop."""
 
-    units: Mapping[str, str] = {"durable": "commits/s", "idle-lag": "ms", "busy-lag": "ms"}
+    units: Mapping[str, str] = {
+        "durable": "commits/s",
+        "idle-lag": "ms",
+        "busy-lag": "ms",
+        "processor": "µs",
+    }
     contenders: tuple[str, ...] = ("fsstore", "sqlite")
     rounds = 3
 
@@ -52,11 +57,13 @@ class Tasks(Case):
                 return asyncio.run(self._in_loop(place))
             store = peer(contender)(place)
             try:
+                clock = Clock()
                 count, seconds = commit_for(store, self._seconds, self._alone)
+                processor = processor_figure(contender, clock.processor_seconds(), count)
                 prove(f"{contender} after {self.name}", store.events(store.read_all()), self._alone[:count])
             finally:
                 store.close()
-        return {"durable": count / seconds}
+        return {"durable": count / seconds} | processor
 
     async def _in_loop(self, place: Path) -> Figures:
         engine = AsyncFileEngine(FileEngine(place / "store"))
@@ -65,16 +72,18 @@ class Tasks(Case):
             async with _watched() as idle:
                 await asyncio.sleep(_IDLE_SECONDS / self._scale)
             async with _watched() as busy:
-                began = time.perf_counter()
-                until = began + self._seconds
+                clock = Clock()
+                until = time.perf_counter() + self._seconds
                 counts = await asyncio.gather(*(_commit_until(engine, made, until) for made in self._parts))
-                seconds = time.perf_counter() - began
+                seconds = clock.seconds()
+                processor = processor_figure("fsstore", clock.processor_seconds(), sum(counts))
             returned = [one for made, count in zip(self._parts, counts, strict=True) for one in made[:count]]
             found = [commit async for commit in engine.get_from_checkpoint()]
             prove(f"fsstore after {self.name}", events_of(found), returned)
         finally:
             await engine.close()
-        return {"durable": len(returned) / seconds, "idle-lag": _p99_ms(idle), "busy-lag": _p99_ms(busy)}
+        lag = {"idle-lag": _p99_ms(idle), "busy-lag": _p99_ms(busy)}
+        return {"durable": len(returned) / seconds} | lag | processor
 
 
 async def _commit_until(engine: AsyncFileEngine, made: list[CommitAttempt], until: float) -> int:
