@@ -21,7 +21,7 @@ _LASTING = frozenset(
 def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
     """A new store in directories that are there: its first journal file, then, last of all, its meta file."""
     meta = layout.new_meta(time.time_ns() // 1000)
-    journal = Journal(disk, f"{path}/{layout.JOURNAL}", meta.seed, write=True)
+    journal = Journal(layout.StoreFiles(disk, path, meta.seed), write=True)
     try:
         for base in journal.bases():
             disk.unlink(journal.path(base))

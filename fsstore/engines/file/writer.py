@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.control import BEGUN, ERASE, FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
-from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import GROWTH
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.locks import FileLock
 from fsstore.engines.file.planning import PACED, Plan, Planned, Request
 from fsstore.engines.file.view import View
@@ -27,25 +27,23 @@ class Writer:
 
     def __init__(
         self,
-        disk: Disk,
-        store: str,
+        files: StoreFiles,
         view: View,
         control: Control,
         write_lock: FileLock,
         mutex: threading.RLock,
-        seed: int,
         *,
         flush: bool,
         journal_bytes: int,
         make_room: Callable[[], None],
     ) -> None:
-        self._disk = disk
-        self._store = store
+        self._disk = files.disk
+        self._store = files.path
+        self._seed = files.seed
         self._view = view
         self._control = control
         self._write_lock = write_lock
         self._mutex = mutex
-        self._seed = seed
         self._flush = flush
         self._journal_bytes = journal_bytes
         self._make_room = make_room
