@@ -89,7 +89,6 @@ Fields = tuple[int, int, int, int, int, int, int, bytes, int, int, int, bytes, i
 Record = tuple[Fields, bytes]
 """The fields of a record's header, and its body."""
 KIND: Final = 1
-FOLLOWING: Final = 3
 POSITION: Final = 4
 PLACE: Final = 6
 KEY: Final = 7
