@@ -148,6 +148,14 @@ def pack_fields(
     return RECORD_MAGIC + crc32c(checked, seed).to_bytes(4, "big") + checked
 
 
+def pack_roll(position: int, next_token: int, seed: int, *, previous_end: int = 0, lag_bytes: int = 0) -> bytes:
+    """The record that a journal file begins with: where the file before it ended, and which token comes next."""
+    body_crc = checksum(b"", seed)
+    return pack_fields(
+        ROLL, 0, 0, position, lag_bytes, previous_end, NO_KEY, next_token, 0, 0, NO_ID, 0, body_crc, 0, seed
+    )
+
+
 def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeader | None:
     """The record header at `offset`, or `None` where there is none that its checksum vouches for."""
     end = offset + RECORD_HEADER_BYTES

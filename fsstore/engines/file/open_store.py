@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control
+from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control, Marks
 from fsstore.engines.file.folding import Folding
 from fsstore.engines.file.group import Group
 from fsstore.engines.file.layout import StoreFiles
@@ -36,7 +36,7 @@ class OpenStore:
     def __init__(
         self,
         files: StoreFiles,
-        control: Control,
+        control: Marks,
         view: View,
         options: Options,
         serializer: Serializer,
@@ -71,6 +71,8 @@ class OpenStore:
 
 class WritableStore(OpenStore):
     """A store that is open for writing. With `flush` a commit is on the device when its request is done."""
+
+    control: Control
 
     def __init__(
         self,

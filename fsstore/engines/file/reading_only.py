@@ -68,7 +68,7 @@ def open_to_read(
     with contextlib.ExitStack() as opened:
         with locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"):
             control, view = _attach(files, meta, options, opened)
-        store = OpenStore(files, control, view, options, serializer, check_open)  # type: ignore[arg-type]
+        store = OpenStore(files, control, view, options, serializer, check_open)
         opened.pop_all()
     return store
 

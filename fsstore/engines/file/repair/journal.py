@@ -37,7 +37,7 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
 
     Both indexes are made anew with it. The old journal's files are taken away, those in `damaged` to quarantine.
     """
-    disk, path, seed = look.disk, look.path, look.seed
+    disk, path = look.disk, look.path
     indexes = Indexes(look.files, write=True)
     try:
         unfolded: list[list[format.Record]] = [
@@ -59,12 +59,9 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
             set_aside(disk, path, old)
     journal = Journal(look.files, write=True)
     try:
-        roll = format.RecordHeader(
-            0, format.ROLL, 0, 0, base + file_headers.JOURNAL_HEADER_BYTES, 0, 0, format.NO_KEY, next_token, 0, 0,
-            format.NO_ID, 0, format.checksum(b"", seed), 0,
-        )  # fmt: skip
+        roll = format.pack_roll(base + file_headers.JOURNAL_HEADER_BYTES, next_token, look.seed)
         # With its first record from the start: this file is the journal once it has its name.
-        journal.create(base, Options().first_journal_bytes, format.pack_header(roll, seed))
+        journal.create(base, Options().first_journal_bytes, roll)
     finally:
         journal.forget()
     # Also one that was begun behind the others, which nobody went on in: see Rolling in docs/file-format.md.
