@@ -56,7 +56,7 @@ FILE_ENGINE: tuple[dict[str, set[str]], ...] = (
     },
     {"files": {"layout", "handles", "slots", "options"}},
     {"bytes": {"format", "file_headers", "index_entries"}, "the disk": {"disk", "directories", "mounts"}},
-    {"what knows nothing": {"failures", "collector", "pace"}},
+    {"on their own": {"failures", "collector", "pace"}},
 )
 # Who puts parts together; only these import each other.
 TOGETHER = ("cli", "demo", "wireup", "__init__", "__main__")
