@@ -20,8 +20,8 @@ from uuid import UUID
 
 from fsstore.errors import EventStoreError, SerializationError
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, EventMessage
-from fsstore.objects import StoredObject, stored_object
 from fsstore.serialization.payload import path_text
+from fsstore.serialization.unregistered import StoredObject, stored_object
 
 ValuePath = tuple[str | int, ...]
 

@@ -31,8 +31,8 @@ from fsstore.interchange import (
     zipped,
 )
 from fsstore.model import Commit, CommitAttempt, EventMessage
-from fsstore.objects import AnyTypes, stored_object
 from fsstore.serialization import MsgpackSerializer, TypeRegistry
+from fsstore.serialization.unregistered import AnyTypes, stored_object
 from fsstore.testing import strategies
 from fsstore.testing.attempts import first_attempt, next_attempt
 

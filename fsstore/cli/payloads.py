@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from fsstore.cli.output import printable
 from fsstore.errors import SerializationError
-from fsstore.objects import AnyTypes, StoredObject
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer
 from fsstore.serialization.encryption import DEFAULT_KEY_ID, KEY_NOT_GIVEN, Key, is_encrypted, key_id_of
+from fsstore.serialization.unregistered import AnyTypes, StoredObject
 
 
 class NamedKey(NamedTuple):

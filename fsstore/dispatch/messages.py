@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from fsstore.interchange import write_line
 from fsstore.model import Commit, EventMessage
-from fsstore.objects import AnyTypes
 from fsstore.serialization import MsgpackSerializer, Serializer
+from fsstore.serialization.unregistered import AnyTypes
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import pytest
 from fsstore import Commit, EventMessage, SerializationError
 from fsstore.dispatch.messages import CloudEvents, RawRecords, unpacked
 from fsstore.interchange import read_line
-from fsstore.objects import StoredObject
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, TypeRegistry
+from fsstore.serialization.unregistered import StoredObject
 from fsstore.testing import first_attempt
 
 

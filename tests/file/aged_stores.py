@@ -27,8 +27,8 @@ from fsstore.engines.file import FileEngine, file_headers, format, layout
 from fsstore.engines.file.control import TAIL, Control
 from fsstore.interchange import write_line, write_value
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
-from fsstore.objects import AnyTypes, stored_object
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer
+from fsstore.serialization.unregistered import AnyTypes, stored_object
 from fsstore.testing import first_attempt, next_attempt
 
 DATA = Path(__file__).parent / "data"

@@ -82,7 +82,7 @@ def _fold_most(path: Path, commits: int) -> None:
 def _shrink_table(path: Path) -> None:
     """A table of heads as small as the store, so that most of its bits mean something."""
     seed = layout.read_meta(RealDisk(), str(path)).seed
-    table = Heads(RealDisk(), str(path), seed, write=True)
+    table = Heads(layout.StoreFiles(RealDisk(), str(path), seed), write=True)
     table.open(at_least_folded=0)
     slots, folded, next_token = list(table.all()), table.folded, table.next_token
     table.create(32)

@@ -10,6 +10,8 @@ from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.indexes import Indexes
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.errors import CorruptionError
 
@@ -91,20 +93,30 @@ class Log:
 class Parts:
     """The directory of a store, its two indexes, empty, and its streams' files."""
 
-    disk: Disk
-    heads: Heads
-    commits: CommitsIndex
+    files: StoreFiles
+    indexes: Indexes
     segments: Segments
+
+    @property
+    def disk(self) -> Disk:
+        return self.files.disk
+
+    @property
+    def heads(self) -> Heads:
+        return self.indexes.heads
+
+    @property
+    def commits(self) -> CommitsIndex:
+        return self.indexes.commits
 
     @classmethod
     def on(cls, disk: Disk) -> Parts:
         for directory in (STORE, f"{STORE}/streams"):
             disk.make_directory(directory)
-        heads = Heads(disk, STORE, SEED, write=True)
-        commits = CommitsIndex(disk, STORE, SEED, write=True)
-        heads.create()
-        commits.create()
-        return cls(disk, heads, commits, Segments(disk, STORE, SEED, max_handles=2))
+        files = StoreFiles(disk, STORE, SEED)
+        indexes = Indexes(files, write=True)
+        indexes.create()
+        return cls(files, indexes, Segments(files, max_handles=2))
 
     def write_segment(self, stream: Stream, data: bytes, kind: str = SEGMENT) -> None:
         self.disk.make_directory(self.segments.directory(stream.key))

@@ -6,6 +6,7 @@ what is not given is what a store would have written. Nothing here opens a store
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +15,8 @@ from typing import Any, NamedTuple
 import msgpack
 
 from fsstore.engines.file import FileEngine, control, file_headers, format, index_entries, layout, slots
-from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
 from fsstore.model import Snapshot
 from fsstore.testing import fill
@@ -110,10 +110,9 @@ def journal(
 
 def indexes(path: Path, folded: int, next_token: int) -> None:
     """Empty indexes, so that a store with nothing folded can be read without being written."""
-    for index in (Heads(DISK, str(path), SEED, write=True), CommitsIndex(DISK, str(path), SEED, write=True)):
-        index.create()
-        index.mark_folded(folded, next_token)
-        index.close()
+    with contextlib.closing(Indexes(layout.StoreFiles(DISK, str(path), SEED), write=True)) as both:
+        both.create()
+        both.mark_folded(folded, next_token)
     os.truncate(path / "commits.index", index_entries.INDEX_HEADER_BYTES)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hand_made import SEED, STORE, Log, Parts, with_header
+from hand_made import Log, Parts, with_header
 
 from fsstore.engines.file import format, index_entries
 from fsstore.engines.file.fold import Fold
@@ -28,7 +29,7 @@ def fold(parts: Parts, log: Log, **options: Any) -> int:
     begin = options.pop("begin", lambda end: None)
     again = options.pop("again", False)
     start, target, most = (options.pop(name, value) for name, value in (("start", 128), ("to", log.end), ("most", ALL)))
-    work = Fold(parts.disk, STORE, SEED, log, parts.heads, parts.commits, **{"index_from_bytes": ALL, **options})  # type: ignore[arg-type]
+    work = Fold(parts.files, log, parts.indexes, **{"index_from_bytes": ALL, **options})  # type: ignore[arg-type]
     return work.run(start, target, most, again=again, begin=begin)
 
 
@@ -242,7 +243,7 @@ def test_what_was_folded_is_on_the_device_whether_the_files_are_few_or_many(stre
         log.commit(stream)
         log.snapshot(stream, 1)
     fold(parts, log, index_from_bytes=1)
-    left = Parts(disk.restarted(), parts.heads, parts.commits, parts.segments)
+    left = Parts(replace(parts.files, disk=disk.restarted()), parts.indexes, parts.segments)
     for stream in names:
         assert left.file(stream) == with_header(stream, log.of(stream))
         assert left.file(stream, SNAPSHOTS) == with_header(stream, log.of(stream, format.SNAPSHOT), SNAPSHOTS)

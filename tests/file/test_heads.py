@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hand_made import SEED, STORE, Parts
+from hand_made import Parts
 
 from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.index_entries import Head
@@ -55,7 +55,7 @@ def test_slots_of_a_fold_that_did_not_end_are_counted_when_it_is_done_again(head
     names = [f"stream {number}" for number in range(100)]
     for name in names:
         put(heads, name)
-    again = Heads(heads._disk, STORE, SEED, write=True)
+    again = Heads(heads._files, write=True)
     again.open(at_least_folded=128)
     again.write_again()
     for name in names:

@@ -154,7 +154,7 @@ def test_an_entry_that_a_purge_has_half_overwritten_is_no_damage() -> None:
     other.fold()
     other.purge("default")
     assert list(engine.get_from_checkpoint()) == kept
-    commits = engine.opened().view.commits
+    commits = engine.opened().view.indexes.commits
     read = commits.read
     found: list[Any] = []
 
@@ -170,7 +170,7 @@ def test_an_entry_that_a_purge_has_half_overwritten_is_no_damage() -> None:
     at(other_disk, "write", "commits.index", look)
     other.fold()
     assert found == kept
-    commits = engine.opened().view.commits
+    commits = engine.opened().view.indexes.commits
     read = commits.read
     commits.read = half_overwritten  # type: ignore[method-assign]
     with pytest.raises(CorruptionError, match=r"commits\.index"):

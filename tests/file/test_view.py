@@ -122,11 +122,11 @@ def test_a_head_that_has_a_token_in_place_of_ids_says_nothing_of_them(
     commits = store.commits(A, 2)
     store.engine.fold()
     other = store.other()
-    known = other.view.heads.get(A.key)
+    known = other.view.indexes.heads.get(A.key)
     assert known is not None
-    other.view.heads._write = True
-    other.view.heads.open(at_least_folded=0)
-    other.view.heads.put(replace(known, id_bits=ids))
+    other.view.indexes.heads._write = True
+    other.view.indexes.heads.open(at_least_folded=0)
+    other.view.indexes.heads.put(replace(known, id_bits=ids))
     read = _segments_read(other, monkeypatch)
     assert not other.view.has_commit(A, bytes(15) + b"?")
     assert all(other.view.has_commit(A, commit.commit_id.bytes) for commit in commits)
@@ -210,13 +210,13 @@ def test_a_table_of_heads_that_is_ahead_of_the_fold_mark_is_not_believed_beyond_
     store.engine.fold()
     folded = store.view.folded_head(A)
     store.engine.commit(next_attempt(last))
-    ahead = store.view.heads.get(A.key)
+    ahead = store.view.indexes.heads.get(A.key)
     assert ahead is not None
     ahead.segment_bytes, ahead.sequence = ahead.segment_bytes + 500, 3
     other = store.other()
-    other.view.heads._write = True
-    other.view.heads.open(at_least_folded=0)
-    other.view.heads.put(ahead)
+    other.view.indexes.heads._write = True
+    other.view.indexes.heads.open(at_least_folded=0)
+    other.view.indexes.heads.put(ahead)
     found = other.view.folded_head(A)
     assert (found.segment_bytes, found.sequence) == (folded.segment_bytes, 2)
     assert head(other, A) == (3, 3)
@@ -227,12 +227,12 @@ def test_a_stream_that_the_table_of_heads_lost_is_measured(store: Store) -> None
     store.commits(A, 3)
     store.engine.fold()
     other = store.other()
-    other.view.heads.close()
+    other.view.indexes.heads.close()
     other.disk.unlink("/a.store/heads.index")
-    other.view.heads._write = True
-    other.view.heads.create()
+    other.view.indexes.heads._write = True
+    other.view.indexes.heads.create()
     assert head(other, A) == (3, 3)
-    other.view.heads.mark_folded(other.view.folded, 4)
+    other.view.indexes.heads.mark_folded(other.view.folded, 4)
     other.engine.close()
 
 

@@ -16,8 +16,8 @@ from fsstore.errors import EventStoreError, SerializationError
 from fsstore.importing import ImportConflictError, import_commits
 from fsstore.interchange import InterchangeError, bounded_lines, read_line, read_lines, unzipped, write_line
 from fsstore.model import CommitAttempt, EventMessage
-from fsstore.objects import AnyTypes, stored_object
 from fsstore.serialization import MsgpackSerializer
+from fsstore.serialization.unregistered import AnyTypes, stored_object
 from fuzz import changes
 
 VALUES: list[Any] = [

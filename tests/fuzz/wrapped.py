@@ -12,9 +12,9 @@ import msgpack
 import zstandard
 
 from fsstore.errors import SerializationError
-from fsstore.objects import AnyTypes
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, decode_payload
 from fsstore.serialization.neventstore.payloads import NEventStorePayloads
+from fsstore.serialization.unregistered import AnyTypes
 from fuzz import changes
 from fuzz.interchange import VALUES
 

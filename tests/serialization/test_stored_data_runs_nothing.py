@@ -14,10 +14,10 @@ import pytest
 
 from fsstore.errors import SerializationError
 from fsstore.interchange import read_line
-from fsstore.objects import AnyTypes, StoredObject
 from fsstore.serialization import MsgpackSerializer
 from fsstore.serialization.msgpack_serializer import REGISTERED
 from fsstore.serialization.neventstore import MongoValues, NEventStorePayloads
+from fsstore.serialization.unregistered import AnyTypes, StoredObject
 
 NAMES = [
     "planted",

@@ -14,7 +14,9 @@ MakeStore = Callable[[Wireup | None], EventStore]
 
 @pytest.fixture(params=["memory", "file"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
-    return "memory:" if request.param == "memory" else tmp_path / "some.store"
+    return {"memory": "memory:", "file": tmp_path / "some.store", "sqlite": f"sqlite:///{tmp_path}/some.db"}[
+        request.param
+    ]
 
 
 @pytest.fixture
@@ -25,4 +27,10 @@ def wireup(target: str | Path) -> Wireup:
 @pytest.fixture
 def store(wireup: Wireup) -> Iterator[EventStore]:
     with wireup.build() as opened:
+        yield opened
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> Iterator[EventStore]:
+    with Wireup.init().using(tmp_path / "s").build() as opened:
         yield opened

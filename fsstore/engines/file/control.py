@@ -8,7 +8,7 @@ makes a new one from the journal. It must not know what the marks are used for.
 from __future__ import annotations
 
 import threading
-from typing import Final
+from typing import Final, Protocol
 
 from fsstore.engines.file import file_headers
 from fsstore.engines.file.disk import Disk, Words
@@ -32,6 +32,14 @@ BEGUN: Final = 22
 FOLD_BEGUN: Final = 24
 JOINED: Final = 26
 _PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE, BEGUN, FOLD_BEGUN, JOINED)
+
+
+class Marks(Protocol):
+    """Where a store stands, for who only looks."""
+
+    def get(self, mark: int) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class Control:

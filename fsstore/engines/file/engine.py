@@ -323,7 +323,7 @@ class FileEngine(FileDelivery):
                     "fold_error": fold_error,
                     "next_checkpoint": control.get(NEXT_TOKEN),
                 }
-                heads = view.heads.apart()
+                heads = view.indexes.heads.apart()
             with contextlib.closing(heads):
                 numbers["folded_streams"] = sum(1 for head in heads.all() if head.segment_bytes)
             return numbers

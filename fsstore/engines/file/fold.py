@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 
 from fsstore.engines.file import file_headers, format, index_entries, segments
 from fsstore.engines.file.collector import CollectorHeld
-from fsstore.engines.file.commits_index import CommitsIndex
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.ids import IdIndex
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments
 from fsstore.errors import CorruptionError
@@ -49,25 +48,16 @@ class _Group:
 class Fold:
     """Moves one range of the journal into the streams' files. Used by the holder of the fold lock only."""
 
-    def __init__(
-        self,
-        disk: Disk,
-        store: str,
-        seed: int,
-        journal: Journal,
-        heads: Heads,
-        commits: CommitsIndex,
-        *,
-        index_from_bytes: int,
-    ) -> None:
-        self._disk = disk
-        self._store = store
-        self._seed = seed
+    def __init__(self, files: StoreFiles, journal: Journal, indexes: Indexes, *, index_from_bytes: int) -> None:
+        self._disk = files.disk
+        self._store = files.path
+        self._seed = files.seed
         self._journal = journal
-        self._heads = heads
-        self._commits = commits
+        self._indexes = indexes
+        self._heads = indexes.heads
+        self._commits = indexes.commits
         self._index_from_bytes = index_from_bytes
-        self._files = Segments(disk, store, seed, max_handles=0)
+        self._files = Segments(files, max_handles=0)
 
     def run(self, start: int, target: int, most_bytes: int, *, again: bool, begin: Callable[[int], None]) -> int:
         """Fold the records from `start` to at most `target`; durable when this returns.
@@ -95,8 +85,7 @@ class Fold:
             raise self._journal.damage(end, f"records up to position {target}, the durable mark")
         begin(end)
         if self._again:
-            self._heads.write_again()
-            self._commits.write_again()
+            self._indexes.write_again()
         for bucket_id in purges:
             self._purge(bucket_id, groups)
         gone = {key for key, group in groups.items() if group.reset}
@@ -109,8 +98,7 @@ class Fold:
             self._write_stream(key, groups.pop(key))
         self._write_entries(self._entries)
         next_token = max(max(self._entries, default=0) + 1, self._commits.next_token)
-        self._heads.mark_folded(end, next_token)
-        self._commits.mark_folded(end, next_token)
+        self._indexes.mark_folded(end, next_token)
         self._flush()
         return end
 
@@ -413,6 +401,5 @@ class Fold:
                 self._disk.close(handle)
         for directory in sorted(self._directories, reverse=True):
             self._disk.flush_directory(directory)
-        self._heads.flush()
-        self._commits.flush()
+        self._indexes.flush()
         self._disk.flush_directory(self._store)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 
-from fsstore.engines.file import layout
 from fsstore.engines.file.background import Background
-from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import ERASE, FOLD_BEGUN, FOLDED, SYNCED, TAIL, VISIBLE, Control
-from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.fold import Fold
-from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import GROWTH, Journal
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.view import View
@@ -32,9 +30,7 @@ class Folding:
 
     def __init__(
         self,
-        disk: Disk,
-        path: str,
-        seed: int,
+        files: StoreFiles,
         control: Control,
         view: View,
         writer: Writer,
@@ -42,16 +38,15 @@ class Folding:
         mutex: threading.RLock,
         options: Options,
     ) -> None:
-        self._disk = disk
-        self._path = path
-        self._seed = seed
+        self._files = files
+        self._path = files.path
         self._control = control
         self._view = view
         self._writer = writer
         self._locks = locks
         self._mutex = mutex
         self._options = options
-        self._background = Background(path, self._in_background) if options.background else None
+        self._background = Background(files.path, self._in_background) if options.background else None
         self.error: str | None = None
 
     def stop(self) -> None:
@@ -102,7 +97,7 @@ class Folding:
 
     def _retire(self) -> None:
         """Let go of the journal files below the fold mark, also of those that were left where this failed before."""
-        journal = Journal(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=False)
+        journal = Journal(self._files, write=False)
         try:
             with self._locks.write:
                 journal.retire_below(self._control.get(FOLDED), erase_below=self._control.get(ERASE))
@@ -110,22 +105,12 @@ class Folding:
             journal.forget()
 
     def _fold_once(self, target: int) -> None:
-        control, disk = self._control, self._disk
-        journal = Journal(disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=False)
-        heads = Heads(disk, self._path, self._seed, write=True)
-        commits = CommitsIndex(disk, self._path, self._seed, write=True)
+        control = self._control
+        journal = Journal(self._files, write=False)
+        indexes = Indexes(self._files, write=True)
         try:
-            heads.open(at_least_folded=0)
-            commits.open(at_least_folded=0)
-            fold = Fold(
-                disk,
-                self._path,
-                self._seed,
-                journal,
-                heads,
-                commits,
-                index_from_bytes=self._options.index_from_bytes,
-            )
+            indexes.open(at_least_folded=0)
+            fold = Fold(self._files, journal, indexes, index_from_bytes=self._options.index_from_bytes)
             start = control.get(FOLDED)
             end = fold.run(
                 start,
@@ -139,8 +124,7 @@ class Folding:
                 self._view.refresh(control, to_tail=False)
         finally:
             journal.forget()
-            heads.close()
-            commits.close()
+            indexes.close()
 
     def _in_background(self) -> None:
         """One round of background work; an error is kept for `stat` and tried again at the next wake."""
@@ -168,7 +152,7 @@ class Folding:
                 file = self._view.journal.file_at(self._control.get(TAIL) - 1)
             if file is not None:
                 size = min(file.size_bytes * GROWTH, self._options.journal_bytes)
-                journal = Journal(self._disk, f"{self._path}/{layout.JOURNAL}", self._seed, write=True)
+                journal = Journal(self._files, write=True)
                 journal.keep_spare(size, self._locks.write)
         except (OSError, StorageError) as error:
             _log.warning("%s has no spare journal file: %s", self._path, error)

@@ -89,7 +89,6 @@ Fields = tuple[int, int, int, int, int, int, int, bytes, int, int, int, bytes, i
 Record = tuple[Fields, bytes]
 """The fields of a record's header, and its body."""
 KIND: Final = 1
-FOLLOWING: Final = 3
 POSITION: Final = 4
 PLACE: Final = 6
 KEY: Final = 7
@@ -147,6 +146,14 @@ def pack_fields(
         0xC6, body_bytes,
     )  # fmt: skip
     return RECORD_MAGIC + crc32c(checked, seed).to_bytes(4, "big") + checked
+
+
+def pack_roll(position: int, next_token: int, seed: int, *, previous_end: int = 0, lag_bytes: int = 0) -> bytes:
+    """The record that a journal file begins with: where the file before it ended, and which token comes next."""
+    body_crc = checksum(b"", seed)
+    return pack_fields(
+        ROLL, 0, 0, position, lag_bytes, previous_end, NO_KEY, next_token, 0, 0, NO_ID, 0, body_crc, 0, seed
+    )
 
 
 def read_header(data: bytes | memoryview, offset: int, seed: int) -> RecordHeader | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import file_headers, index_entries
-from fsstore.engines.file.disk import Disk, write_again
+from fsstore.engines.file import file_headers, index_entries, layout
+from fsstore.engines.file.index_file import IndexFile
 from fsstore.errors import CorruptionError
 
 _FIRST_CAPACITY = 1024
@@ -19,21 +19,7 @@ _PROBE_SLOTS = 4
 _SCAN_SLOTS = 16_384
 _EMPTY = bytes(index_entries.HEAD_BYTES)
 _EMPTY_STRETCH = _EMPTY * 16
-FILE_NAME = "heads.index"
 _NOTHING_FOUND = (b"", 0, 0, False)
-
-
-class StaleIndexError(CorruptionError):
-    """The index is missing, damaged or older than what it must cover: rebuild it."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            "an index is missing, damaged or too old",
-            path=path,
-            offset_bytes=0,
-            expected="an index of everything that is folded",
-            repair="close the store in every process and open it again",
-        )
 
 
 def used(data: bytes) -> Iterator[int]:
@@ -46,60 +32,40 @@ def used(data: bytes) -> Iterator[int]:
                     yield stretch + offset
 
 
-class Heads:
+class Heads(IndexFile):
     """The table of one store. Readers may look while the folding process writes."""
 
-    def __init__(self, disk: Disk, store: str, seed: int, *, write: bool) -> None:
-        self._disk = disk
-        self._path = f"{store}/{FILE_NAME}"
-        self._store = store
-        self._seed = seed
-        self._write = write
-        self._handle: int | None = None
+    name = layout.HEADS_INDEX
+    kind = "heads"
+
+    def __init__(self, files: layout.StoreFiles, *, write: bool) -> None:
+        super().__init__(files, write=write)
         self._found = _NOTHING_FOUND
         self.capacity = 0
         self.count = 0
-        self.folded = 0
-        self.next_token = 0
 
-    @property
-    def path(self) -> str:
-        return self._path
+    def _numbers(self) -> list[object]:
+        return [self.capacity, self.count, self.folded, self.next_token]
 
-    def open(self, *, at_least_folded: int) -> None:
-        """Open the table; `StaleIndexError` unless it covers every stream folded below that position."""
-        self.close()
-        try:
-            self._handle = self._disk.open(self._path, write=self._write)
-            data = self._disk.read(self._handle, index_entries.INDEX_HEADER_BYTES, 0)
-            numbers = file_headers.read_numbers("heads", data, self._seed, 4)
-            self.capacity, self.count, self.folded, self.next_token = numbers
-            size = index_entries.INDEX_HEADER_BYTES + self.capacity * index_entries.HEAD_BYTES
-            # No table is ever more than eight times as large as it is full, but for the first.
-            sane = 1 <= self.capacity <= max(_FIRST_CAPACITY, self.count * 8)
-            if self.folded < at_least_folded or self._disk.size(self._handle) < size or not sane:
-                raise StaleIndexError(self._path)
-        except file_headers.NewerFormatError as error:
-            self.close()
-            raise file_headers.refused(self._path, error) from error
-        except (FileNotFoundError, file_headers.FormatError) as error:
-            self.close()
-            raise StaleIndexError(self._path) from error
-        except BaseException:
-            self.close()
-            raise
+    def _take_numbers(self, header: bytes) -> int:
+        numbers = file_headers.read_numbers(self.kind, header, self._seed, 4)
+        self.capacity, self.count, self.folded, self.next_token = numbers
+        # No table is ever more than eight times as large as it is full, but for the first.
+        if not 1 <= self.capacity <= max(_FIRST_CAPACITY, self.count * 8):
+            raise file_headers.FormatError(f"a table for {self.count} streams, not of {self.capacity} slots")
+        return index_entries.INDEX_HEADER_BYTES + self.capacity * index_entries.HEAD_BYTES
 
     def apart(self) -> Heads:
         """The table once more, for its caller to walk through and close: whatever becomes of this one meanwhile."""
-        other = Heads(self._disk, self._store, self._seed, write=False)
+        other = Heads(self._files, write=False)
         other.open(at_least_folded=self.folded)
         return other
 
     def create(self, capacity: int = _FIRST_CAPACITY) -> None:
         """An empty table in place of any other."""
         self.close()
-        self._handle = self._new_file(f"{self._path}.new", capacity)
-        self._disk.rename(f"{self._path}.new", self._path)
+        self._handle = self._new_file(f"{self.path}.new", capacity)
+        self._disk.rename(f"{self.path}.new", self.path)
         self.capacity, self.count, self.folded, self.next_token = capacity, 0, 0, 0
 
     def _new_file(self, path: str, capacity: int) -> int:
@@ -176,14 +142,14 @@ class Heads:
             while table[slot * index_entries.HEAD_BYTES : (slot + 1) * index_entries.HEAD_BYTES] != _EMPTY:
                 slot = (slot + 1) % capacity
             table[slot * index_entries.HEAD_BYTES : (slot + 1) * index_entries.HEAD_BYTES] = head.pack(self._seed)
-        handle = self._new_file(f"{self._path}.new", capacity)
+        handle = self._new_file(f"{self.path}.new", capacity)
         old, old_capacity, old_count = self._handle, self.capacity, self.count
         try:
             self._disk.write(handle, table, index_entries.INDEX_HEADER_BYTES)
             self._handle, self.capacity, self.count = handle, capacity, len(kept)
             self._write_header()
             self._disk.flush(handle)
-            self._disk.rename(f"{self._path}.new", self._path)
+            self._disk.rename(f"{self.path}.new", self.path)
         except BaseException:
             self._handle, self.capacity, self.count = old, old_capacity, old_count
             self._disk.close(handle)
@@ -197,10 +163,10 @@ class Heads:
             if head is None:
                 raise CorruptionError(
                     "a slot of the table of heads is damaged",
-                    path=self._path,
+                    path=self.path,
                     offset_bytes=index_entries.INDEX_HEADER_BYTES + number * index_entries.HEAD_BYTES,
                     expected="a stream's head",
-                    repair=f"fsstore repair {self._store}",
+                    repair=f"fsstore repair {self._files.path}",
                 )
             yield head
 
@@ -212,36 +178,14 @@ class Heads:
             for offset in used(data[: len(data) - len(data) % index_entries.HEAD_BYTES]):
                 yield first + offset // index_entries.HEAD_BYTES, index_entries.read_head(data, offset, self._seed)
 
-    def mark_folded(self, position: int, next_token: int) -> None:
-        """Note that the table now covers everything folded below `position`."""
-        self.folded, self.next_token = position, next_token
-        self._write_header()
-
-    def _write_header(self) -> None:
-        assert self._handle is not None
-        fields: list[object] = [self.capacity, self.count, self.folded, self.next_token]
-        data = file_headers.pack_file_header("heads", self._seed, fields, index_entries.INDEX_HEADER_BYTES)
-        self._disk.write(self._handle, data, 0)
-
     def write_again(self) -> None:
         """Have the next flush take everything to the device, also what an earlier one that failed left behind.
 
         A fold that did not end left slots that the header does not count: they are counted anew.
         """
-        assert self._handle is not None
-        write_again(self._disk, self._handle)
+        super().write_again()
         self.count = sum(1 for _ in self.slots())
-
-    def flush(self) -> None:
-        assert self._handle is not None
-        self._disk.flush(self._handle)
-
-    def refresh(self) -> None:
-        """See what another process wrote: the file may have been replaced by a larger one."""
-        self.open(at_least_folded=0)
 
     def close(self) -> None:
         self._found = _NOTHING_FOUND
-        if self._handle is not None:
-            self._disk.close(self._handle)
-            self._handle = None
+        super().close()

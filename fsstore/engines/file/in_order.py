@@ -89,7 +89,7 @@ class InOrder:
             for entry in reversed(tail):
                 if entry.end <= visible:
                     return entry.token
-            return tail[0].token - 1 if tail else self._view.commits.next_token - 1
+            return tail[0].token - 1 if tail else self._view.indexes.commits.next_token - 1
 
     def _page(self, after: int, until: int, dates: Dates | None) -> Iterator[tuple[int, list[format.Record]]]:
         """The records after one token up to another, a few at a time, each time with the token up to which they go."""
@@ -97,7 +97,7 @@ class InOrder:
             visible = self._looking.refresh()
             view = self._view
             tail = view.tail.commits
-            first_unfolded = tail[0].token if tail else view.commits.next_token
+            first_unfolded = tail[0].token if tail else view.indexes.commits.next_token
             is_folded = after + 1 < first_unfolded
             if is_folded:
                 until, by_stream = self._places(after + 1, min(until, first_unfolded - 1), dates)
@@ -118,7 +118,7 @@ class InOrder:
     def _places(self, first: int, last: int, dates: Dates | None) -> tuple[int, dict[bytes, list[_Place]]]:
         """Where the commits of these tokens are, by stream; without those that were deleted since. Up to a token before
         the last one, which comes first, where they are more than is to be in memory at a time."""
-        data = self._view.commits.read(first, last)
+        data = self._view.indexes.commits.read(first, last)
         if len(data) < (last - first + 1) * _ENTRY_BYTES:
             raise MovedError
         by_stream: dict[bytes, list[_Place]] = {}
@@ -205,7 +205,7 @@ class InOrder:
     def _page_damage(self, first: int, last: int) -> CorruptionError:
         """Why the commits of these tokens cannot be found: a bad entry, a missing segment, or an index cut short."""
         last = min(last, first + self._options.page_commits - 1)
-        data = self._view.commits.read(first, last)
+        data = self._view.indexes.commits.read(first, last)
         for number, (key, _, length, _, sequence, _, _) in enumerate(index_entries.read_commits_fields(data)):
             token = first + number
             if not index_entries.commits_entry_is_whole(data, number * _ENTRY_BYTES, token, self._seed):
@@ -221,7 +221,7 @@ class InOrder:
     def _index_damage(self, token: int) -> CorruptionError:
         return CorruptionError(
             "commits.index is damaged",
-            path=self._view.commits.path,
+            path=self._view.indexes.commits.path,
             offset_bytes=index_entries.INDEX_HEADER_BYTES + (token - 1) * _ENTRY_BYTES,
             expected=f"the entry of checkpoint {token}",
             repair=f"fsstore repair {self._looking.store}",

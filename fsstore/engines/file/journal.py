@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from fsstore.engines.file import file_headers, format, layout, scan
-from fsstore.engines.file.disk import Disk
 from fsstore.errors import CorruptionError, StorageError
 
 GROWTH: Final = 4
@@ -43,13 +42,11 @@ class JournalFile:
 class Journal:
     """The files of one store's journal. Writing calls are for the holder of the write lock only."""
 
-    def __init__(
-        self, disk: Disk, directory: str, seed: int, *, write: bool, max_record_bytes: int = format.MAX_BODY_BYTES
-    ) -> None:
-        self.directory = directory
+    def __init__(self, files: layout.StoreFiles, *, write: bool, max_record_bytes: int = format.MAX_BODY_BYTES) -> None:
+        self.directory = f"{files.path}/{layout.JOURNAL}"
         self._max_record_bytes = max_record_bytes
-        self._disk = disk
-        self._seed = seed
+        self._disk = files.disk
+        self._seed = files.seed
         self._write = write
         self._files: dict[int, JournalFile] = {}
         self._pinned: list[JournalFile] = []

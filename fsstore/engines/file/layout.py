@@ -24,6 +24,8 @@ WRITE_LOCK = "write.lock"
 FOLD_LOCK = "fold.lock"
 CONTROL = "control"
 JOURNAL = "journal"
+HEADS_INDEX = "heads.index"
+COMMITS_INDEX = "commits.index"
 STREAMS = "streams"
 DISPATCH = "dispatch"
 DISPATCH_MARKS = f"{DISPATCH}/default.checkpoint"
@@ -31,6 +33,15 @@ QUARANTINE = "quarantine"
 # What an interrupted creation can leave behind; anything else without a meta file is somebody else's.
 _BEFORE_META = frozenset((LOCK, WRITE_LOCK, FOLD_LOCK, CONTROL, JOURNAL, STREAMS, DISPATCH, QUARANTINE, META + ".new"))
 _META_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFiles:
+    """The files of one store: the disk they are on, the store's directory, and what their checksums begin with."""
+
+    disk: Disk
+    path: str
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import threading
 
 from fsstore.engine import Lease
 from fsstore.engines.file import layout
-from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.failures import asked
 from fsstore.engines.file.named_values import file_name
 from fsstore.errors import CorruptionError, LeaseLostError, StoreClosedError
@@ -24,9 +23,9 @@ _MAX_FENCE = (1 << 63) - 1
 class Leases:
     """The locks this engine holds, and the lock files it has open to ask for them."""
 
-    def __init__(self, disk: Disk, store: str) -> None:
-        self._disk = disk
-        self._directory = f"{store}/{layout.DISPATCH}"
+    def __init__(self, files: layout.StoreFiles) -> None:
+        self._disk = files.disk
+        self._directory = f"{files.path}/{layout.DISPATCH}"
         # A subscription that is collected in here lets go of its own.
         self._mutex = threading.RLock()
         # Kept open between attempts: a child that is forked closes them all, and none that is locked escapes it.

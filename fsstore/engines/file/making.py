@@ -9,7 +9,6 @@ from fsstore.engines.file import format, layout
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.locks import StoreLocks
-from fsstore.engines.file.planning import Planned
 from fsstore.errors import StorageError, StorageUnavailableError
 
 # What the operating system says of a path that will be no better later.
@@ -21,14 +20,12 @@ _LASTING = frozenset(
 def make_store(disk: Disk, path: str, *, journal_bytes: int) -> None:
     """A new store in directories that are there: its first journal file, then, last of all, its meta file."""
     meta = layout.new_meta(time.time_ns() // 1000)
-    journal = Journal(disk, f"{path}/{layout.JOURNAL}", meta.seed, write=True)
+    journal = Journal(layout.StoreFiles(disk, path, meta.seed), write=True)
     try:
         for base in journal.bases():
             disk.unlink(journal.path(base))
         file = journal.create(0, journal_bytes)
-        roll = Planned(format.ROLL, b"", meta.seed)
-        roll.position, roll.token = file.first, 1
-        journal.write(file.first, roll.header(0, 0, meta.seed))
+        journal.write(file.first, format.pack_roll(file.first, 1, meta.seed))
         journal.flush(file.first)
     finally:
         journal.forget()

@@ -14,8 +14,7 @@ from itertools import chain
 from operator import le
 from typing import Any
 
-from fsstore.engines.file import format, slots
-from fsstore.engines.file.disk import Disk
+from fsstore.engines.file import format, layout, slots
 from fsstore.engines.file.failures import asked
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 
@@ -73,15 +72,15 @@ def fits(*fields: Any) -> bool:
 class DispatchCheckpoint:
     """The file of one dispatcher's marks."""
 
-    def __init__(self, disk: Disk, path: str, seed: int, *, write: bool) -> None:
-        self._disk = disk
-        self._path = path
-        self._seed = seed
+    def __init__(self, files: layout.StoreFiles, *, write: bool) -> None:
+        self._disk = files.disk
+        self._path = f"{files.path}/{layout.DISPATCH_MARKS}"
+        self._seed = files.seed
         self._mutex = threading.Lock()
         self._generation = 0
         self._handle: int | None = None
         try:
-            self._handle = disk.open(path, write=write, create=write)
+            self._handle = self._disk.open(self._path, write=write, create=write)
         except FileNotFoundError:
             if write:
                 raise

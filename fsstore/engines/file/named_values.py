@@ -7,7 +7,6 @@ from hashlib import blake2b
 from typing import Any
 
 from fsstore.engines.file import layout, slots
-from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.failures import asked
 from fsstore.engines.file.handles import locked
 
@@ -26,10 +25,10 @@ class NamedValues:
     """The values, each in two slots of its own file. A forgotten one leaves an empty file, which nobody can
     be about to write into when it goes."""
 
-    def __init__(self, disk: Disk, store: str, seed: int) -> None:
-        self._disk = disk
-        self._directory = f"{store}/{layout.DISPATCH}"
-        self._seed = seed
+    def __init__(self, files: layout.StoreFiles) -> None:
+        self._disk = files.disk
+        self._directory = f"{files.path}/{layout.DISPATCH}"
+        self._seed = files.seed
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{file_name(name)}{VALUE}"

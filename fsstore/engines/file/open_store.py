@@ -10,11 +10,10 @@ import logging
 import threading
 from collections.abc import Callable
 
-from fsstore.engines.file import layout
-from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control
-from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control, Marks
 from fsstore.engines.file.folding import Folding
 from fsstore.engines.file.group import Group
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.leases import Leases
 from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.looking import Looking
@@ -36,10 +35,8 @@ class OpenStore:
 
     def __init__(
         self,
-        disk: Disk,
-        path: str,
-        seed: int,
-        control: Control,
+        files: StoreFiles,
+        control: Marks,
         view: View,
         options: Options,
         serializer: Serializer,
@@ -47,21 +44,22 @@ class OpenStore:
         *,
         write: bool = False,
     ) -> None:
-        self.path = path
-        self.seed = seed
+        self.path = files.path
+        self.seed = files.seed
         self.control = control
         self.view = view
         self.mutex = threading.RLock()
-        self.reader = Reader(Looking(path, view, control, self.mutex, check_open), serializer, seed, options)
-        self.marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH_MARKS}", seed, write=write)
-        self.values = NamedValues(disk, path, seed)
-        self.leases = Leases(disk, path)
+        looking = Looking(files.path, view, control, self.mutex, check_open)
+        self.reader = Reader(looking, serializer, files.seed, options)
+        self.marks = DispatchCheckpoint(files, write=write)
+        self.values = NamedValues(files)
+        self.leases = Leases(files)
 
     def close(self) -> None:
         with self.mutex:
             self.view.segments.close()
             self.view.journal.forget()
-            for part in (self.view.heads, self.view.commits, self.marks, self.leases, self.control):
+            for part in (self.view.indexes, self.marks, self.leases, self.control):
                 part.close()
 
     def leave_to_parent(self) -> None:
@@ -74,11 +72,11 @@ class OpenStore:
 class WritableStore(OpenStore):
     """A store that is open for writing. With `flush` a commit is on the device when its request is done."""
 
+    control: Control
+
     def __init__(
         self,
-        disk: Disk,
-        path: str,
-        seed: int,
+        files: StoreFiles,
         control: Control,
         view: View,
         options: Options,
@@ -88,25 +86,23 @@ class WritableStore(OpenStore):
         *,
         flush: bool,
     ) -> None:
-        super().__init__(disk, path, seed, control, view, options, serializer, check_open, write=True)
+        super().__init__(files, control, view, options, serializer, check_open, write=True)
         self.locks = locks
         self._check_open = check_open
         self._fold_is_asked = threading.Lock()
         self._first_journal_bytes = options.first_journal_bytes
         self._writer = Writer(
-            disk,
-            path,
+            files,
             view,
             control,
             locks.write,
             self.mutex,
-            seed,
             flush=flush,
             journal_bytes=options.journal_bytes,
             make_room=lambda: self.folding.make_room(),  # noqa: PLW0108 - it needs the writer, so it is made after it
         )
         self.group: Group[Request] = Group(self._writer.lead, max_pass_bytes=options.max_batch_bytes)
-        self.folding = Folding(disk, path, seed, control, view, self._writer, locks, self.mutex, options)
+        self.folding = Folding(files, control, view, self._writer, locks, self.mutex, options)
 
     def fold(self) -> None:
         """Fold everything that is durable by now, for whoever asks. Closing waits for it, as it folds under a lock that

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from fsstore.engines.file import layout, recovery
 from fsstore.engines.file.collector import CollectorHeld
-from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import ERASE, FOLD_BEGUN, FOLDED, Control
 from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.heads import Heads, StaleIndexError
+from fsstore.engines.file.index_file import StaleIndexError
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.locks import StoreLocks
 from fsstore.engines.file.making import make_store
@@ -54,46 +54,43 @@ def _attach(
     flush: bool,
 ) -> WritableStore:
     meta = layout.read_meta(disk, path)
-    seed = meta.seed
+    files = layout.StoreFiles(disk, path, meta.seed)
     recover = locks.presence.alone()
     most_bytes = options.max_record_bytes
-    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=True, max_record_bytes=most_bytes)
+    journal = Journal(files, write=True, max_record_bytes=most_bytes)
     control = Control(disk, f"{path}/{layout.CONTROL}", meta.store_id, write=True)
-    heads = Heads(disk, path, seed, write=True)
-    commits = CommitsIndex(disk, path, seed, write=True)
+    indexes = Indexes(files, write=True)
     try:
         # After a kill, a few objects for each of many records, all of which stay: there is nothing to find among them.
         with CollectorHeld():
-            unfolded = _recover(disk, path, seed, journal, control, heads, commits) if recover else None
+            unfolded = _recover(files, journal, control, indexes) if recover else None
         control.join(first=recover)
         # Before the indexes, so that they reach as far at least.
         folded = control.get(FOLDED)
         if not recover:
-            heads.open(at_least_folded=folded)
-            commits.open(at_least_folded=folded)
-        segments = Segments(disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=most_bytes)
-        view = View(disk, path, seed, journal, heads, commits, segments, options, folded, unfolded)
+            indexes.open(at_least_folded=folded)
+        segments = Segments(files, max_handles=options.max_open_segments, max_record_bytes=most_bytes)
+        view = View(files, journal, indexes, segments, options, folded, unfolded)
         with CollectorHeld():
             view.refresh(control, to_tail=False)
         locks.presence.share()
-        return WritableStore(disk, path, seed, control, view, options, serializer, check_open, locks, flush=flush)
+        return WritableStore(files, control, view, options, serializer, check_open, locks, flush=flush)
     except BaseException:
-        for part in (commits, heads, control):
+        for part in (indexes, control):
             part.close()
         journal.forget()
         raise
 
 
-def _recover(
-    disk: Disk, path: str, seed: int, journal: Journal, control: Control, heads: Heads, commits: CommitsIndex
-) -> Tail | None:
+def _recover(files: layout.StoreFiles, journal: Journal, control: Control, indexes: Indexes) -> Tail | None:
     """Judge and settle the journal, and begin a new epoch on the control page; both indexes are open then.
 
     Gives what is unfolded, where that is known from judging.
     """
+    disk, path = files.disk, files.path
     verdict = recovery.judge(journal, control, path)
     if not verdict.clean:
-        recovery.check_beginning(journal, verdict, recovery.folding_reached(control, (heads, commits)), path)
+        recovery.check_beginning(journal, verdict, recovery.folding_reached(control, indexes), path)
     recovery.settle(disk, journal, verdict, f"{path}/{layout.QUARANTINE}")
     if not verdict.clean:
         disk.flush_directory(path)  # whoever made the store may have been interrupted before that
@@ -102,14 +99,13 @@ def _recover(
     if not whole or verdict.folded < control.get(FOLDED):
         control.forget(FOLDED)
     try:
-        heads.open(at_least_folded=verdict.folded)
-        commits.open(at_least_folded=verdict.folded)
+        indexes.open(at_least_folded=verdict.folded)
     except StaleIndexError:
         unfolded = follow(journal, Tail(verdict.folded, verdict.first_token), verdict.tail)
-        rebuild_indexes(disk, path, seed, heads, commits, verdict.folded, verdict.first_token, unfolded)
-    next_token = max(verdict.next_token, commits.next_token)
+        rebuild_indexes(files, indexes, verdict.folded, verdict.first_token, unfolded)
+    next_token = max(verdict.next_token, indexes.commits.next_token)
     if not verdict.clean:
-        marks = DispatchCheckpoint(disk, f"{path}/{layout.DISPATCH_MARKS}", seed, write=True)
+        marks = DispatchCheckpoint(files, write=True)
         try:
             # Commits that only the system had are gone with the power. Others get their tokens.
             marks.forget_after(next_token - 1)

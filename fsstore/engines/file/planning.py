@@ -224,8 +224,8 @@ def _named(record: Planned) -> str:
     return f"commit {UUID(bytes=record.commit_id)} of {record.stream}"
 
 
-class SnapshotRequest(Request):
-    """Add a snapshot, unless the stream has no commit or its revision has a snapshot."""
+class OneRecord(Request):
+    """A request for at most one record, which is in `records` once it was planned."""
 
     __slots__ = ("record",)
 
@@ -233,6 +233,12 @@ class SnapshotRequest(Request):
         super().__init__(record.length_bytes)
         self.records = []
         self.record = record
+
+
+class SnapshotRequest(OneRecord):
+    """Add a snapshot, unless the stream has no commit or its revision has a snapshot."""
+
+    __slots__ = ()
 
     def __str__(self) -> str:
         return f"adding a snapshot to {self.record.stream}"
@@ -248,15 +254,10 @@ class SnapshotRequest(Request):
         plan.add(self)
 
 
-class ForgetRequest(Request):
+class ForgetRequest(OneRecord):
     """Delete a stream, or purge a bucket, or everything."""
 
-    __slots__ = ("record",)
-
-    def __init__(self, record: Planned) -> None:
-        super().__init__(record.length_bytes)
-        self.records = []
-        self.record = record
+    __slots__ = ()
 
     def __str__(self) -> str:
         stream = self.record.stream

@@ -214,7 +214,7 @@ class Reader:
                 unfolded.append((stream, revision, max(newest, known.snapshot_revision)))
             touched = {stream.key for stream, _, _ in unfolded}
             is_purged = bool(view.tail.purged_at(bucket_id))
-            heads = view.heads.apart()
+            heads = view.indexes.heads.apart()
         # Without the mutex, as there may be millions: what is written meanwhile everybody may see by now.
         with contextlib.closing(heads):
             for stream, revision, snapshot_revision in unfolded:

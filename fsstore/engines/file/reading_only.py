@@ -12,11 +12,11 @@ import errno
 from collections.abc import Callable
 
 from fsstore.engines.file import layout, recovery
-from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import EPOCH, FAILED, FOLD_BEGUN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import locked_if_there
-from fsstore.engines.file.heads import Heads, StaleIndexError
+from fsstore.engines.file.index_file import StaleIndexError
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.locks import at_rest
 from fsstore.engines.file.open_store import OpenStore
@@ -64,20 +64,21 @@ def open_to_read(
 ) -> OpenStore:
     """The store at `path`."""
     meta = layout.read_meta(disk, path)
+    files = layout.StoreFiles(disk, path, meta.seed)
     with contextlib.ExitStack() as opened:
         with locked_if_there(disk, f"{path}/{layout.WRITE_LOCK}"):
-            control, view = _attach(disk, path, meta, options, opened)
-        store = OpenStore(disk, path, meta.seed, control, view, options, serializer, check_open)  # type: ignore[arg-type]
+            control, view = _attach(files, meta, options, opened)
+        store = OpenStore(files, control, view, options, serializer, check_open)
         opened.pop_all()
     return store
 
 
 def _attach(
-    disk: Disk, path: str, meta: layout.Meta, options: Options, opened: contextlib.ExitStack
+    files: layout.StoreFiles, meta: layout.Meta, options: Options, opened: contextlib.ExitStack
 ) -> tuple[ReadControl, View]:
     """The store's marks and the view of it; what `opened` closes where they do not become a store."""
-    seed = meta.seed
-    journal = Journal(disk, f"{path}/{layout.JOURNAL}", seed, write=False, max_record_bytes=options.max_record_bytes)
+    disk, path = files.disk, files.path
+    journal = Journal(files, write=False, max_record_bytes=options.max_record_bytes)
     opened.callback(journal.forget)
     control = ReadControl(lambda: _page(disk, path, meta))
     opened.callback(control.close)
@@ -93,21 +94,16 @@ def _attach(
         # A file behind the tail may be replaced by whoever goes on there.
         journal.forget()
     folded = control.get(FOLDED)
-    heads = Heads(disk, path, seed, write=False)
-    commits = CommitsIndex(disk, path, seed, write=False)
-    for index in (heads, commits):
-        opened.callback(index.close)
+    indexes = Indexes(files, write=False)
+    opened.callback(indexes.close)
     try:
-        heads.open(at_least_folded=folded)
-        commits.open(at_least_folded=folded)
+        indexes.open(at_least_folded=folded)
     except StaleIndexError as error:
         raise StorageUnavailableError(
             f"{error.path} must be rebuilt, which reading only may not do: open {path} for writing once"
         ) from error
-    segments = Segments(
-        disk, path, seed, max_handles=options.max_open_segments, max_record_bytes=options.max_record_bytes
-    )
-    view = View(disk, path, seed, journal, heads, commits, segments, options, folded, unfolded)
+    segments = Segments(files, max_handles=options.max_open_segments, max_record_bytes=options.max_record_bytes)
+    view = View(files, journal, indexes, segments, options, folded, unfolded)
     return control, view
 
 

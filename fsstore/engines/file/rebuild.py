@@ -13,7 +13,9 @@ from fsstore.engines.file import file_headers, format, index_entries
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import opened, size_of
-from fsstore.engines.file.heads import Heads, StaleIndexError
+from fsstore.engines.file.index_file import StaleIndexError
+from fsstore.engines.file.indexes import Indexes
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.scan import Whole, scan
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments
 from fsstore.errors import CorruptionError
@@ -36,11 +38,8 @@ def stream_keys(disk: Disk, store: str) -> list[bytes]:
 
 
 def rebuild_indexes(
-    disk: Disk,
-    store: str,
-    seed: int,
-    heads: Heads,
-    commits: CommitsIndex,
+    files: StoreFiles,
+    indexes: Indexes,
     folded: int,
     first_token: int,
     unfolded: Iterable[list[format.Record]],
@@ -51,34 +50,30 @@ def rebuild_indexes(
     Anything else that is not whole in a segment stays a part of it, and its head has no sequence, so that reading
     that stream says so and nothing is ever written over it; every other stream is as usable as before.
     """
-    for index in (heads, commits):
+    for index in (indexes.heads, indexes.commits):
         # One that a later version wrote is refused, not replaced because the other one is missing.
         with contextlib.suppress(StaleIndexError):
             index.open(at_least_folded=0)
-    heads.create()
-    commits.create()
-    streams = _Streams(disk, store, seed, heads, commits, _first_unfolded(unfolded, seed))
-    for key in stream_keys(disk, store):
+    indexes.create()
+    streams = _Streams(files, indexes, _first_unfolded(unfolded, files.seed))
+    for key in stream_keys(files.disk, files.path):
         streams.add(key)
     next_token = max(streams.last_token + 1, first_token)
     if next_token - streams.commits_found > _MOST_DELETED:
         raise CorruptionError(
             "the index of checkpoints cannot be rebuilt",
-            path=commits.path,
+            path=indexes.commits.path,
             offset_bytes=0,
             expected=f"a commit for all but {_MOST_DELETED} of the {next_token - 1} checkpoints, found "
             f"{streams.commits_found}",
             repair="put the file back from a backup",
         )
-    _fill_holes(commits, seed, next_token - 1, deleted=streams.all_whole)
+    _fill_holes(indexes.commits, files.seed, next_token - 1, deleted=streams.all_whole)
     # The marks only once what they vouch for is on the device: a flush that fails leaves indexes that are made anew.
-    heads.flush()
-    commits.flush()
-    heads.mark_folded(folded, next_token)
-    commits.mark_folded(folded, next_token)
-    heads.flush()
-    commits.flush()
-    disk.flush_directory(store)
+    indexes.flush()
+    indexes.mark_folded(folded, next_token)
+    indexes.flush()
+    files.disk.flush_directory(files.path)
 
 
 class _Streams:
@@ -87,21 +82,13 @@ class _Streams:
     `all_whole`: no segment lacks anything that the journal does not write again.
     """
 
-    def __init__(
-        self,
-        disk: Disk,
-        store: str,
-        seed: int,
-        heads: Heads,
-        commits: CommitsIndex,
-        begun: dict[tuple[bytes, int], int],
-    ) -> None:
-        self._disk = disk
-        self._seed = seed
-        self._heads = heads
-        self._commits = commits
+    def __init__(self, files: StoreFiles, indexes: Indexes, begun: dict[tuple[bytes, int], int]) -> None:
+        self._disk = files.disk
+        self._seed = files.seed
+        self._heads = indexes.heads
+        self._commits = indexes.commits
         self._begun = begun
-        self._files = Segments(disk, store, seed, max_handles=1)
+        self._files = Segments(files, max_handles=1)
         self.last_token = self.commits_found = 0
         self.all_whole = True
 

@@ -9,14 +9,13 @@ flushed. The numbered steps stand in docs/file-format.md.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fsstore.engines.file import file_headers, format
-from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import BEGUN, CLEAN, FOLDED, NEXT_TOKEN, SYNCED, TAIL, Control
 from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.heads import Heads, StaleIndexError
+from fsstore.engines.file.index_file import StaleIndexError
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.tail import Tail
 from fsstore.errors import CorruptionError
@@ -100,10 +99,10 @@ def _is_settled(journal: Journal, control: Control) -> bool:
     )
 
 
-def folding_reached(control: Control | None, indexes: Iterable[Heads | CommitsIndex]) -> int:
+def folding_reached(control: Control | None, indexes: Indexes) -> int:
     """How far folding came, as far as anything says: both indexes say so, flushed, before a journal file goes."""
     reached = control.lower_bound(FOLDED) if control is not None else 0
-    for index in indexes:
+    for index in (indexes.heads, indexes.commits):
         with contextlib.suppress(StaleIndexError):
             index.open(at_least_folded=0)
             reached = max(reached, index.folded)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsstore.engines.file import file_headers, format, index_entries
-from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.errors import CorruptionError
 
 SEGMENT = "segment"
@@ -52,16 +52,14 @@ class Segments:
 
     def __init__(
         self,
-        disk: Disk,
-        store: str,
-        seed: int,
+        files: StoreFiles,
         *,
         max_handles: int,
         max_record_bytes: int = format.MAX_BODY_BYTES,
     ) -> None:
-        self._disk = disk
-        self._store = store
-        self.seed = seed
+        self._disk = files.disk
+        self._store = files.path
+        self.seed = files.seed
         self._max_handles = max_handles
         self._max_record_bytes = max_record_bytes
         self._handles: OrderedDict[bytes, int] = OrderedDict()

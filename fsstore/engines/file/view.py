@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fsstore.engines.file import format, index_entries
-from fsstore.engines.file.commits_index import CommitsIndex
-from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, Control
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, Marks
 from fsstore.engines.file.ids import IdIndex, LongIds, runs_of
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.segments import IDS, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.tail import StreamTail, Tail, WrittenCommit
@@ -56,33 +55,29 @@ class View:
 
     def __init__(
         self,
-        disk: Disk,
-        store: str,
-        seed: int,
+        files: StoreFiles,
         journal: Journal,
-        heads: Heads,
-        commits: CommitsIndex,
+        indexes: Indexes,
         segments: Segments,
         options: Options,
         folded: int,
         unfolded: Tail | None = None,
     ) -> None:
-        self._disk = disk
-        self.store = store
-        self._seed = seed
+        self._disk = files.disk
+        self.store = files.path
+        self._seed = files.seed
         self.journal = journal
-        self.heads = heads
-        self.commits = commits
+        self.indexes = indexes
         self.segments = segments
         self._options = options
         self.folded = folded
-        self.tail = unfolded or Tail(folded, commits.next_token)
-        self.tail.next_token = max(self.tail.next_token, commits.next_token)
+        self.tail = unfolded or Tail(folded, indexes.commits.next_token)
+        self.tail.next_token = max(self.tail.next_token, indexes.commits.next_token)
         self._cache: OrderedDict[bytes, FoldedHead] = OrderedDict()
 
     # ---- keeping up ----
 
-    def refresh(self, control: Control, *, to_tail: bool) -> None:
+    def refresh(self, control: Marks, *, to_tail: bool) -> None:
         """Follow the journal up to what is visible, or to its very tail; drop what was folded meanwhile."""
         try:
             folded = control.get(FOLDED)
@@ -130,10 +125,9 @@ class View:
 
     def let_go(self, folded: int) -> None:
         """Forget what stands in the streams' files now."""
-        self.heads.refresh()
-        self.commits.refresh()
+        self.indexes.refresh()
         if self.tail.end < folded:
-            self.tail = Tail(folded, self.commits.next_token)
+            self.tail = Tail(folded, self.indexes.commits.next_token)
             self._cache.clear()
         else:
             if self.tail.purges:
@@ -161,7 +155,7 @@ class View:
         if folded.segment_bytes and not 0 < folded.sequence <= folded.revision:
             raise CorruptionError(
                 f"the head of {stream} says commit {folded.sequence} and revision {folded.revision}",
-                path=self.heads.path,
+                path=self.indexes.heads.path,
                 offset_bytes=0,
                 expected="what its segment says",
                 repair=f"fsstore repair {self.store}",
@@ -180,7 +174,7 @@ class View:
         """Whether a purge that is not folded yet takes the stream, whose files may be gone already."""
         if not self.tail.purges:
             return False
-        head = self.heads.get(key)
+        head = self.indexes.heads.get(key)
         return head is not None and (not head.segment_bytes or self.tail.purged(head.bucket))
 
     def folded_head(self, stream: Stream) -> FoldedHead:
@@ -222,7 +216,7 @@ class View:
         return found
 
     def _load(self, stream: Stream) -> FoldedHead:
-        slot = self.heads.get(stream.key)
+        slot = self.indexes.heads.get(stream.key)
         if slot is None:
             # The table of heads is disposable: a stream that it does not know may have a segment all the same.
             if not self.segments.has(stream.key):

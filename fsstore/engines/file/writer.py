@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.control import BEGUN, ERASE, FAILED, NEXT_TOKEN, SYNCED, TAIL, VISIBLE, Control
-from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.journal import GROWTH
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.locks import FileLock
-from fsstore.engines.file.planning import PACED, Plan, Planned, Request
+from fsstore.engines.file.planning import PACED, Plan, Request
 from fsstore.engines.file.view import View
 from fsstore.errors import StorageError, StorageUnavailableError
 
@@ -27,25 +27,23 @@ class Writer:
 
     def __init__(
         self,
-        disk: Disk,
-        store: str,
+        files: StoreFiles,
         view: View,
         control: Control,
         write_lock: FileLock,
         mutex: threading.RLock,
-        seed: int,
         *,
         flush: bool,
         journal_bytes: int,
         make_room: Callable[[], None],
     ) -> None:
-        self._disk = disk
-        self._store = store
+        self._disk = files.disk
+        self._store = files.path
+        self._seed = files.seed
         self._view = view
         self._control = control
         self._write_lock = write_lock
         self._mutex = mutex
-        self._seed = seed
         self._flush = flush
         self._journal_bytes = journal_bytes
         self._make_room = make_room
@@ -230,12 +228,12 @@ class Writer:
             raise StorageUnavailableError(
                 f"{self._store} has no room for another journal file ({error}); nothing was stored"
             ) from error
-        roll = Planned(format.ROLL, b"", self._seed)
-        roll.place, roll.position, roll.token = previous_end, following.first, self._view.tail.next_token
-        header = roll.header(0, min(following.first - previous_end, format.MAX_LAG), self._seed)
+        lag_bytes = min(following.first - previous_end, format.MAX_LAG)
+        next_token = self._view.tail.next_token
+        roll = format.pack_roll(following.first, next_token, self._seed, previous_end=previous_end, lag_bytes=lag_bytes)
         try:
             self.flush_to(previous_end)
-            journal.write(following.first, header)
+            journal.write(following.first, roll)
         except BaseException as error:
             # Until the tail is in it, another process may put another file in its place.
             journal.forget(following.base)
@@ -245,7 +243,7 @@ class Writer:
                 ) from error
             raise
         tail = following.first + format.RECORD_HEADER_BYTES
-        self._view.take_in_other(following.first, header)
+        self._view.take_in_other(following.first, roll)
         control.set(TAIL, tail)
         return tail
 

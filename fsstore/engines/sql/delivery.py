@@ -1,87 +1,158 @@
-"""Named values and leases in tables of our own: what is said about them, a transaction each.
+"""The engine's part of `DeliveryEngine`: values and leases as transactions, and waiting for commits.
 
-A lease's end is a time by the database's clock, so that hosts need not agree on theirs. Its row stays when it is
-released, since fences only grow. Names are escaped and hashed as ids are.
+Commits of this engine wake who waits at once; those of other processes are looked for, less and less often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection
 
 from fsstore.engine import Lease
-from fsstore.engines.sql.rows import escaped, hashed, unescaped
-from fsstore.engines.sql.tables import checkpoints, leases
-from fsstore.errors import LeaseLostError
+from fsstore.engines.sql import leases, named_values, tokens
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions
+from fsstore.errors import LeaseLostError, StorageError, StoreClosedError
+from fsstore.model import checked_checkpoint, checked_name
 
-_EVER = 1e15  # seconds; a number that every clock's sum can take
+Result = TypeVar("Result")
 
-
-def checkpoint(connection: Connection, name: str) -> bytes | None:
-    """The value of `name`."""
-    statement = select(checkpoints.c.Value).where(checkpoints.c.NameKey == hashed(name))
-    value = connection.execute(statement).scalar_one_or_none()
-    return None if value is None else bytes(value)
-
-
-def put_checkpoint(connection: Connection, name: str, value: bytes, lease: Lease | None) -> None:
-    """Replace the value, while `lease` is held. A key may be taken by somebody who was first: do it again."""
-    if lease is not None:
-        # The row's lock keeps the lease from changing hands until the value is stored.
-        _hold(connection, lease, leases.c.ExpiresAt)
-    key = {"NameKey": hashed(name)}
-    changed = connection.execute(update(checkpoints).where(checkpoints.c.NameKey == key["NameKey"]).values(Value=value))
-    if not changed.rowcount and checkpoint(connection, name) is None:
-        connection.execute(insert(checkpoints), {**key, "Name": escaped(name), "Value": value})
+# The time between two looks is a part of that for which nothing was committed.
+_LOOKS_OF_QUIET = 0.1
+_SHORTEST_LOOK_SECONDS = 0.005
+_LONGEST_LOOK_SECONDS = 0.1
 
 
-def delete_checkpoint(connection: Connection, name: str) -> None:
-    """Forget the value."""
-    connection.execute(delete(checkpoints).where(checkpoints.c.NameKey == hashed(name)))
+class SqlDelivery:
+    """What `SqlEngine` inherits; the attributes and methods that raise `NotImplementedError` are that engine's."""
 
+    _transactions: Transactions
+    _closed: bool
 
-def checkpoint_names(connection: Connection) -> list[str]:
-    """All names with a value."""
-    return sorted(unescaped(name) for name in connection.execute(select(checkpoints.c.Name)).scalars())
+    def _check(self) -> None:
+        raise NotImplementedError
 
+    def _read(self, ask: Callable[[Connection], Result], what: str) -> Result:
+        raise NotImplementedError
 
-def acquire(connection: Connection, name: str, holder: str, seconds: float, now: ColumnElement[float]) -> Lease | None:
-    """The lease, or `None` while it is held. A key may be taken by somebody who was first: then it is held."""
-    key = hashed(name)
-    end = now + literal(min(seconds, _EVER))
-    free = or_(leases.c.Holder.is_(None), leases.c.ExpiresAt <= now)
-    taken = connection.execute(
-        update(leases)
-        .where(leases.c.NameKey == key, free)
-        .values(Holder=holder, Fence=leases.c.Fence + 1, ExpiresAt=end)
-    )
-    fence = connection.execute(select(leases.c.Fence).where(leases.c.NameKey == key)).scalar_one_or_none()
-    if fence is None:
-        values: dict[str, Any] = {"NameKey": key, "Name": escaped(name), "Holder": holder, "Fence": 1}
-        connection.execute(insert(leases).values(**values, ExpiresAt=end))
-        return Lease(name, holder, 1)
-    return Lease(name, holder, int(fence)) if taken.rowcount else None
+    def _write(self, change: Callable[[Connection], Result], what: str) -> Result:
+        raise NotImplementedError
 
+    def _begin_delivery(self, now: ColumnElement[float]) -> None:
+        self._now = now
+        self._held: set[Lease] = set()
+        self._woken = threading.Condition()
+        self._newest_token = 0
+        # The token that was last seen, and when it was first seen; when the next look is due.
+        self._seen = -1, 0.0
+        self._look_at = 0.0
 
-def renew(connection: Connection, lease: Lease, seconds: float, now: ColumnElement[float]) -> None:
-    """Hold it for so long from now, unless somebody else took it."""
-    _hold(connection, lease, now + literal(min(seconds, _EVER)))
+    def _end_waiting(self) -> None:
+        with self._woken:
+            self._woken.notify_all()
 
+    def _end_leases(self) -> None:
+        if held := list(self._held):
+            # What cannot be given back now runs out by itself.
+            with suppress(StorageError):
+                self._transactions.write(partial(leases.release, held=held), "releasing leases")
+        self._held.clear()
 
-def release(connection: Connection, held: Iterable[Lease]) -> None:
-    """Let others have those that are still held."""
-    for lease in held:
-        connection.execute(update(leases).where(_held(lease)).values(Holder=None, ExpiresAt=0.0))
+    # ---- named values ----
 
+    def get_checkpoint(self, name: str) -> bytes | None:
+        """The value last put under `name`."""
+        name = checked_name(name)
+        return self._read(partial(named_values.get, name=name), f"reading checkpoint {name!r}")
 
-def _hold(connection: Connection, lease: Lease, end: Any) -> None:
-    if not connection.execute(update(leases).where(_held(lease)).values(ExpiresAt=end)).rowcount:
-        raise LeaseLostError(
-            f"the lease of {lease.name!r} with fence {lease.fence} was released or taken by somebody else"
-        )
+    def put_checkpoint(self, name: str, value: bytes, *, lease: Lease | None = None) -> None:
+        """Replace the value, while `lease` is held; durable on return."""
+        name, value = checked_name(name), checked_checkpoint(value, name)
+        put = partial(named_values.put, name=name, value=value, lease=lease)
+        try:
+            self._write(put, f"putting checkpoint {name!r}")
+        except KeyTakenError:
+            # Somebody else put the first value meanwhile; now there is one to replace.
+            self._write(put, f"putting checkpoint {name!r}")
 
+    def delete_checkpoint(self, name: str) -> None:
+        """Forget the value."""
+        name = checked_name(name)
+        self._write(partial(named_values.forget, name=name), f"deleting checkpoint {name!r}")
 
-def _held(lease: Lease) -> ColumnElement[bool]:
-    return and_(leases.c.NameKey == hashed(lease.name), leases.c.Holder == lease.holder, leases.c.Fence == lease.fence)
+    def get_checkpoint_names(self) -> list[str]:
+        """The names that have a value, sorted."""
+        return self._read(named_values.names, "reading the names of checkpoints")
+
+    # ---- leases ----
+
+    def acquire_lease(self, name: str, seconds: float) -> Lease | None:
+        """The lease of `name`, or `None` while somebody holds it."""
+        name = checked_name(name)
+        acquire = partial(leases.acquire, name=name, holder=uuid4().hex, seconds=seconds, now=self._now)
+        try:
+            lease = self._write(acquire, f"acquiring the lease {name!r}")
+        except KeyTakenError:
+            return None
+        if lease is not None:
+            self._held.add(lease)
+        return lease
+
+    def renew_lease(self, lease: Lease, seconds: float) -> None:
+        """Hold it for `seconds` from now, also after it ran out, as long as nobody else took it."""
+        renew = partial(leases.renew, lease=lease, seconds=seconds, now=self._now)
+        try:
+            self._write(renew, f"renewing the lease {lease.name!r}")
+        except LeaseLostError:
+            self._held.discard(lease)
+            raise
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let others have it."""
+        with suppress(StoreClosedError):  # closing releases it
+            self._write(partial(leases.release, held=[lease]), f"releasing the lease {lease.name!r}")
+            self._held.discard(lease)
+
+    # ---- waiting ----
+
+    def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
+        """Whether there may be a commit after the token, within that time."""
+        until = time.monotonic() + timeout_seconds
+        while True:
+            # One look is for all who wait, also for who asks again and again for a short time.
+            is_due = timeout_seconds <= 0 or self._must_look(checkpoint_token)
+            if is_due and self._look() > checkpoint_token:
+                return True
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            with self._woken:
+                self._woken.wait_for(
+                    lambda: self._must_look(checkpoint_token), min(left, self._look_at - time.monotonic())
+                )
+
+    def _must_look(self, checkpoint_token: int) -> bool:
+        return self._closed or self._newest_token > checkpoint_token or time.monotonic() >= self._look_at
+
+    def _look(self) -> int:
+        token = self._read(tokens.last, "looking for commits")
+        now = time.monotonic()
+        with self._woken:
+            if token != self._seen[0]:
+                self._seen = token, now
+            quiet_seconds = now - self._seen[1]
+            pause_seconds = max(quiet_seconds * _LOOKS_OF_QUIET, _SHORTEST_LOOK_SECONDS)
+            self._look_at = now + min(pause_seconds, _LONGEST_LOOK_SECONDS)
+        return token
+
+    def wake(self, token: int) -> None:
+        """Have those who wait for commits look again: there is one of this token."""
+        with self._woken:
+            self._newest_token = max(self._newest_token, token)
+            self._woken.notify_all()

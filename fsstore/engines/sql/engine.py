@@ -1,7 +1,7 @@
 """The engine: connections to one database, and the protocol's calls as transactions and walks over pages.
 
-What is said to the database stands in `reads.py`, `writes.py` and `delivery.py`; whose tables it meets, `schema.py`
-finds out, and `rows.py` says what they hold. Nothing of it is repeated here.
+What is said to the database stands in `reads.py` and `writes.py`; whose tables it meets, `schema.py` finds out, and
+`rows.py` says what they hold. Nothing of it is repeated here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines import arguments, without_password
 from fsstore.engines.refusals import reading_snapshot
 from fsstore.engines.sql import reads, schema, writes
-from fsstore.engines.sql.delivering import SqlDelivery
+from fsstore.engines.sql.delivery import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
 from fsstore.engines.sql.errors import COMMITTED_AGAIN, DONE_AGAIN
 from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsstore.engines.file import file_headers, format, layout
-from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import TAIL
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.handles import size_of
-from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import Journal
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.rebuild import rebuild_indexes
@@ -38,36 +37,31 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
 
     Both indexes are made anew with it. The old journal's files are taken away, those in `damaged` to quarantine.
     """
-    disk, path, seed = look.disk, look.path, look.seed
-    heads = Heads(disk, path, seed, write=True)
-    commits = CommitsIndex(disk, path, seed, write=True)
+    disk, path = look.disk, look.path
+    indexes = Indexes(look.files, write=True)
     try:
         unfolded: list[list[format.Record]] = [
             [(header, record[format.RECORD_HEADER_BYTES :]) for header, record in kept]
         ]
-        rebuild_indexes(disk, path, seed, heads, commits, 0, 1, unfolded)
+        rebuild_indexes(look.files, indexes, 0, 1, unfolded)
         if kept:
-            fold = Fold(disk, path, seed, _Kept(kept), heads, commits, index_from_bytes=1 << 63)  # type: ignore[arg-type]
+            fold = Fold(look.files, _Kept(kept), indexes, index_from_bytes=1 << 63)  # type: ignore[arg-type]
             fold.run(0, kept[-1][0].end, 1 << 63, again=False, begin=lambda _: None)
             _drop_stream_indexes(look, {header.key for header, _ in kept})
         base = _unused_position(look)
-        rebuild_indexes(disk, path, seed, heads, commits, base, next_token, [])
-        next_token = max(next_token, commits.next_token)
+        rebuild_indexes(look.files, indexes, base, next_token, [])
+        next_token = max(next_token, indexes.commits.next_token)
     finally:
-        heads.close()
-        commits.close()
+        indexes.close()
     directory = f"{path}/{layout.JOURNAL}"
     for old in sorted(damaged):
         if old.startswith(f"{directory}/"):
             set_aside(disk, path, old)
-    journal = Journal(disk, directory, seed, write=True)
+    journal = Journal(look.files, write=True)
     try:
-        roll = format.RecordHeader(
-            0, format.ROLL, 0, 0, base + file_headers.JOURNAL_HEADER_BYTES, 0, 0, format.NO_KEY, next_token, 0, 0,
-            format.NO_ID, 0, format.checksum(b"", seed), 0,
-        )  # fmt: skip
+        roll = format.pack_roll(base + file_headers.JOURNAL_HEADER_BYTES, next_token, look.seed)
         # With its first record from the start: this file is the journal once it has its name.
-        journal.create(base, Options().first_journal_bytes, format.pack_header(roll, seed))
+        journal.create(base, Options().first_journal_bytes, roll)
     finally:
         journal.forget()
     # Also one that was begun behind the others, which nobody went on in: see Rolling in docs/file-format.md.
@@ -79,7 +73,7 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
 
 def _drop_stream_indexes(look: Look, keys: set[bytes]) -> None:
     """Those beside the segments that grew, as nobody extended them: the next fold of such a stream makes them anew."""
-    files = Segments(look.disk, look.path, look.seed, max_handles=0)
+    files = Segments(look.files, max_handles=0)
     for path in sorted(files.path(key, kind) for key in keys for kind in (INDEX, IDS)):
         if look.disk.exists(path):
             look.disk.unlink(path)

@@ -11,13 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from fsstore.engines.file import layout
-from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.control import Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.engine import FileEngine
 from fsstore.engines.file.failures import asked
 from fsstore.engines.file.handles import locked, locked_if_there, opened
-from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.locks import PresenceLock
 from fsstore.engines.file.repair.identity import find_meta
 from fsstore.engines.file.repair.journal import begin_journal
@@ -102,7 +100,7 @@ class _Repair:
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self._path = path
-        self._indexes = {f"{path}/{name}" for name in (HEADS_INDEX, COMMITS_INDEX)}
+        self._indexes = {f"{path}/{name}" for name in (layout.HEADS_INDEX, layout.COMMITS_INDEX)}
         self._rewrites: list[Rewrite] = []
         self._kept: list[Record] = []
         self._shortened: list[Shortened] = []

@@ -28,7 +28,7 @@ class DamagedStreams:
     def __init__(self, look: Look, next_token: int) -> None:
         self._look = look
         self._disk = look.disk
-        self._files = Segments(look.disk, look.path, look.seed, max_handles=0)
+        self._files = Segments(look.files, max_handles=0)
         self.extents: dict[bytes, Extent] = {}
         self.next_token = next_token
 

@@ -32,7 +32,7 @@ class UnfoldedRecords:
 
     def __init__(self, look: Look, extents: dict[bytes, Extent]) -> None:
         self._look = look
-        self._files = Segments(look.disk, look.path, look.seed, max_handles=0)
+        self._files = Segments(look.files, max_handles=0)
         self._extents = extents
         self._buckets: dict[bytes, str] = {}
         self._purged: set[str | None] = set()

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import format, index_entries
-from fsstore.engines.file.commits_index import FILE_NAME
+from fsstore.engines.file import format, index_entries, layout
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.unfolded import Unfolded
@@ -22,7 +21,7 @@ class CommitsCheck:
 
     def __init__(self, look: Look) -> None:
         self._look = look
-        self._path = f"{look.path}/{FILE_NAME}"
+        self._path = f"{look.path}/{layout.COMMITS_INDEX}"
         self._limit = look.commits.next_token if look.commits is not None else 1
         # By blocks of tokens, made when the first of them is found: what an index claims may be far more than there is.
         self._seen: dict[int, bytearray] = {}

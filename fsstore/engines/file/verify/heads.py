@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import index_entries
+from fsstore.engines.file import index_entries, layout
 from fsstore.engines.file.handles import read_from
-from fsstore.engines.file.heads import FILE_NAME, Heads, used
+from fsstore.engines.file.heads import Heads, used
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.streams import StreamsCheck
@@ -30,7 +30,7 @@ def damaged_slots(look: Look, streams: StreamsCheck, advance: Callable[[int], No
 
 
 def _batch(look: Look, heads: Heads, streams: StreamsCheck, first: int, count: int) -> Iterator[Finding]:
-    path = f"{look.path}/{FILE_NAME}"
+    path = f"{look.path}/{layout.HEADS_INDEX}"
     start = index_entries.INDEX_HEADER_BYTES + first * index_entries.HEAD_BYTES
     data = read_from(look.disk, path, start, count * index_entries.HEAD_BYTES)
     for offset in used(data):

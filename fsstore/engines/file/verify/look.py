@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from fsstore.engines.file import format, layout, recovery
-from fsstore.engines.file.commits_index import FILE_NAME as COMMITS_INDEX
 from fsstore.engines.file.commits_index import CommitsIndex
 from fsstore.engines.file.control import EPOCH, FOLDED, NEXT_TOKEN, SYNCED, VISIBLE, Control
 from fsstore.engines.file.disk import Disk
 from fsstore.engines.file.handles import locked_if_there
-from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
-from fsstore.engines.file.heads import Heads, StaleIndexError
+from fsstore.engines.file.heads import Heads
+from fsstore.engines.file.index_file import StaleIndexError
+from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.locks import at_rest
 from fsstore.engines.file.scan import survey
 from fsstore.engines.file.verify.unfolded import Unfolded
@@ -30,6 +30,7 @@ class Look:
     """
 
     def __init__(self, disk: Disk, path: str, meta: layout.Meta, *, alone: bool) -> None:
+        self.files = layout.StoreFiles(disk, path, meta.seed)
         self.disk = disk
         self.path = path
         self.seed = meta.seed
@@ -94,29 +95,28 @@ class Look:
     def open_indexes(self) -> list[str]:
         """Open both indexes; the names of those that cannot be used."""
         unusable = []
-        heads = Heads(self.disk, self.path, self.seed, write=False)
+        heads = Heads(self.files, write=False)
         try:
             heads.open(at_least_folded=self.folded)
             self.heads = heads
         except StaleIndexError:
-            unusable.append(HEADS_INDEX)
-        commits = CommitsIndex(self.disk, self.path, self.seed, write=False)
+            unusable.append(layout.HEADS_INDEX)
+        commits = CommitsIndex(self.files, write=False)
         try:
             commits.open(at_least_folded=self.folded)
             self.commits = commits
         except StaleIndexError:
-            unusable.append(COMMITS_INDEX)
+            unusable.append(layout.COMMITS_INDEX)
         return unusable
 
     # ---- what follows from it ----
 
     def folding_reached(self) -> tuple[int, int]:
         """How far folding came, as far as anything says, and the next checkpoint then: 0 where no index knows it."""
-        heads = Heads(self.disk, self.path, self.seed, write=False)
-        commits = CommitsIndex(self.disk, self.path, self.seed, write=False)
-        with contextlib.closing(heads), contextlib.closing(commits):
-            reached = recovery.folding_reached(self.page, (heads, commits))
-            return reached, next((one.next_token for one in (heads, commits) if one.folded == reached), 0)
+        with contextlib.closing(Indexes(self.files, write=False)) as indexes:
+            reached = recovery.folding_reached(self.page, indexes)
+            both = (indexes.heads, indexes.commits)
+            return reached, next((one.next_token for one in both if one.folded == reached), 0)
 
     def acknowledged(self) -> int:
         """Up to where the journal was surely acknowledged."""

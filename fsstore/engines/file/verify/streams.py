@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from fsstore.engines.file import index_entries, layout
 from fsstore.engines.file.handles import size_of
-from fsstore.engines.file.heads import FILE_NAME as HEADS_INDEX
 from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
@@ -26,7 +25,7 @@ class StreamsCheck:
         self._look = look
         self._disk = look.disk
         self._commits = commits
-        self._files = Segments(look.disk, look.path, look.seed, max_handles=0)
+        self._files = Segments(look.files, max_handles=0)
         self._read_bytes = 0
 
     def take_read_bytes(self) -> int:
@@ -118,7 +117,7 @@ class StreamsCheck:
                 yield self._slot(check, "leaves out commit ids", "those in its segment")
 
     def _slot(self, check: SegmentCheck, what: str, expected: str) -> Finding:
-        path = f"{self._look.path}/{HEADS_INDEX}"
+        path = f"{self._look.path}/{layout.HEADS_INDEX}"
         return Finding(path, None, f"the slot of {check.stream} {what}", expected, NOTHING_LOST, disposable=True)
 
     def _end(self, path: str, kind: str, head: index_entries.Head | None, first: First | None) -> int:

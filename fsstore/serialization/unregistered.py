@@ -1,7 +1,7 @@
 """Objects of types that nobody registered here, as a name and members: how a tool carries what it does not know.
 
 An application registers its classes; `fsstore export` and its kin have none, and still must read and write the
-same bytes. Nothing is imported or run because stored data names it. This module knows nothing of engines.
+same bytes. Nothing is imported or run because stored data names it.
 """
 
 from __future__ import annotations
