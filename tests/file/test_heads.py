@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from hand_made import Parts
+import tracemalloc
+from pathlib import Path
 
+import pytest
+from hand_made import SEED, Parts
+
+from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.heads import Heads
 from fsstore.engines.file.index_entries import Head
+from fsstore.engines.file.index_file import StaleIndexError
+from fsstore.engines.file.layout import StoreFiles
 from fsstore.engines.file.segments import Stream
 from fsstore.testing import SimulatedDisk
 
@@ -62,3 +68,68 @@ def test_slots_of_a_fold_that_did_not_end_are_counted_when_it_is_done_again(head
         put(again, name)
     again.mark_folded(256, 101)
     assert again.count == len(names)
+
+
+def fill(heads: Heads, homes: list[int], *, gone: int = 0) -> list[bytes]:
+    """Put streams whose keys lead to these slots, the first `gone` of which are deleted; gives all keys."""
+    keys = [home.to_bytes(8, "big") + number.to_bytes(8, "big") for number, home in enumerate(homes)]
+    for number, key in enumerate(keys):
+        one = Head.empty(key)
+        one.segment_bytes = 0 if number < gone else 100 + number
+        heads.get(key)
+        heads.put(one)
+    return keys
+
+
+@pytest.mark.parametrize("part", [4, 64, 1024, 16_384])
+@pytest.mark.parametrize("crowded", [[], [3, 63, 64, 1023], [1023, 2047, 4095]])
+def test_a_table_that_grows_part_by_part_has_every_stream(
+    heads: Heads, monkeypatch: pytest.MonkeyPatch, part: int, crowded: list[int]
+) -> None:
+    """Also where a stretch that is full goes beyond the end of a part, or of the table."""
+    monkeypatch.setattr("fsstore.engines.file.heads._PART_SLOTS", part)
+    homes = [home for home in crowded for _ in range(40)] + [977 * number % 8192 for number in range(1_100)]
+    keys = fill(heads, homes)
+    assert (heads.capacity, heads.count) == (4096, len(keys))
+    found = [heads.get(key) for key in keys]
+    assert [one and one.segment_bytes for one in found] == [100 + number for number in range(len(keys))]
+    assert sorted(one.key for one in heads.all()) == sorted(keys)
+    assert heads.get(b"not there 123456") is None
+
+
+def test_a_table_of_deleted_streams_becomes_a_smaller_one(heads: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fsstore.engines.file.heads._PART_SLOTS", 64)
+    keys = fill(heads, [4 * number for number in range(2_000)])
+    assert heads.capacity == 4096
+    for key in keys[:-100]:
+        heads.put(Head.empty(key))
+    live = keys[-100:] + fill(heads, [8191 - number for number in range(49)])
+    assert (heads.capacity, heads.count) == (1024, len(live))
+    assert sorted(one.key for one in heads.all()) == sorted(live)
+    assert all(heads.get(key) is not None for key in live)
+
+
+def test_growing_takes_no_more_memory_where_there_are_more_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fsstore.engines.file.heads._PART_SLOTS", 128)
+    monkeypatch.setattr("fsstore.engines.file.heads._SCAN_SLOTS", 128)
+    heads = Heads(StoreFiles(RealDisk(), str(tmp_path), SEED), write=True)
+    heads.create()
+    fill(heads, [2 * number for number in range(2_048)])
+    assert heads.capacity == 4096
+    tracemalloc.start()
+    fill(heads, [7])
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (heads.capacity, heads.count) == (8192, 2_049)
+    assert peak_bytes < 400_000  # a packer of msgpack has a buffer of 256 KiB
+    heads.close()
+
+
+def test_a_table_whose_size_no_store_gives_it_is_made_anew(heads: Heads) -> None:
+    heads.mark_folded(128, 1)
+    heads.capacity = 1000
+    heads.mark_folded(128, 1)
+    with pytest.raises(StaleIndexError):
+        Heads(heads._files, write=True).open(at_least_folded=128)

@@ -9,6 +9,7 @@ process writes it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, takewhile
 
 from fsstore.engines.file import file_headers, index_entries, layout
 from fsstore.engines.file.index_file import IndexFile
@@ -17,6 +18,7 @@ from fsstore.errors import CorruptionError
 _FIRST_CAPACITY = 1024
 _PROBE_SLOTS = 4
 _SCAN_SLOTS = 16_384
+_PART_SLOTS = 16_384
 _EMPTY = bytes(index_entries.HEAD_BYTES)
 _EMPTY_STRETCH = _EMPTY * 16
 _NOTHING_FOUND = (b"", 0, 0, False)
@@ -30,6 +32,32 @@ def used(data: bytes) -> Iterator[int]:
             for offset in range(0, len(slots), index_entries.HEAD_BYTES):
                 if slots[offset : offset + index_entries.HEAD_BYTES].strip(b"\0"):
                     yield stretch + offset
+
+
+def _home(slot: bytes, capacity: int) -> int:
+    """Where in a table of that capacity one looks first for what stands in the slot, or for a key."""
+    return int.from_bytes(slot[:8], "big") % capacity
+
+
+def _offset(slot: int) -> int:
+    """Where in the file the slot of that number begins."""
+    return index_entries.INDEX_HEADER_BYTES + slot * index_entries.HEAD_BYTES
+
+
+def _placed(slots: list[tuple[int, bytes]], count: int) -> tuple[bytes, list[bytes]]:
+    """A stretch of `count` slots with each of these where it is looked for, or in the next free one behind; and those
+    that found none up to the end."""
+    places = [_EMPTY] * count
+    late = []
+    for first, slot in slots:
+        place = first
+        while place < count and places[place] is not _EMPTY:
+            place += 1
+        if place < count:
+            places[place] = slot
+        else:
+            late.append(slot)
+    return b"".join(places), late
 
 
 class Heads(IndexFile):
@@ -50,10 +78,11 @@ class Heads(IndexFile):
     def _take_numbers(self, header: bytes) -> int:
         numbers = file_headers.read_numbers(self.kind, header, self._seed, 4)
         self.capacity, self.count, self.folded, self.next_token = numbers
-        # No table is ever more than eight times as large as it is full, but for the first.
-        if not 1 <= self.capacity <= max(_FIRST_CAPACITY, self.count * 8):
+        # A power of two, and but for the first no table is ever more than eight times as large as it is full.
+        is_power = self.capacity > 0 and not self.capacity & (self.capacity - 1)
+        if not is_power or self.capacity > max(_FIRST_CAPACITY, self.count * 8):
             raise file_headers.FormatError(f"a table for {self.count} streams, not of {self.capacity} slots")
-        return index_entries.INDEX_HEADER_BYTES + self.capacity * index_entries.HEAD_BYTES
+        return _offset(self.capacity)
 
     def apart(self) -> Heads:
         """The table once more, for its caller to walk through and close: whatever becomes of this one meanwhile."""
@@ -72,7 +101,7 @@ class Heads(IndexFile):
         handle = self._disk.open(path, write=True, create=True)
         try:
             self._disk.truncate(handle, 0)
-            self._disk.truncate(handle, index_entries.INDEX_HEADER_BYTES + capacity * index_entries.HEAD_BYTES)
+            self._disk.truncate(handle, _offset(capacity))
         except BaseException:
             self._disk.close(handle)
             raise
@@ -86,7 +115,7 @@ class Heads(IndexFile):
 
     def _find(self, key: bytes) -> tuple[int, index_entries.Head | None]:
         """The slot number where the key is, or where it would go."""
-        first = int.from_bytes(key[:8], "big") % self.capacity
+        first = _home(key, self.capacity)
         free, probed = -1, 0
         while probed < self.capacity:
             slots = min(_PROBE_SLOTS, self.capacity - first)
@@ -107,11 +136,7 @@ class Heads(IndexFile):
 
     def _read(self, slot: int, slots: int) -> bytes:
         assert self._handle is not None
-        return self._disk.read(
-            self._handle,
-            slots * index_entries.HEAD_BYTES,
-            index_entries.INDEX_HEADER_BYTES + slot * index_entries.HEAD_BYTES,
-        )
+        return self._disk.read(self._handle, slots * index_entries.HEAD_BYTES, _offset(slot))
 
     def put(self, head: index_entries.Head) -> None:
         """Write the stream's slot; grows the table when it is half full."""
@@ -126,27 +151,20 @@ class Heads(IndexFile):
         if is_new:
             self.count += 1
         self._found = (head.key, self.capacity, slot, False)
-        offset = index_entries.INDEX_HEADER_BYTES + slot * index_entries.HEAD_BYTES
-        self._disk.write(self._handle, head.pack(self._seed), offset)
+        self._disk.write(self._handle, head.pack(self._seed), _offset(slot))
 
     def _grow(self) -> None:
-        """Twice the slots, in a new file that replaces the old one; tombstones stay behind."""
+        """More slots, in a new file that replaces the old one; tombstones stay behind."""
         assert self._handle is not None
-        kept = [head for head in self.all() if head.segment_bytes or head.snapshots_bytes]
+        count = sum(1 for _, slot in self._used(0, self.capacity) if not index_entries.is_tombstone(slot))
         capacity = _FIRST_CAPACITY
-        while capacity < len(kept) * 4:
+        while capacity < count * 4:
             capacity *= 2
-        table = bytearray(capacity * index_entries.HEAD_BYTES)
-        for head in kept:
-            slot = int.from_bytes(head.key[:8], "big") % capacity
-            while table[slot * index_entries.HEAD_BYTES : (slot + 1) * index_entries.HEAD_BYTES] != _EMPTY:
-                slot = (slot + 1) % capacity
-            table[slot * index_entries.HEAD_BYTES : (slot + 1) * index_entries.HEAD_BYTES] = head.pack(self._seed)
         handle = self._new_file(f"{self.path}.new", capacity)
         old, old_capacity, old_count = self._handle, self.capacity, self.count
         try:
-            self._disk.write(handle, table, index_entries.INDEX_HEADER_BYTES)
-            self._handle, self.capacity, self.count = handle, capacity, len(kept)
+            self._copy(handle, capacity)
+            self._handle, self.capacity, self.count = handle, capacity, count
             self._write_header()
             self._disk.flush(handle)
             self._disk.rename(f"{self.path}.new", self.path)
@@ -157,26 +175,68 @@ class Heads(IndexFile):
         self._found = _NOTHING_FOUND
         self._disk.close(old)
 
+    def _copy(self, handle: int, capacity: int) -> None:
+        """Write every stream's slot to a new table, a part at a time: the memory that takes does not grow with it.
+
+        Both capacities are powers of two. So what led to one part of the old table leads to as long a part of the new
+        one or, where that is longer, to one of several.
+        """
+        shorter = min(capacity, self.capacity)
+        part = min(shorter, _PART_SLOTS)
+        behind: list[list[bytes]] = [[] for _ in range(capacity // shorter)]
+        for first in range(0, shorter, part):
+            wanted = [[(0, slot) for slot in slots] for slots in behind]
+            for old_first in range(first, self.capacity, shorter):
+                for slot in self._leading_to(old_first, part):
+                    number, place = divmod(_home(slot, capacity), shorter)
+                    wanted[number].append((place - first, slot))
+            for number, slots in enumerate(wanted):
+                data, behind[number] = _placed(slots, part)
+                self._disk.write(handle, data, _offset(number * shorter + first))
+        for number, late in enumerate(behind, 1):
+            place = number * shorter % capacity
+            for slot in late:
+                while self._disk.read(handle, index_entries.HEAD_BYTES, _offset(place)) != _EMPTY:
+                    place = (place + 1) % capacity
+                self._disk.write(handle, slot, _offset(place))
+
+    def _leading_to(self, first: int, slots: int) -> Iterator[bytes]:
+        """The slots of streams whose keys lead to these: they are there, or right behind where none was free."""
+        behind = (number % self.capacity for number in range(first + slots, first + self.capacity))
+        runs = (list(self._used(number, 1)) for number in behind)
+        for number, slot in chain(self._used(first, slots), *takewhile(bool, runs)):
+            if not index_entries.head_is_whole(slot, self._seed):
+                raise self._damage(number)
+            if first <= _home(slot, self.capacity) < first + slots and not index_entries.is_tombstone(slot):
+                yield slot
+
+    def _used(self, first: int, slots: int) -> Iterator[tuple[int, bytes]]:
+        """Number and bytes of those of the slots that are not empty."""
+        for begin in range(first, first + slots, _SCAN_SLOTS):
+            data = self._read(begin, min(_SCAN_SLOTS, first + slots - begin))
+            for offset in used(data[: len(data) - len(data) % index_entries.HEAD_BYTES]):
+                yield begin + offset // index_entries.HEAD_BYTES, data[offset : offset + index_entries.HEAD_BYTES]
+
     def all(self) -> Iterator[index_entries.Head]:
         """Every slot that holds a stream, in no order that means anything; `CorruptionError` at a damaged one."""
         for number, head in self.slots():
             if head is None:
-                raise CorruptionError(
-                    "a slot of the table of heads is damaged",
-                    path=self.path,
-                    offset_bytes=index_entries.INDEX_HEADER_BYTES + number * index_entries.HEAD_BYTES,
-                    expected="a stream's head",
-                    repair=f"fsstore repair {self._files.path}",
-                )
+                raise self._damage(number)
             yield head
+
+    def _damage(self, slot: int) -> CorruptionError:
+        return CorruptionError(
+            "a slot of the table of heads is damaged",
+            path=self.path,
+            offset_bytes=_offset(slot),
+            expected="a stream's head",
+            repair=f"fsstore repair {self._files.path}",
+        )
 
     def slots(self) -> Iterator[tuple[int, index_entries.Head | None]]:
         """The number of every used slot and what it holds: `None` where that is damaged."""
-        for first in range(0, self.capacity, _SCAN_SLOTS):
-            slots = min(_SCAN_SLOTS, self.capacity - first)
-            data = self._read(first, slots)
-            for offset in used(data[: len(data) - len(data) % index_entries.HEAD_BYTES]):
-                yield first + offset // index_entries.HEAD_BYTES, index_entries.read_head(data, offset, self._seed)
+        for number, slot in self._used(0, self.capacity):
+            yield number, index_entries.read_head(slot, 0, self._seed)
 
     def write_again(self) -> None:
         """Have the next flush take everything to the device, also what an earlier one that failed left behind.

@@ -79,6 +79,7 @@ def commits_entry_is_whole(data: bytes | memoryview, offset: int, token: int, se
 
 
 _HEAD: Final = struct.Struct(">16sQQQIIIQI")
+_NO_FILES: Final = bytes(16)
 HEAD_BYTES: Final = _HEAD.size
 
 NO_IDS: Final = 1 << 63
@@ -149,6 +150,16 @@ def read_head(data: bytes | memoryview, offset: int, seed: int) -> Head | None:
     if crc32c(data[offset : end - 4], seed) != fields[-1]:
         return None
     return Head(*fields[:-1])
+
+
+def head_is_whole(slot: bytes, seed: int) -> bool:
+    """Whether the checksum of that slot vouches for it."""
+    return bool(crc32c(slot[:-4], seed) == int.from_bytes(slot[-4:], "big"))
+
+
+def is_tombstone(slot: bytes) -> bool:
+    """Whether that slot says that its stream was deleted."""
+    return slot[16:32] == _NO_FILES
 
 
 STREAM_INDEX_ENTRY: Final = struct.Struct(">QII16s")
