@@ -8,7 +8,7 @@ One process folds at a time. This module writes segments and indexes and judges 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsstore.engines.file import file_headers, format, index_entries, segments
@@ -86,16 +86,20 @@ class Fold:
         begin(end)
         if self._again:
             self._indexes.write_again()
-        for bucket_id in purges:
-            self._purge(bucket_id, groups)
         gone = {key for key, group in groups.items() if group.reset}
+        for bucket_id in purges:
+            gone.update(self._purged(bucket_id, groups))
         if gone:
             self._forget(gone)
         # In the order of the keys, which is that of the directories: each is looked up once for all its files.
-        for key in sorted(groups):
+        for key in sorted(gone.union(groups)):
             self._pace()
             # Taken out one by one: freeing all of them at once would take a while in one stretch.
-            self._write_stream(key, groups.pop(key))
+            group = groups.pop(key, None)
+            if group is not None:
+                self._write_stream(key, group)
+            else:
+                self._heads.put(index_entries.Head.empty(key))
         self._write_entries(self._entries)
         next_token = max(max(self._entries, default=0) + 1, self._commits.next_token)
         self._indexes.mark_folded(end, next_token)
@@ -164,12 +168,12 @@ class Fold:
             self._entries[token] = self._deleted_tokens[token] = index_entries.deleted_commits_entry(self._seed, token)
         group.clear()
 
-    def _purge(self, bucket_id: str | None, groups: dict[bytes, _Group]) -> None:
-        """Every folded stream of the bucket is reset, unless what came after the purge did that already."""
+    def _purged(self, bucket_id: str | None, groups: dict[bytes, _Group]) -> Iterator[bytes]:
+        """The keys of the bucket's folded streams, but for those of which something came after the purge."""
         mark = None if bucket_id is None else format.bucket_mark(bucket_id)
         for head in self._heads.all():
             if head.segment_bytes and (mark is None or head.bucket == mark) and head.key not in groups:
-                groups[head.key] = _Group(bucket_id or "", "", reset=True)
+                yield head.key
 
     def _forget_tokens(self, keys: set[bytes]) -> None:
         """Entries of commits.index that point at streams which are about to go; a stretch at a time, as a purge takes
