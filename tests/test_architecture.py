@@ -44,7 +44,7 @@ FILE_ENGINE: tuple[dict[str, set[str]], ...] = (
     {"a store that is open": {"opening", "reading_only", "making", "open_store", "folding", "background"}},
     {
         "writing": {"encoding", "planning", "group", "writer"},
-        "folding": {"fold"},
+        "folding": {"fold", "by_stream"},
         "reading": {"reader", "in_order", "looking", "unfolded", "decoding"},
     },
     {"what is known": {"recovery", "rebuild", "view", "tail"}},
