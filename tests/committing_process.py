@@ -1,8 +1,9 @@
-"""A process that commits to a file store until its time is up, and says on stdout what was acknowledged.
+"""A process that commits to the same few streams as others do until its time is up, and says what was acknowledged.
 
-Run as `python committing_process.py STORE SECONDS STREAMS SEED`. One line a commit, written with a single
-unbuffered `write` after the commit returned, so that a line that is there is an acknowledgement even when the
-process is killed right after it.
+Run as `python committing_process.py STORE SECONDS STREAMS SEED`, STORE a path or a URL. One line a commit, written with
+a single unbuffered `write` after the commit returned, so that a line that is there is an acknowledgement even when the
+process is killed right after it. A conflict that was none ends it with an error: whoever is told that another was first
+must find that other's commit.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import uuid
 from datetime import UTC, datetime
 
 from fsstore import CommitAttempt, ConcurrencyError, EventMessage
-from fsstore.engines.file import FileEngine
+from fsstore.engines import engine_for
 
 
 def main(store: str, seconds: float, streams: int, seed: int) -> None:
-    engine = FileEngine(store, journal_bytes=256 << 10, fold_bytes=128 << 10)
+    small_files = {} if "://" in store else {"journal_bytes": 256 << 10, "fold_bytes": 128 << 10}
+    engine = engine_for(store, **small_files)
     engine.initialize()
     chance = random.Random(seed)
     heads: dict[str, tuple[int, int]] = {}
@@ -32,14 +34,14 @@ def main(store: str, seconds: float, streams: int, seed: int) -> None:
             stream_id, revision + len(events), uuid.uuid4(), sequence + 1, datetime.now(UTC), {}, events
         )
         try:
-            commit = engine.commit(attempt)
+            commits = [engine.commit(attempt)]
         except ConcurrencyError:
-            for commit in engine.get_from("default", stream_id, revision):
-                heads[stream_id] = (commit.commit_sequence, commit.stream_revision)
-            continue
-        heads[stream_id] = (commit.commit_sequence, commit.stream_revision)
-        line = f"{commit.checkpoint_token} {commit.commit_id} {commit.commit_sequence} {stream_id}\n"
-        os.write(1, line.encode())
+            commits = list(engine.get_from("default", stream_id, revision + 1))
+            assert commits, f"told of a conflict at revision {revision + 1} of {stream_id}, where nobody was first"
+        else:
+            line = f"{commits[0].checkpoint_token} {attempt.commit_id} {attempt.commit_sequence} {stream_id}\n"
+            os.write(1, line.encode())
+        heads[stream_id] = (commits[-1].commit_sequence, commits[-1].stream_revision)
     engine.close()
 
 

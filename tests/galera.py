@@ -29,7 +29,7 @@ from fsstore.model import Commit
 from fsstore.testing.attempts import first_attempt, next_attempt
 
 STREAMS = 5
-_RACING = Path(__file__).parent / "sql" / "racing_process.py"
+_RACING = Path(__file__).with_name("committing_process.py")
 
 
 class Poller:

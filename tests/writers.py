@@ -1,4 +1,4 @@
-"""Processes that commit to one file store, what they were told is stored, and whether it is.
+"""Processes that commit to one store, what they were told is stored, and whether it is.
 
 Each runs `committing_process.py` and has a file, kept apart from the store, that takes its acknowledgements. When a
 process is killed, stopped or cut off from its disk is for the caller to say.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from fsstore.engines.file import FileEngine
+from fsstore.engine import PersistenceEngine
 from fsstore.model import Commit
 
 STREAMS = 20
@@ -32,16 +32,19 @@ class Acknowledged:
 class Writers:
     """The writing processes of one store. Their acknowledgements are in files of the directory `acknowledged`."""
 
-    def __init__(self, store: Path, acknowledged: Path, *, errors: int | None = None) -> None:
+    def __init__(
+        self, store: Path | str, acknowledged: Path, *, streams: int = STREAMS, errors: int | None = None
+    ) -> None:
         self._store = store
         self._acknowledged = acknowledged
+        self._streams = streams
         self._errors = errors
         self._started = 0
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self, seconds: float) -> None:
         self._started += 1
-        command = [sys.executable, _PROGRAM, self._store, str(seconds), str(STREAMS), str(self._started)]
+        command = [sys.executable, _PROGRAM, self._store, str(seconds), str(self._streams), str(self._started)]
         with open(self._acknowledged / f"{self._started}", "wb") as out:
             self.running.append(subprocess.Popen(command, stdout=out, stderr=self._errors))
 
@@ -65,7 +68,7 @@ class Writers:
         return found
 
 
-def check_nothing_is_lost(engine: FileEngine, acknowledged: Mapping[int, Acknowledged]) -> int:
+def check_nothing_is_lost(engine: PersistenceEngine, acknowledged: Mapping[int, Acknowledged]) -> int:
     """Everything acknowledged is stored, tokens have no hole, streams agree; gives the number of commits."""
     streams: dict[str, list[Commit]] = {}
     last = 0

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import stores
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """What is logged of damaged stores is of no use where there are very many."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

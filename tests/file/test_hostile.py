@@ -8,7 +8,6 @@ reading, verifying and planning a repair change nothing.
 from __future__ import annotations
 
 import contextlib
-import logging
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -56,6 +55,7 @@ from fsstore.errors import CorruptionError, EventStoreError, SerializationError,
 from fsstore.model import Snapshot
 from fsstore.testing import fill, next_attempt
 
+pytestmark = pytest.mark.usefixtures("quiet")
 MOST_BYTES = 256 << 20
 HUGE = (1 << 64) - 1
 BEYOND = 1 << 62
@@ -68,13 +68,6 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("hostile") / "folded.store"
     hostile.folded(path)
     return path
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    logging.disable()
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,18 +23,13 @@ from fsstore.model import Commit, Snapshot
 from fsstore.testing import SimulatedDisk, fill, next_attempt
 from fsstore.testing.simulation import Call
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, MemoryDisk, Content]:
     path = tmp_path_factory.mktemp("repair") / "a.store"
     return str(path), *corruption.build(path, 60)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    logging.disable()
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def files(disk: MemoryDisk, *endings: str) -> list[str]:

@@ -34,11 +34,10 @@ JOINED: Final = 26
 _PAIRS: Final = (EPOCH, TAIL, SYNCED, VISIBLE, FOLDED, NEXT_TOKEN, FAILED, CLEAN, ERASE, BEGUN, FOLD_BEGUN, JOINED)
 
 
-class Marks(Protocol):
-    """Where a store stands, for who only looks."""
+class ReadableControl(Protocol):
+    """The marks for who only looks: those of the page, or in its stead those that were judged without it."""
 
     def get(self, mark: int) -> int: ...
-
     def close(self) -> None: ...
 
 

@@ -9,9 +9,9 @@ One process folds at a time. This module writes segments and indexes and judges 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from fsstore.engines.file import file_headers, format, index_entries, segments
+from fsstore.engines.file.by_stream import ByStream, Record, StreamRecords
 from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.ids import IdIndex
 from fsstore.engines.file.indexes import Indexes
@@ -25,24 +25,6 @@ _FEW_FILES = 16
 _SCAN_TOKENS = 65_536
 _FEW_KEYS = 8
 _MOST_HEADER_BYTES = 4096
-_PACED_RECORDS = 64
-_Record = tuple[format.Fields, bytes]
-"""A record's header and all of its bytes."""
-
-
-@dataclass(slots=True)
-class _Group:
-    """What one fold has to write for one stream."""
-
-    bucket_id: str
-    stream_id: str
-    reset: bool = False
-    commits: list[_Record] = field(default_factory=list)
-    snapshots: list[_Record] = field(default_factory=list)
-
-    def clear(self) -> None:
-        self.reset = True
-        self.commits, self.snapshots = [], []
 
 
 class Fold:
@@ -80,100 +62,64 @@ class Fold:
                 self._disk.close(handle)
 
     def _run(self, start: int, target: int, most_bytes: int, begin: Callable[[int], None]) -> int:
-        groups, purges, end = self._collect(start, target, most_bytes)
+        records = ByStream(start, self._seed, self._pace)
+        for data, page in self._journal.pages(start, target):
+            if records.take_in(data, page, start + most_bytes):
+                break
+        end, streams, entries = records.end, records.streams, records.entries
         if end < target and end - start < most_bytes:
             raise self._journal.damage(end, f"records up to position {target}, the durable mark")
         begin(end)
         if self._again:
             self._indexes.write_again()
-        gone = {key for key, group in groups.items() if group.reset}
-        for bucket_id in purges:
-            gone.update(self._purged(bucket_id, groups))
+        gone = {key for key, stream in streams.items() if stream.reset}
+        for bucket_id in records.purges:
+            gone.update(self._purged(bucket_id, streams))
         if gone:
-            self._forget(gone)
+            self._forget(gone, records.deleted_entries)
         # In the order of the keys, which is that of the directories: each is looked up once for all its files.
-        for key in sorted(gone.union(groups)):
+        for key in sorted(gone.union(streams)):
             self._pace()
             # Taken out one by one: freeing all of them at once would take a while in one stretch.
-            group = groups.pop(key, None)
-            if group is not None:
-                self._write_stream(key, group)
+            stream = streams.pop(key, None)
+            if stream is not None:
+                self._write_stream(key, stream)
             else:
                 self._heads.put(index_entries.Head.empty(key))
-        self._write_entries(self._entries)
-        next_token = max(max(self._entries, default=0) + 1, self._commits.next_token)
-        self._indexes.mark_folded(end, next_token)
+        self._write_entries(entries)
+        self._indexes.mark_folded(end, max(max(entries, default=0) + 1, self._commits.next_token))
         self._flush()
         return end
 
-    # ---- collecting ----
+    # ---- forgetting what was deleted ----
 
-    def _collect(self, start: int, target: int, most_bytes: int) -> tuple[dict[bytes, _Group], list[str | None], int]:
-        groups: dict[bytes, _Group] = {}
-        purges: list[str | None] = []
-        self._entries: dict[int, bytes] = {}
-        self._deleted_tokens: dict[int, bytes] = {}
-        end = start
-        for data, page in self._journal.pages(start, target):
-            end, is_enough = self._collect_page(data, page, start + most_bytes, groups, purges)
-            if is_enough:
-                break
-        return groups, purges, end
-
-    def _collect_page(
-        self,
-        data: bytes,
-        page: list[format.Record],
-        most_end: int,
-        groups: dict[bytes, _Group],
-        purges: list[str | None],
-    ) -> tuple[int, bool]:
-        """Where the last record that was taken in ends, and whether that is a batch's end at or beyond `most_end`."""
-        end, at = 0, 0
-        entries, entry_of, seed = self._entries, index_entries.commits_entry, self._seed
-        for number, (fields, body) in enumerate(page):
-            if not number % _PACED_RECORDS:
-                self._pace()
-            _, kind, _, following, position, _, _, key, token, _, _, _, _, _, _ = fields
-            start, at = at, at + format.RECORD_HEADER_BYTES + len(body)
-            if kind == format.COMMIT:
-                group = groups.get(key) or self._new_group(key, body, groups, purges)
-                group.commits.append((fields, data[start:at]))
-                entries[token] = entry_of(fields, seed)
-            elif kind == format.SNAPSHOT:
-                group = groups.get(key) or self._new_group(key, body, groups, purges)
-                group.snapshots.append((fields, data[start:at]))
-            elif kind == format.DELETE_STREAM:
-                self._clear(groups.get(key) or self._new_group(key, body, groups, purges))
-            elif kind == format.PURGE:
-                bucket_id = format.read_purge(body)
-                purges.append(bucket_id)
-                for group in groups.values():
-                    if bucket_id is None or group.bucket_id == bucket_id:
-                        self._clear(group)
-            end = position + at - start
-            if end >= most_end and not following:
-                return end, True
-        return end, False
-
-    @staticmethod
-    def _new_group(key: bytes, body: bytes, groups: dict[bytes, _Group], purges: list[str | None]) -> _Group:
-        bucket_id, stream_id, _ = format.split_prefix(body)
-        group = groups[key] = _Group(bucket_id, stream_id, reset=None in purges or bucket_id in purges)
-        return group
-
-    def _clear(self, group: _Group) -> None:
-        for fields, _ in group.commits:
-            token = fields[format.TOKEN]
-            self._entries[token] = self._deleted_tokens[token] = index_entries.deleted_commits_entry(self._seed, token)
-        group.clear()
-
-    def _purged(self, bucket_id: str | None, groups: dict[bytes, _Group]) -> Iterator[bytes]:
+    def _purged(self, bucket_id: str | None, streams: dict[bytes, StreamRecords]) -> Iterator[bytes]:
         """The keys of the bucket's folded streams, but for those of which something came after the purge."""
         mark = None if bucket_id is None else format.bucket_mark(bucket_id)
         for head in self._heads.all():
-            if head.segment_bytes and (mark is None or head.bucket == mark) and head.key not in groups:
+            if head.segment_bytes and (mark is None or head.bucket == mark) and head.key not in streams:
                 yield head.key
+
+    def _forget(self, keys: set[bytes], entries: dict[int, bytes]) -> None:
+        """Files and tokens of deleted streams, gone for good before the heads say so: a purge that is done again
+        goes by the heads, and would not find what is left of those that they do not name."""
+        self._remove(keys)
+        self._forget_tokens(keys)
+        self._write_entries(entries)
+        self._commits.flush()
+
+    def _remove(self, keys: set[bytes]) -> None:
+        directories = set()
+        for key in keys:
+            for kind in (SEGMENT, SNAPSHOTS, INDEX, IDS):
+                path = self._files.path(key, kind)
+                if self._disk.exists(path):
+                    self._disk.unlink(path)
+            if self._disk.exists(self._files.directory(key)):
+                # Also when nothing is there: an interrupted fold may have removed it and flushed no directory.
+                directories.add(self._files.directory(key))
+        for directory in sorted(directories):
+            self._disk.flush_directory(directory)
 
     def _forget_tokens(self, keys: set[bytes]) -> None:
         """Entries of commits.index that point at streams which are about to go; a stretch at a time, as a purge takes
@@ -199,51 +145,45 @@ class Fold:
 
     # ---- writing ----
 
-    def _write_stream(self, key: bytes, group: _Group) -> None:
+    def _write_stream(self, key: bytes, records: StreamRecords) -> None:
         known = self._heads.get(key)
-        if group.reset or (known is not None and not known.segment_bytes):
+        if records.reset or (known is not None and not known.segment_bytes):
             known = None
-        if not group.commits and not group.snapshots:
-            if group.reset:
+        if not records.commits and not records.snapshots:
+            if records.reset:
                 self._heads.put(index_entries.Head.empty(key))
             return
         if known is not None:
             head = known
-        elif group.commits and group.commits[0][0][format.SEQUENCE] == 1:
+        elif records.commits and records.commits[0][0][format.SEQUENCE] == 1:
             # Nothing of the stream was folded before; what an interrupted fold left is written again.
-            head = index_entries.Head.empty(key, format.bucket_mark(group.bucket_id))
+            head = index_entries.Head.empty(key, format.bucket_mark(records.bucket_id))
         else:
-            head = self._files.measured(segments.Stream.of(group.bucket_id, group.stream_id))
-        if group.commits:
-            last, record = group.commits[-1]
+            head = self._files.measured(segments.Stream.of(records.bucket_id, records.stream_id))
+        if records.commits:
+            last, record = records.commits[-1]
             head.segment_bytes = last[format.PLACE] + len(record)
             head.revision, head.sequence = last[format.REVISION], last[format.SEQUENCE]
-            head.add_ids([fields[format.COMMIT_ID] for fields, _ in group.commits])
-            self._append(key, group, SEGMENT, group.commits)
+            head.add_ids([fields[format.COMMIT_ID] for fields, _ in records.commits])
+            self._append(key, records, SEGMENT, records.commits)
             if head.segment_bytes >= self._index_from_bytes:
-                self._index(key, group, head)
+                self._index(key, records, head)
             elif self._again:
                 self._drop_index(key)
-        if group.snapshots:
-            last, record = group.snapshots[-1]
+        if records.snapshots:
+            last, record = records.snapshots[-1]
             head.snapshots_bytes = last[format.PLACE] + len(record)
-            revisions = (fields[format.REVISION] for fields, _ in group.snapshots)
+            revisions = (fields[format.REVISION] for fields, _ in records.snapshots)
             head.snapshot_revision = max(head.snapshot_revision, *revisions)
-            self._append(key, group, SNAPSHOTS, group.snapshots)
+            self._append(key, records, SNAPSHOTS, records.snapshots)
         self._heads.put(head)
 
-    def _append(
-        self,
-        key: bytes,
-        group: _Group,
-        kind: str,
-        records: list[_Record],
-    ) -> None:
+    def _append(self, key: bytes, records: StreamRecords, kind: str, added: list[Record]) -> None:
         """One write for all records: their places follow one another without a gap."""
         path = self._files.path(key, kind)
-        place = records[0][0][format.PLACE]
-        parts = [record for _, record in records]
-        header = file_headers.segment_header(self._seed, group.bucket_id, group.stream_id, kind)
+        place = added[0][0][format.PLACE]
+        parts = [record for _, record in added]
+        header = file_headers.segment_header(self._seed, records.bucket_id, records.stream_id, kind)
         if place == len(header):
             parts.insert(0, header)
             place = 0
@@ -281,14 +221,6 @@ class Fold:
         else:
             self._disk.close(handle)
 
-    def _forget(self, keys: set[bytes]) -> None:
-        """Files and tokens of deleted streams, gone for good before the heads say so: a purge that is done again
-        goes by the heads, and would not find what is left of those that they do not name."""
-        self._remove(keys)
-        self._forget_tokens(keys)
-        self._write_entries(self._deleted_tokens)
-        self._commits.flush()
-
     def _write_entries(self, entries: dict[int, bytes]) -> None:
         tokens = sorted(entries)
         at = 0
@@ -299,26 +231,13 @@ class Fold:
             self._commits.write(tokens[at], b"".join([entries[token] for token in tokens[at:end]]))
             at = end
 
-    def _remove(self, keys: set[bytes]) -> None:
-        directories = set()
-        for key in keys:
-            for kind in (SEGMENT, SNAPSHOTS, INDEX, IDS):
-                path = self._files.path(key, kind)
-                if self._disk.exists(path):
-                    self._disk.unlink(path)
-            if self._disk.exists(self._files.directory(key)):
-                # Also when nothing is there: an interrupted fold may have removed it and flushed no directory.
-                directories.add(self._files.directory(key))
-        for directory in sorted(directories):
-            self._disk.flush_directory(directory)
-
-    def _index(self, key: bytes, group: _Group, head: index_entries.Head) -> None:
+    def _index(self, key: bytes, records: StreamRecords, head: index_entries.Head) -> None:
         """Extend the stream's indexes by the new commits; made anew where they do not reach up to them.
 
         A damaged segment gets none: reading it says so, and the other streams are folded all the same.
         """
-        headers = [format.header_of(format.RecordHeader, fields) for fields, _ in group.commits]
-        stream = segments.Stream.of(group.bucket_id, group.stream_id)
+        headers = [format.header_of(format.RecordHeader, fields) for fields, _ in records.commits]
+        stream = segments.Stream.of(records.bucket_id, records.stream_id)
         index = self._open_index(key, INDEX)
         try:
             ids = self._open_index(key, IDS)

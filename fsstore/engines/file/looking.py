@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from fsstore.engines.file import format
-from fsstore.engines.file.control import FOLD_BEGUN, VISIBLE, Marks
+from fsstore.engines.file.control import FOLD_BEGUN, VISIBLE, ReadableControl
 from fsstore.engines.file.failures import unavailable
 from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS
 from fsstore.engines.file.view import View
@@ -38,7 +38,7 @@ class Looking:
         self,
         store: str,
         view: View,
-        control: Marks,
+        control: ReadableControl,
         mutex: threading.RLock,
         check_open: Callable[[], object],
     ) -> None:

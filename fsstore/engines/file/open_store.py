@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control, Marks
+from fsstore.engines.file.control import CLEAN, FAILED, NEXT_TOKEN, TAIL, VISIBLE, Control, ReadableControl
 from fsstore.engines.file.folding import Folding
 from fsstore.engines.file.group import Group
 from fsstore.engines.file.layout import StoreFiles
@@ -36,7 +36,7 @@ class OpenStore:
     def __init__(
         self,
         files: StoreFiles,
-        control: Marks,
+        control: ReadableControl,
         view: View,
         options: Options,
         serializer: Serializer,

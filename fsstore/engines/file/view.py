@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fsstore.engines.file import format, index_entries
-from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, Marks
+from fsstore.engines.file.control import FOLDED, TAIL, VISIBLE, ReadableControl
 from fsstore.engines.file.ids import IdIndex, LongIds, runs_of
 from fsstore.engines.file.indexes import Indexes
 from fsstore.engines.file.journal import Journal
@@ -77,7 +77,7 @@ class View:
 
     # ---- keeping up ----
 
-    def refresh(self, control: Marks, *, to_tail: bool) -> None:
+    def refresh(self, control: ReadableControl, *, to_tail: bool) -> None:
         """Follow the journal up to what is visible, or to its very tail; drop what was folded meanwhile."""
         try:
             folded = control.get(FOLDED)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from fsstore.engines import arguments, without_password
-from fsstore.engines.memory_delivery import MemoryDelivery
+from fsstore.engines.memory.delivery import MemoryDelivery
 from fsstore.engines.refusals import (
     conflict,
     duplicate,
