@@ -7,6 +7,8 @@ others stand by and go on where it stopped. This module goes round the partition
 
 from __future__ import annotations
 
+import _thread
+import logging
 import os
 import threading
 import time
@@ -36,6 +38,7 @@ from fsstore.model import Commit, checked_id, not_a
 from fsstore.options import check_options, keywords_of
 from fsstore.steps import all_of, run
 
+_log = logging.getLogger("fsstore.dispatch")
 # How many commits of one partition a consumer takes before others may have it.
 _PARTITION_BATCH = 100
 # How long a partition whose consumer died may wait for another when nothing is committed.
@@ -104,6 +107,8 @@ class Subscription:
             standby_seconds,
             self._stopping,
         )
+        # The collector of cycles clears what has a callback before it calls a finalizer.
+        self._not_collected = weakref.ref(self, lambda _: None)
         self._shares = [Share(reading, partition) for partition in range(partitions)]
         self._current = 0
         # Up to where every partition was read that could be had, the last time.
@@ -243,9 +248,16 @@ class Subscription:
 
     def __del__(self) -> None:
         # A loop that was left with `break` has nobody who could close it.
-        if getattr(self, "_shares", None):
+        if not getattr(self, "_shares", None) or self.closed:
+            return
+        if self._not_collected() is not None:
             with suppress(StoreClosedError):
                 self.close()
+            return
+        # The collector comes at any moment, also to who holds what this would wait for: a lock of the engine, or one of
+        # `threading`.
+        with suppress(RuntimeError):  # the interpreter ends
+            _thread.start_new_thread(put_down, (self,))
 
     def take_over(self) -> None:
         """Close it because this store reads the name anew; who still iterates is told so."""
@@ -263,6 +275,15 @@ class Subscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def put_down(subscription: Subscription) -> None:
+    """Close one that was abandoned, of which nobody could be told."""
+    try:
+        with suppress(StoreClosedError):
+            subscription.close()
+    except Exception as error:
+        _log.warning("the abandoned subscription %r keeps others waiting: %s", subscription.name, error)
 
 
 _OPTIONS = keywords_of(Subscription) - {"select"}  # that is for the store's hooks
