@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -43,6 +44,9 @@ _log = logging.getLogger("fsstore.dispatch")
 _PARTITION_BATCH = 100
 # How long a partition whose consumer died may wait for another when nothing is committed.
 _PARTITION_LOOK_SECONDS = 0.25
+# The steps that what runs now, as a hook, was called from. A task, or a thread that anyio or asyncio started, knows them
+# too.
+_within: ContextVar[tuple[object, ...]] = ContextVar("fsstore_steps", default=())
 
 
 class Subscription:
@@ -92,6 +96,8 @@ class Subscription:
         self._stopping = threading.Event()
         self._follower = Follower(engine, self._stopping)
         self._busy = threading.RLock()
+        self._step: object | None = None
+        self._is_closed_within = False
         self._taken_over = False
         bucket_id = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
         reading = Reading(
@@ -121,7 +127,7 @@ class Subscription:
         return self
 
     def __next__(self) -> Commit:
-        with self._busy, self._letting_go_of_what_is_lost():
+        with self._busy, self._step_going_on(), self._letting_go_of_what_is_lost():
             self._check_taken_over()
             until = float("inf") if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
             if self._auto_acknowledge and not self._stopping.is_set():
@@ -136,6 +142,20 @@ class Subscription:
                 self._wait(left)
             self._check_taken_over()
             raise StopIteration
+
+    @contextmanager
+    def _step_going_on(self) -> Iterator[None]:
+        """A step, which gives back in the end where it was closed from within."""
+        before, self._step = self._step, object()
+        outside = _within.set((*_within.get(), self._step))
+        try:
+            yield
+        finally:
+            _within.reset(outside)
+            self._step = before
+            if self._is_closed_within:
+                with suppress(StoreClosedError):  # what was acknowledged last comes again
+                    self._give_back()
 
     @contextmanager
     def _letting_go_of_what_is_lost(self) -> Iterator[None]:
@@ -243,8 +263,19 @@ class Subscription:
         if self._process != os.getpid():
             return
         self._stopping.set()
-        with self._busy:
-            run(all_of(share.give_back for share in self._shares))
+        # Who is called by a step, as a hook in the event loop is, would wait for itself.
+        step = self._step
+        is_within = step is not None and step in _within.get()
+        self._is_closed_within |= is_within
+        # Looked at again, as it may have ended before it could see that.
+        if self._busy.acquire(blocking=not is_within or self._step is not step):
+            try:
+                self._give_back()
+            finally:
+                self._busy.release()
+
+    def _give_back(self) -> None:
+        run(all_of(share.give_back for share in self._shares))
 
     def __del__(self) -> None:
         # A loop that was left with `break` has nobody who could close it.

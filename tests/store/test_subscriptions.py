@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -129,6 +130,21 @@ class TestOneConsumer:
             store.subscriptions.all()
             assert let_go.get(timeout=30)
             assert [state.position for state in store.subscriptions.all()] == [1]
+
+    def test_a_thread_of_a_hook_may_close_it(self, file_store: EventStore) -> None:
+        def close_in_a_thread(commit: Commit) -> Commit:
+            closing = threading.Thread(target=copy_context().run, args=(subscription.close,))
+            closing.start()
+            closing.join(20)
+            ended.append(not closing.is_alive())
+            return commit
+
+        ended: list[bool] = []
+        fill(file_store.advanced, "a", commits=3)
+        subscription = Subscription(file_store.advanced, "audit", select=close_in_a_thread)
+        assert tokens(subscription) == [1]
+        assert ended == [True]
+        assert caught_up(file_store, "audit") == [1, 2, 3]
 
     def test_acknowledging_by_hand(self, store: EventStore) -> None:
         fill(store.advanced, "a", commits=5)
