@@ -44,8 +44,7 @@ _log = logging.getLogger("fsstore.dispatch")
 _PARTITION_BATCH = 100
 # How long a partition whose consumer died may wait for another when nothing is committed.
 _PARTITION_LOOK_SECONDS = 0.25
-# The steps that what runs now, as a hook, was called from. A task, or a thread that anyio or asyncio started, knows them
-# too.
+# The steps that what runs now, as a hook, was called from. A task, or a thread of anyio or asyncio, knows them too.
 _within: ContextVar[tuple[object, ...]] = ContextVar("fsstore_steps", default=())
 
 
