@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from contextvars import ContextVar
 from typing import Any
@@ -88,6 +89,23 @@ class DriverForTasks:
         assert all(len(each.events) == 2 for each in stored)
         found = set(map(repr, stored))
         assert [commit for commit in returned if repr(commit) not in found] == []
+
+    async def test_what_a_cancelled_commit_fails_with_is_not_logged_as_an_error_that_nobody_asked_for(
+        self, url: str
+    ) -> None:
+        logged: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: logged.append(context))
+        async with fsstore.open_async(url) as store:
+            await store.commit(first_attempt("order"))
+            task = asyncio.create_task(store.commit(first_attempt("order")))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        gc.collect()
+        loop.set_exception_handler(None)
+        assert logged == []
 
     async def test_dispatch_is_woken_by_commits_of_tasks(self, url: str) -> None:
         delivered: list[Commit] = []

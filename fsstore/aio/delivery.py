@@ -7,7 +7,6 @@ functions; only the waiting for the store happens elsewhere. Knows anyio (extra 
 from __future__ import annotations
 
 import _thread
-import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.dispatch.dispatchers import DispatcherGoneError
+from fsstore.dispatch.subscriptions import put_down
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
 T = TypeVar("T")
-_log = logging.getLogger("fsstore.dispatch")
 # How long a task that is cancelled while it waits for a commit may be kept from ending.
 _SLICE_SECONDS = 0.2
 
@@ -231,13 +230,8 @@ class AsyncSubscription:
 
 
 def _put_down(subscription: Subscription, held: set[Subscription]) -> None:
-    try:
-        with suppress(StoreClosedError):
-            subscription.close()
-    except Exception as error:
-        _log.warning("the abandoned subscription %r keeps others waiting: %s", subscription.name, error)
-    finally:
-        held.discard(subscription)
+    put_down(subscription)
+    held.discard(subscription)
 
 
 class AsyncSubscriptions:

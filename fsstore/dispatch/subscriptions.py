@@ -7,12 +7,15 @@ others stand by and go on where it stopped. This module goes round the partition
 
 from __future__ import annotations
 
+import _thread
+import logging
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -36,10 +39,13 @@ from fsstore.model import Commit, checked_id, not_a
 from fsstore.options import check_options, keywords_of
 from fsstore.steps import all_of, run
 
+_log = logging.getLogger("fsstore.dispatch")
 # How many commits of one partition a consumer takes before others may have it.
 _PARTITION_BATCH = 100
 # How long a partition whose consumer died may wait for another when nothing is committed.
 _PARTITION_LOOK_SECONDS = 0.25
+# The steps that what runs now, as a hook, was called from. A task, or a thread of anyio or asyncio, knows them too.
+_within: ContextVar[tuple[object, ...]] = ContextVar("fsstore_steps", default=())
 
 
 class Subscription:
@@ -89,6 +95,8 @@ class Subscription:
         self._stopping = threading.Event()
         self._follower = Follower(engine, self._stopping)
         self._busy = threading.RLock()
+        self._step: object | None = None
+        self._is_closed_within = False
         self._taken_over = False
         bucket_id = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
         reading = Reading(
@@ -104,6 +112,8 @@ class Subscription:
             standby_seconds,
             self._stopping,
         )
+        # The collector of cycles clears what has a callback before it calls a finalizer.
+        self._not_collected = weakref.ref(self, lambda _: None)
         self._shares = [Share(reading, partition) for partition in range(partitions)]
         self._current = 0
         # Up to where every partition was read that could be had, the last time.
@@ -116,7 +126,7 @@ class Subscription:
         return self
 
     def __next__(self) -> Commit:
-        with self._busy, self._letting_go_of_what_is_lost():
+        with self._busy, self._step_going_on(), self._letting_go_of_what_is_lost():
             self._check_taken_over()
             until = float("inf") if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
             if self._auto_acknowledge and not self._stopping.is_set():
@@ -131,6 +141,20 @@ class Subscription:
                 self._wait(left)
             self._check_taken_over()
             raise StopIteration
+
+    @contextmanager
+    def _step_going_on(self) -> Iterator[None]:
+        """A step, which gives back in the end where it was closed from within."""
+        before, self._step = self._step, object()
+        outside = _within.set((*_within.get(), self._step))
+        try:
+            yield
+        finally:
+            _within.reset(outside)
+            self._step = before
+            if self._is_closed_within:
+                with suppress(StoreClosedError):  # what was acknowledged last comes again
+                    self._give_back()
 
     @contextmanager
     def _letting_go_of_what_is_lost(self) -> Iterator[None]:
@@ -238,14 +262,32 @@ class Subscription:
         if self._process != os.getpid():
             return
         self._stopping.set()
-        with self._busy:
-            run(all_of(share.give_back for share in self._shares))
+        # Who is called by a step, as a hook in the event loop is, would wait for itself.
+        step = self._step
+        is_within = step is not None and step in _within.get()
+        self._is_closed_within |= is_within
+        # Looked at again, as it may have ended before it could see that.
+        if self._busy.acquire(blocking=not is_within or self._step is not step):
+            try:
+                self._give_back()
+            finally:
+                self._busy.release()
+
+    def _give_back(self) -> None:
+        run(all_of(share.give_back for share in self._shares))
 
     def __del__(self) -> None:
         # A loop that was left with `break` has nobody who could close it.
-        if getattr(self, "_shares", None):
+        if not getattr(self, "_shares", None) or self.closed:
+            return
+        if self._not_collected() is not None:
             with suppress(StoreClosedError):
                 self.close()
+            return
+        # The collector comes at any moment, also to who holds what this would wait for: a lock of the engine, or one of
+        # `threading`.
+        with suppress(RuntimeError):  # the interpreter ends
+            _thread.start_new_thread(put_down, (self,))
 
     def take_over(self) -> None:
         """Close it because this store reads the name anew; who still iterates is told so."""
@@ -263,6 +305,15 @@ class Subscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def put_down(subscription: Subscription) -> None:
+    """Close one that was abandoned, of which nobody could be told."""
+    try:
+        with suppress(StoreClosedError):
+            subscription.close()
+    except Exception as error:
+        _log.warning("the abandoned subscription %r keeps others waiting: %s", subscription.name, error)
 
 
 _OPTIONS = keywords_of(Subscription) - {"select"}  # that is for the store's hooks

@@ -69,6 +69,8 @@ class TaskEngine(CallingEngine):
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         self._turns.release()
+        if not task.cancelled():
+            task.exception()  # asked for, or asyncio would log that nobody did where its caller was cancelled
 
     async def _finish(self, end: Callable[[], None]) -> None:
         await self._carried_out(end)

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from fsstore import AsyncEventStore, Commit, DispatchError, PersistenceEngine, StoreClosedError, Wireup
+from fsstore import AsyncEventStore, Commit, DispatchError, LeaseLostError, PersistenceEngine, StoreClosedError, Wireup
 from fsstore.engine import Lease
 from fsstore.engines.file import FileEngine
 from fsstore.engines.memory import MemoryEngine
@@ -190,6 +190,48 @@ async def test_everything_is_closed_whatever_fails_and_the_first_error_is_raised
     assert receiver.closed
     with pytest.raises(StoreClosedError):
         engine.commit(first_attempt("another"))
+
+
+async def test_a_hook_may_close_the_store_whose_subscription_called_it(engine: PersistenceEngine) -> None:
+    """As in a store for threads, where the same thread closes it."""
+
+    class Closing:
+        async def select_commit(self, commit: Commit) -> Commit:
+            await store.close()
+            return commit
+
+    store = await Wireup.init().using_engine(engine).hook_into_pipeline_using(Closing()).build_async()
+    await store.commit(first_attempt("order"))
+    audit = store.subscribe("audit")
+    with anyio.fail_after(20):
+        assert [commit.stream_id async for commit in audit] == ["order"]
+        await audit.close()
+        await store.close()
+    with pytest.raises(StoreClosedError):
+        await store.open_stream("order")
+
+
+async def test_a_hook_may_subscribe_anew_to_what_called_it(engine: PersistenceEngine) -> None:
+    anew: list[str] = []
+
+    class Subscribing:
+        async def select_commit(self, commit: Commit) -> Commit:
+            if not anew:
+                anew.append("begun")
+                anew.extend([each.stream_id async for each in store.subscribe("audit", timeout_seconds=0)])
+            return commit
+
+    async with (
+        await Wireup.init().using_engine(engine).hook_into_pipeline_using(Subscribing()).build_async() as store,
+        store.subscribe("audit") as audit,
+    ):
+        await store.commit(first_attempt("order"))
+        with anyio.fail_after(20):
+            assert (await anext(audit)).stream_id == "order"
+            with pytest.raises(LeaseLostError):
+                await anext(audit)
+            assert [each.stream_id async for each in store.subscribe("audit", timeout_seconds=0)] == ["order"]
+    assert anew == ["begun"]
 
 
 @pytest.mark.parametrize("cyclic", [False, True])

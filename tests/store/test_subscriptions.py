@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import queue
 import threading
 import time
+from contextvars import copy_context
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,11 @@ import pytest
 from subscribing import caught_up, filled, last_in, tokens
 
 from fsstore import Commit, CorruptionError, EventMessage, EventStore, LeaseLostError, StorageError, Wireup
-from fsstore.dispatch import PARKED_BUCKET, Parking
+from fsstore.dispatch import PARKED_BUCKET, Parking, Subscription
 from fsstore.dispatch.cursors import pack_position
 from fsstore.dispatch.positions import position_key
+from fsstore.engine import Lease
+from fsstore.engines.memory import MemoryEngine
 from fsstore.errors import StorageUnavailableError, StoreClosedError
 from fsstore.testing import fill, first_attempt
 
@@ -73,6 +79,48 @@ class TestOneConsumer:
         # Free at once for everybody, which another engine on the store would see.
         store.subscriptions.reset("audit", 1)
         assert caught_up(store, "audit") == [2, 3]
+
+    def test_one_that_the_collector_finds_waits_for_nobody_whom_it_interrupts(self) -> None:
+        held = threading.Lock()
+        let_go: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+        class Interrupted(MemoryEngine):
+            def get_checkpoint_names(self) -> list[str]:
+                with held:
+                    gc.collect()
+                    return super().get_checkpoint_names()
+
+            def release_lease(self, lease: Lease) -> None:
+                could_be_had = held.acquire(timeout=10)
+                super().release_lease(lease)
+                if could_be_had:
+                    held.release()
+                let_go.put(could_be_had)
+
+        with EventStore(Interrupted()) as store:
+            fill(store.advanced, "a", commits=3)
+            cyclic: list[Any] = [store.subscribe("audit", acknowledge_every=10)]
+            cyclic.append(cyclic)
+            assert tokens(islice(cyclic[0], 2)) == [1, 2]
+            del cyclic
+            store.subscriptions.all()
+            assert let_go.get(timeout=30)
+            assert [state.position for state in store.subscriptions.all()] == [1]
+
+    def test_a_thread_of_a_hook_may_close_it(self, file_store: EventStore) -> None:
+        def close_in_a_thread(commit: Commit) -> Commit:
+            closing = threading.Thread(target=copy_context().run, args=(subscription.close,))
+            closing.start()
+            closing.join(20)
+            ended.append(not closing.is_alive())
+            return commit
+
+        ended: list[bool] = []
+        fill(file_store.advanced, "a", commits=3)
+        subscription = Subscription(file_store.advanced, "audit", select=close_in_a_thread)
+        assert tokens(subscription) == [1]
+        assert ended == [True]
+        assert caught_up(file_store, "audit") == [1, 2, 3]
 
     def test_acknowledging_by_hand(self, store: EventStore) -> None:
         fill(store.advanced, "a", commits=5)
