@@ -105,7 +105,9 @@ class WritableStore(OpenStore):
             journal_bytes=options.journal_bytes,
             make_room=lambda: self.folding.make_room(),  # noqa: PLW0108 - it needs the writer, so it is made after it
         )
-        self.group: Group[Request] = Group(self._writer.lead, max_pass_bytes=options.max_batch_bytes)
+        self.group: Group[Request] = Group(
+            self._writer.lead, interrupted=self._writer.interrupted, max_pass_bytes=options.max_batch_bytes
+        )
         self.folding = Folding(disk, path, seed, control, view, self._writer, locks, self.mutex, options)
 
     def fold(self) -> None:
