@@ -109,6 +109,6 @@ class CommitsIndex:
         self.open(at_least_folded=0)
 
     def close(self) -> None:
-        if self._handle is not None:
-            self._disk.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._disk.close(handle)

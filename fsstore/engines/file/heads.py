@@ -241,6 +241,6 @@ class Heads:
 
     def close(self) -> None:
         self._found = _NOTHING_FOUND
-        if self._handle is not None:
-            self._disk.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._disk.close(handle)

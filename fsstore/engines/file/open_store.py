@@ -6,6 +6,7 @@ made, found or recovered.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -58,11 +59,11 @@ class OpenStore:
         self.leases = Leases(disk, path)
 
     def close(self) -> None:
-        with self.mutex:
-            self.view.segments.close()
-            self.view.journal.forget()
-            for part in (self.view.heads, self.view.commits, self.marks, self.leases, self.control):
-                part.close()
+        view = self.view
+        with self.mutex, contextlib.ExitStack() as closing:
+            for part in (self.control, self.leases, self.marks, view.commits, view.heads, view.segments):
+                closing.callback(part.close)
+            closing.callback(view.journal.forget)
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: no part in the marks and locks, which would outlive the parent here."""
@@ -125,15 +126,14 @@ class WritableStore(OpenStore):
 
     def close(self) -> None:
         """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
-        try:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.locks.close)
+            closing.callback(super().close)
             self.group.stop()
             self.folding.stop()
             with self._fold_is_asked, self.locks.write:
                 if self.locks.presence.alone() and not self.control.get(FAILED):
                     self._leave_clean()
-        finally:
-            super().close()
-            self.locks.close()
 
     def _leave_clean(self) -> None:
         control, view = self.control, self.view
