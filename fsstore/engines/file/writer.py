@@ -165,8 +165,8 @@ class Writer:
                 lag_bytes = min(position - synced, format.MAX_LAG)
                 parts += (record.header(following, lag_bytes, seed), record.body)
                 position += record.length_bytes
-        control.set(BEGUN, position)
         data = b"".join(parts)
+        control.set(BEGUN, position)
         try:
             self._disk.write(file.handle, data, tail - file.base)
         except OSError as error:
