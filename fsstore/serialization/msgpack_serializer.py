@@ -56,6 +56,12 @@ def _zone(offset_us: int) -> timezone:
     return UTC if not offset_us else timezone(timedelta(microseconds=offset_us))
 
 
+class _Packers(threading.local):
+    """Each thread's packer: making one for each value costs as much as packing it."""
+
+    packer: msgpack.Packer | None = None
+
+
 class MsgpackSerializer:
     """Plain data, `bytes`, aware `datetime`, `date`, `UUID`, `Decimal`, tuples, integers of any size, and
     instances of registered types; all come back equal and of the same type.
@@ -67,8 +73,7 @@ class MsgpackSerializer:
         self.types = types if types is not None else TypeRegistry()
         self._write_hooks = [partial(self._extension, depth) for depth in range(_MAX_EXTENSIONS + 1)]
         self._read_hooks = [partial(self._value, depth) for depth in range(_MAX_EXTENSIONS + 1)]
-        # A packer is one thread's, and making one for each value costs as much as packing it.
-        self._packers = threading.local()
+        self._packers = _Packers()
         # The one call that every payload's reading makes: msgspec where it is there, msgpack else.
         self.loads: Callable[[bytes], Any] = self._loads
         if msgspec:
@@ -78,15 +83,18 @@ class MsgpackSerializer:
                 self.loads = decoder(self._read_hooks[0], self._loads)
 
     def dumps(self, value: Any, /) -> bytes:
+        packers = self._packers
+        packer = packers.packer or msgpack.Packer(default=self._write_hooks[0], strict_types=True)
+        # Not for a signal's handler that packs meanwhile. And never again where it failed: it may have kept what it
+        # packed, as it does where memory is short, and would put it before the next value.
+        packers.packer = None
         try:
-            packer = self._packers.packer
-        except AttributeError:
-            packer = self._packers.packer = msgpack.Packer(default=self._write_hooks[0], strict_types=True)
-        try:
-            return bytes(packer.pack(value))
+            data = bytes(packer.pack(value))
         except (TypeError, ValueError, OverflowError, UnicodeError, RecursionError) as error:
             self._explain(value, ())
             raise SerializationError(f"the value cannot be written: {error}") from error
+        packers.packer = packer
+        return data
 
     def _loads(self, data: bytes, /) -> Any:
         if data and data[0] == WRAPPED:

@@ -16,6 +16,7 @@ from fsstore import (
     DuplicateCommitError,
     EventStoreError,
     StorageUnavailableError,
+    StoreClosedError,
 )
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.awaiting import AsyncFileEngine
@@ -46,6 +47,32 @@ async def engine(tmp_path: Path, disk: CountingDisk, anyio_backend: str) -> Asyn
     await opened.initialize()
     yield opened
     await opened.close()
+
+
+async def test_a_store_for_which_the_system_has_no_thread_is_opened_once_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = AsyncFileEngine(FileEngine(tmp_path / "a.store"))
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "fsstore commits":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(StorageUnavailableError, match="no thread that commits"):
+            await engine.initialize()
+        with anyio.fail_after(10), pytest.raises(StoreClosedError):
+            await engine.commit(first_attempt("a"))
+        other = AsyncFileEngine(FileEngine(tmp_path / "a.store"))
+        with pytest.raises(StorageUnavailableError):
+            await other.initialize()
+        await other.close()
+    await engine.initialize()
+    assert (await engine.commit(first_attempt("a"))).checkpoint_token == 1
+    await engine.close()
 
 
 async def outcomes(engine: AsyncFileEngine, attempts: list[CommitAttempt]) -> list[Commit | EventStoreError]:

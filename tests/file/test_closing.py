@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.control import TAIL
+from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.fold import Fold
 from fsstore.errors import CorruptionError, StoreClosedError
 from fsstore.testing import SimulatedDisk, fill, first_attempt
@@ -101,6 +105,68 @@ def test_who_waits_for_commits_hears_of_the_closing_that_overtakes_it(
         engine.close()
         with pytest.raises(StoreClosedError):
             call()
+
+
+class InterruptedClosing(RealDisk):
+    """Somebody presses Ctrl-C when the n-th file was just closed."""
+
+    left = 0
+
+    def close(self, handle: int) -> None:
+        super().close(handle)
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def open_in(store: Path) -> list[str]:
+    """The files of the store that this process has open."""
+    found = []
+    for handle in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{handle}"))
+    return [path for path in found if path.startswith(f"{store}/")]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="only Linux says what is open")
+def test_closing_that_is_interrupted_at_a_file_closes_the_others_and_leaves_no_lock(tmp_path: Path) -> None:
+    at = 0
+    while True:
+        at += 1
+        store = tmp_path / f"{at}.store"
+        disk = InterruptedClosing(str(store))
+        engine = opened(store, disk=disk)
+        fill(engine, "a", commits=3)
+        engine.mark_commit_as_dispatched(next(engine.get_undispatched_commits()))
+        assert engine.acquire_lease("a", 1)
+        engine.fold()
+        disk.left = at
+        with contextlib.suppress(KeyboardInterrupt):
+            engine.close()
+        assert not open_in(store), at
+        again = opened(store)
+        assert len(list(again.get_from("default", "a"))) == 3
+        again.close()
+        if disk.left > 0:
+            break
+    assert at > 8
+
+
+def test_what_the_system_says_of_a_file_that_it_closes_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def close_and_fail(handle: int) -> None:
+        close(handle)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "close", close_and_fail)
+    for stream_id in ("a", "b"):
+        engine = opened(tmp_path / "a.store")
+        assert engine.commit(first_attempt(stream_id)) in engine.get_from("default", stream_id)
+        engine.close()
+    assert len(list(opened(tmp_path / "a.store").get_from_checkpoint())) == 2
 
 
 def test_closing_a_store_whose_journal_was_damaged_meanwhile_closes_it_and_leaves_the_damage_to_who_opens_it(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import opcode
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -115,6 +120,85 @@ def test_a_thread_that_is_interrupted_when_it_is_to_lead_hands_the_lead_on(
     for thread in (leader, following, *followers, started(one.stop)):
         assert ends(thread)
     assert passes.done == ([[first], later] if later else [[first]])
+
+
+class Interrupting:
+    """Interrupts the thread that traces with it at the n-th place in a group where Python may do so."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self._before: dict[FrameType, str] = {}
+        self.interrupted = False
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> Interrupting | None:
+        if frame.f_code.co_filename != group.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before = self._before.get(frame, "")
+            self._before[frame] = opcode.opname[frame.f_code.co_code[frame.f_lasti]]
+            self._left -= before.startswith(("CALL", "RESUME", "JUMP_BACKWARD"))
+            if not self._left and not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt
+        return self
+
+
+def is_interrupted_at(at: int) -> bool:
+    """Whether a thread that waits, leads for itself and another and hands the lead on comes to that place."""
+    begun, let_on = threading.Event(), threading.Event()
+    first, second, later = Waiting(1), Waiting(1), [Waiting(1), Waiting(1)]
+    done, told = [], []
+    interrupting = Interrupting(at)
+
+    def lead(requests: list[Waiting]) -> None:
+        begun.set()
+        assert let_on.wait(PATIENCE_SECONDS)
+        for request in requests:
+            done.append(request)
+            request.done = True
+
+    def fail(requests: list[Waiting]) -> None:
+        for request in requests:
+            request.error = None if request.done else StorageUnavailableError("interrupted")
+
+    def run(request: Waiting) -> None:
+        with contextlib.suppress(StorageUnavailableError):
+            one.run(request)
+            told.append(request)
+
+    def follow_then_let_on() -> None:
+        while second not in one._queue and not interrupting.interrupted:
+            pass
+        for request in later:
+            threads.append(started(lambda request=request: run(request)))
+            while request not in one._queue:
+                pass
+        let_on.set()
+
+    one: Group[Waiting] = Group(lead, interrupted=fail, max_pass_bytes=2)
+    threads = [started(lambda: run(first))]
+    assert begun.wait(PATIENCE_SECONDS)
+    following = started(follow_then_let_on)
+    sys.settrace(interrupting)
+    try:
+        run(second)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    assert ends(following), at
+    assert all(map(ends, threads)), at
+    assert ends(started(lambda: run(Waiting(1)))), at
+    assert ends(started(one.stop)), at
+    assert set(told) <= set(done), at
+    assert all(request in told or request.error for request in later), at
+    return interrupting.interrupted
+
+
+def test_whoever_leads_and_is_interrupted_anywhere_leaves_nobody_waiting_and_tells_nobody_of_what_no_pass_did() -> None:
+    interrupted = itertools.takewhile(is_interrupted_at, itertools.count(1))
+    assert sum(1 for _ in interrupted) > 10
 
 
 class InterruptedDisk(RealDisk):

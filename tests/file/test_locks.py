@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -57,6 +58,26 @@ def test_who_opens_a_store_that_all_have_closed_is_the_only_one_again(tmp_path: 
         engine, disk = opened(tmp_path / "a.store")
         assert locks_of_a_commit(engine, disk, f"s{number}") == 1
         engine.close()
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.EIO, "gone")])
+def test_a_lock_is_free_again_when_its_thread_is_interrupted_right_after_taking_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, blocking: bool
+) -> None:
+    disk = RealDisk(str(tmp_path))
+    one, other = [disk.open(f"{tmp_path}/lock", write=True, create=True) for _ in range(2)]
+
+    def fail(handle: int) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", fail)
+        with pytest.raises((KeyboardInterrupt, OSError)):
+            disk.lock(one, blocking=blocking)
+    assert disk.lock(other, blocking=False)
+    for handle in (one, other):
+        disk.close(handle)
 
 
 class InterruptingDisk(RealDisk):

@@ -184,6 +184,38 @@ def test_what_is_nested_too_deep_to_be_read_is_not_written() -> None:
             break
 
 
+def test_a_value_that_there_was_no_memory_for_leaves_nothing_before_the_next_one() -> None:
+    memory = pytest.importorskip("_testcapi", reason="this Python has no _testcapi")
+    value, following = {"item": "tea" * 100, "at": datetime(2024, 1, 1, tzinfo=UTC)}, ["coffee"]
+    serializer = MsgpackSerializer()
+    expected = [serializer.dumps(one) for one in (value, following)]
+    failed = 0
+    for allocation in range(200):
+        memory.set_nomemory(allocation, allocation + 1)
+        try:
+            serializer.dumps(value)
+        except MemoryError:
+            failed += 1
+        finally:
+            memory.remove_mem_hooks()
+        assert [serializer.dumps(one) for one in (following, value)] == expected[::-1], allocation
+    assert failed > 3
+
+
+def test_a_value_may_be_packed_while_another_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a signal's handler, or by whatever the garbage collector finalizes."""
+    value = ["before", Decimal(1), "after"]
+    expected = MsgpackSerializer().dumps(value)
+    extension = MsgpackSerializer._extension
+
+    def packing_meanwhile(self: MsgpackSerializer, depth: int, value: Any) -> Any:
+        assert self.dumps("meanwhile") == b"\xa9meanwhile"
+        return extension(self, depth, value)
+
+    monkeypatch.setattr(MsgpackSerializer, "_extension", packing_meanwhile)
+    assert MsgpackSerializer().dumps(value) == expected
+
+
 def test_threads_share_a_serializer() -> None:
     wrong = []
 

@@ -19,7 +19,7 @@ from fsstore.engines.file.engine import FileEngine, stored
 from fsstore.engines.file.looping import event_loop
 from fsstore.engines.file.planning import CommitRequest, SeveralCommits
 from fsstore.engines.threaded import ThreadedEngine
-from fsstore.errors import StorageError, StoreClosedError
+from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, not_a
 
 # A larger batch is encoded in a thread, so that the event loop is not kept from its other tasks.
@@ -44,7 +44,7 @@ class AsyncFileEngine(ThreadedEngine):
         self._file = blocking
         self._turns = anyio.Semaphore(max_waiting_commits, fast_acquire=True)
         self._none_left = anyio.WouldBlock
-        self._closing = False
+        self._closing = True  # until there is a thread that commits
         self._queue: deque[CommitRequest] = deque()
         self._alarm: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -58,9 +58,14 @@ class AsyncFileEngine(ThreadedEngine):
             self._begin_committing()
 
     def _begin_committing(self) -> None:
-        self._closing = False
-        self._thread = threading.Thread(target=self._commit_for_all, name="fsstore commits", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._commit_for_all, name="fsstore commits", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise StorageUnavailableError(
+                f"{self._file.path} has no thread that commits ({error}): end others, then try the same again"
+            ) from error
+        self._thread, self._closing = thread, False
 
     async def _finish(self, end: Callable[[], None]) -> None:
         self._closing = True

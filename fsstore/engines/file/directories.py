@@ -31,6 +31,15 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
+def close(handle: int) -> None:
+    """Close a file or a directory. It is closed whatever the system says of it, and what matters was flushed before."""
+    try:
+        os.close(handle)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise
+
+
 class Directory:
     """An open directory. Closed when the last user lets go of it: another thread may be in the middle of a call."""
 
@@ -39,7 +48,7 @@ class Directory:
     def __init__(self, handle: int | None) -> None:
         self.handle = handle
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+    def __del__(self, close: Callable[[int], None] = close) -> None:
         if self.handle is not None:
             close(self.handle)
 

@@ -21,7 +21,7 @@ from typing import Protocol
 import portalocker
 
 from fsstore.engines.file import mounts
-from fsstore.engines.file.directories import OPEN_DIRECTORY, Directories
+from fsstore.engines.file.directories import OPEN_DIRECTORY, Directories, close
 from fsstore.errors import CorruptionError
 
 DIRECTORY_MODE = 0o700
@@ -174,7 +174,7 @@ class RealDisk:
         try:
             self._check_opened(handle, path, write=write, made=made)
         except BaseException:
-            os.close(handle)
+            close(handle)
             raise
         return handle
 
@@ -193,7 +193,7 @@ class RealDisk:
             os.fchmod(handle, self._file_mode)
 
     def close(self, handle: int) -> None:
-        os.close(handle)
+        close(handle)
 
     def read(self, handle: int, length_bytes: int, offset: int) -> bytes:
         data = os.pread(handle, length_bytes, offset)
@@ -234,7 +234,7 @@ class RealDisk:
         try:
             os.fsync(handle)
         finally:
-            os.close(handle)
+            close(handle)
 
     def flush_file_system(self, handle: int) -> bool:
         if self._syncfs is None:
@@ -279,7 +279,7 @@ class RealDisk:
             if mode & 0o777 != self._directory_mode:
                 os.fchmod(directory, mode & ~0o777 | self._directory_mode)
         finally:
-            os.close(directory)
+            close(directory)
 
     def remove_directory(self, path: str) -> None:
         directory, name = self._directories.place(path)
@@ -295,7 +295,7 @@ class RealDisk:
         try:
             return sorted(os.listdir(handle))
         finally:
-            os.close(handle)
+            close(handle)
 
     def exists(self, path: str) -> bool:
         try:
@@ -308,24 +308,30 @@ class RealDisk:
     # ---- locks and words ----
 
     def lock(self, handle: int, *, shared: bool = False, blocking: bool = True) -> bool:
-        if blocking and not shared:
-            # The lock of every commit: what portalocker calls in the end, without its 7 microseconds.
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        else:
-            flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
-            if not blocking:
-                flags |= portalocker.LockFlags.NON_BLOCKING
-            try:
-                portalocker.lock(handle, flags)
-            except portalocker.AlreadyLocked:
-                return False
-            except portalocker.LockException as error:
-                if isinstance(error.__cause__, OSError):
-                    raise error.__cause__ from None
-                raise
-        if not os.fstat(handle).st_nlink:
-            fcntl.flock(handle, fcntl.LOCK_UN)
-            raise OSError(errno.ESTALE, "the file was removed while it was in use")
+        try:
+            if blocking and not shared:
+                # The lock of every commit: what portalocker calls in the end, without its 7 microseconds.
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            else:
+                flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
+                if not blocking:
+                    flags |= portalocker.LockFlags.NON_BLOCKING
+                try:
+                    portalocker.lock(handle, flags)
+                except portalocker.AlreadyLocked:
+                    return False
+                except portalocker.LockException as error:
+                    if isinstance(error.__cause__, OSError):
+                        raise error.__cause__ from None
+                    raise
+            if not os.fstat(handle).st_nlink:
+                raise OSError(errno.ESTALE, "the file was removed while it was in use")
+        except BaseException:
+            # Who is interrupted right after taking it does not know of it, and would keep everybody waiting.
+            if not shared:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(handle, fcntl.LOCK_UN)
+            raise
         return True
 
     def unlock(self, handle: int) -> None:

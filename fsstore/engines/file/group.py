@@ -39,16 +39,27 @@ RequestT = TypeVar("RequestT", bound=Waiting)
 
 class Group(Generic[RequestT]):
     """The queue of one engine. `lead` gets requests in the order in which they came; it raises nothing but what
-    interrupts its thread."""
+    interrupts its thread. Then `interrupted` gets them, also where `lead` had not begun: it fails those not done.
 
-    def __init__(self, lead: Callable[[list[RequestT]], None], *, max_pass_bytes: int) -> None:
+    Python interrupts a thread after a call, where a function begins and where a loop goes on, and nowhere else. Steps
+    that belong together have no such place between them, so that what was interrupted can be done again.
+    """
+
+    def __init__(
+        self,
+        lead: Callable[[list[RequestT]], None],
+        *,
+        max_pass_bytes: int,
+        interrupted: Callable[[list[RequestT]], None] = lambda requests: None,
+    ) -> None:
         self._lead = lead
+        self._interrupted = interrupted
         self._max_pass_bytes = max_pass_bytes
         self._mutex = Lock()
         self._queue: deque[RequestT] = deque()
-        self._leading = False
-        # Whose caller is to lead, and has not begun to.
-        self._heir: RequestT | None = None
+        # Whose caller leads, or is to, and what it has taken out of the queue.
+        self._leader: RequestT | None = None
+        self._taken: list[RequestT] = []
         self._stopped = False
         self._idle = Condition(self._mutex)
 
@@ -56,7 +67,7 @@ class Group(Generic[RequestT]):
         """Take no more requests; returns when those that were taken are done."""
         with self._idle:
             self._stopped = True
-            while self._leading:
+            while self._leader is not None:
                 self._idle.wait()
 
     def run(self, request: RequestT) -> None:
@@ -70,13 +81,12 @@ class Group(Generic[RequestT]):
                 if self._stopped:
                     raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
                 self._queue.append(request)
-                if self._leading:
+                if self._leader is not None:
                     woken = Lock()
                     woken.acquire()
                     request.wake = woken.release
                 else:
-                    self._leading = True
-                    self._heir = request
+                    self._leader = request
             if woken is not None:
                 woken.acquire()
             if not request.done:
@@ -93,9 +103,9 @@ class Group(Generic[RequestT]):
         elif not isinstance(interruption, Exception):
             interruption.add_note("interrupted: whether it was stored is in doubt; the same attempt again settles it")
         with self._mutex:
-            leads = self._heir is request
+            leads = self._leader is request
         if leads:
-            self._hand_on()
+            self._end()
 
     def withdraw(self, request: RequestT) -> bool:
         """Take a request back; `False` when it is being carried out or was."""
@@ -108,31 +118,35 @@ class Group(Generic[RequestT]):
 
     def lead(self) -> None:
         """One pass for everybody who is queued, then hand the lead on. For who was woken to do so, once."""
-        requests: list[RequestT] = []
         try:
-            self._take(requests)
-            if requests:
-                self._lead(requests)
+            self._take()
+            if self._taken:
+                self._lead(self._taken)
+        except BaseException:
+            self._interrupted(self._taken)
+            raise
         finally:
-            for request in requests:
-                request.done = True
-                request.wake()
-            self._hand_on()
+            self._end()
 
-    def _take(self, requests: list[RequestT]) -> None:
+    def _take(self) -> None:
         size = 0
         with self._mutex:
-            self._heir = None
-            while self._queue and (not requests or size + self._queue[0].size_bytes <= self._max_pass_bytes):
-                requests.append(self._queue.popleft())
-                size += requests[-1].size_bytes
+            while self._queue and (not self._taken or size + self._queue[0].size_bytes <= self._max_pass_bytes):
+                size += self._queue[0].size_bytes
+                self._taken += [self._queue[0]]
+                del self._queue[0]
 
-    def _hand_on(self) -> None:
+    def _end(self) -> None:
+        """Wake those for whom the pass was, and hand the lead on. Again where it was interrupted."""
+        for request in self._taken:
+            request.done = True
+            wake, request.wake = request.wake, _nobody
+            wake()
         with self._mutex:
-            self._heir = heir = self._queue[0] if self._queue else None
-            if heir is None:
-                self._leading = False
-                if self._stopped:
-                    self._idle.notify_all()
-        if heir is not None:
-            heir.wake()
+            self._taken = []
+            self._leader = heir = self._queue[0] if self._queue else None
+            if heir is not None:
+                wake, heir.wake = heir.wake, _nobody
+                wake()
+            elif self._stopped:
+                self._idle.notify_all()

@@ -96,6 +96,6 @@ class IndexFile:
         self._disk.flush(self._handle)
 
     def close(self) -> None:
-        if self._handle is not None:
-            self._disk.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._disk.close(handle)

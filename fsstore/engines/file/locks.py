@@ -100,8 +100,10 @@ class PresenceLock:
 
     def close(self) -> None:
         """The lock ends here, also where a child that was forked meanwhile has a copy of the handle."""
-        self._disk.unlock(self._handle)
-        self._disk.close(self._handle)
+        try:
+            self._disk.unlock(self._handle)
+        finally:
+            self._disk.close(self._handle)
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: to unlock would unlock it for the parent."""
@@ -135,13 +137,15 @@ class StoreLocks:
     def alone(self) -> bool:
         """Whether nobody else has the store open."""
         with self.write:
-            alone = self.presence.alone()
-            self.presence.share()
-        return alone
+            try:
+                return self.presence.alone()
+            finally:
+                self.presence.share()
 
     def close(self) -> None:
-        for lock in (self.presence, self.fold, self.write):
-            lock.close()
+        with contextlib.ExitStack() as closing:
+            for lock in (self.write, self.fold, self.presence):
+                closing.callback(lock.close)
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: its copies, which would hold the locks beyond the parent's death."""

@@ -153,6 +153,6 @@ class DispatchCheckpoint:
 
     def leave_to_parent(self) -> None:
         """In the child of a fork, where another thread may have had the mutex."""
-        if self._handle is not None:
-            self._disk.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._disk.close(handle)

@@ -6,6 +6,7 @@ made, found or recovered.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -56,11 +57,11 @@ class OpenStore:
         self.leases = Leases(files)
 
     def close(self) -> None:
-        with self.mutex:
-            self.view.segments.close()
-            self.view.journal.forget()
-            for part in (self.view.indexes, self.marks, self.leases, self.control):
-                part.close()
+        view = self.view
+        with self.mutex, contextlib.ExitStack() as closing:
+            for part in (self.control, self.leases, self.marks, view.indexes, view.segments):
+                closing.callback(part.close)
+            closing.callback(view.journal.forget)
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: no part in the marks and locks, which would outlive the parent here."""
@@ -101,7 +102,9 @@ class WritableStore(OpenStore):
             journal_bytes=options.journal_bytes,
             make_room=lambda: self.folding.make_room(),  # noqa: PLW0108 - it needs the writer, so it is made after it
         )
-        self.group: Group[Request] = Group(self._writer.lead, max_pass_bytes=options.max_batch_bytes)
+        self.group: Group[Request] = Group(
+            self._writer.lead, interrupted=self._writer.interrupted, max_pass_bytes=options.max_batch_bytes
+        )
         self.folding = Folding(files, control, view, self._writer, locks, self.mutex, options)
 
     def fold(self) -> None:
@@ -119,15 +122,14 @@ class WritableStore(OpenStore):
 
     def close(self) -> None:
         """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
-        try:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.locks.close)
+            closing.callback(super().close)
             self.group.stop()
             self.folding.stop()
             with self._fold_is_asked, self.locks.write:
                 if self.locks.presence.alone() and not self.control.get(FAILED):
                     self._leave_clean()
-        finally:
-            super().close()
-            self.locks.close()
 
     def _leave_clean(self) -> None:
         control, view = self.control, self.view

@@ -61,17 +61,17 @@ class Writer:
                 waiting = waiting[count:]
         except Exception as error:  # handed to every caller that still waits, never lost
             self._fail(requests, error)
-        except BaseException:
-            # What interrupts this thread is no affair of the others, for whom it writes.
-            self._fail(
-                requests,
-                StorageUnavailableError(
-                    f"the thread that wrote this to {self._store} was interrupted; whether it is stored is in doubt: "
-                    "commit the same attempt again",
-                    in_doubt=True,
-                ),
-            )
-            raise
+
+    def interrupted(self, requests: list[Request]) -> None:
+        """What interrupts the thread that leads is no affair of the others, for whom it writes."""
+        self._fail(
+            requests,
+            StorageUnavailableError(
+                f"the thread that wrote this to {self._store} was interrupted; whether it is stored is in doubt: "
+                "commit the same attempt again",
+                in_doubt=True,
+            ),
+        )
 
     def _fail(self, requests: list[Request], error: Exception, *, in_doubt: bool = False) -> None:
         for request in requests:
@@ -163,8 +163,8 @@ class Writer:
                 lag_bytes = min(position - synced, format.MAX_LAG)
                 parts += (record.header(following, lag_bytes, seed), record.body)
                 position += record.length_bytes
-        control.set(BEGUN, position)
         data = b"".join(parts)
+        control.set(BEGUN, position)
         try:
             self._disk.write(file.handle, data, tail - file.base)
         except OSError as error:
