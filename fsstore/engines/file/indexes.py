@@ -44,5 +44,7 @@ class Indexes:
         self.commits.flush()
 
     def close(self) -> None:
-        self.heads.close()
-        self.commits.close()
+        try:
+            self.heads.close()
+        finally:
+            self.commits.close()
