@@ -18,7 +18,7 @@ import pytest
 from fsstore import StorageUnavailableError
 from fsstore.engines.file import FileEngine, group
 from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.group import Group, Waiting
+from fsstore.engines.file.group import Group, Queued
 from fsstore.testing import first_attempt
 
 PATIENCE_SECONDS = 30
@@ -30,9 +30,9 @@ class Passes:
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
         self.let_on = threading.Semaphore(0)
-        self.done: list[list[Waiting]] = []
+        self.done: list[list[Queued]] = []
 
-    def __call__(self, requests: list[Waiting]) -> None:
+    def __call__(self, requests: list[Queued]) -> None:
         self.begun.release()
         assert self.let_on.acquire(timeout=PATIENCE_SECONDS)
         self.done.append(requests)
@@ -66,8 +66,8 @@ def ends(thread: threading.Thread) -> bool:
 
 def test_a_waiting_thread_that_is_interrupted_has_stored_nothing() -> None:
     passes = Passes()
-    one: Group[Waiting] = Group(passes, max_pass_bytes=100)
-    first, second = Waiting(), Waiting()
+    one: Group[Queued] = Group(passes, max_pass_bytes=100)
+    first, second = Queued(), Queued()
     leader = started(lambda: one.run(first))
     assert passes.begun.acquire(timeout=PATIENCE_SECONDS)
     main = threading.main_thread().ident
@@ -96,8 +96,8 @@ def test_a_thread_that_is_interrupted_when_it_is_to_lead_hands_the_lead_on(
     monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     passes = Passes()
-    one: Group[Waiting] = Group(passes, max_pass_bytes=100)
-    first, second, later = Waiting(), Waiting(), [Waiting() for _ in range(others)]
+    one: Group[Queued] = Group(passes, max_pass_bytes=100)
+    first, second, later = Queued(), Queued(), [Queued() for _ in range(others)]
     leader = started(lambda: one.run(first))
     assert passes.begun.acquire(timeout=PATIENCE_SECONDS)
     followers = []
@@ -147,22 +147,22 @@ class Interrupting:
 def is_interrupted_at(at: int) -> bool:
     """Whether a thread that waits, leads for itself and another and hands the lead on comes to that place."""
     begun, let_on = threading.Event(), threading.Event()
-    first, second, later = Waiting(1), Waiting(1), [Waiting(1), Waiting(1)]
+    first, second, later = Queued(1), Queued(1), [Queued(1), Queued(1)]
     done, told = [], []
     interrupting = Interrupting(at)
 
-    def lead(requests: list[Waiting]) -> None:
+    def lead(requests: list[Queued]) -> None:
         begun.set()
         assert let_on.wait(PATIENCE_SECONDS)
         for request in requests:
             done.append(request)
             request.done = True
 
-    def fail(requests: list[Waiting]) -> None:
+    def fail(requests: list[Queued]) -> None:
         for request in requests:
             request.error = None if request.done else StorageUnavailableError("interrupted")
 
-    def run(request: Waiting) -> None:
+    def run(request: Queued) -> None:
         with contextlib.suppress(StorageUnavailableError):
             one.run(request)
             told.append(request)
@@ -176,7 +176,7 @@ def is_interrupted_at(at: int) -> bool:
                 pass
         let_on.set()
 
-    one: Group[Waiting] = Group(lead, interrupted=fail, max_pass_bytes=2)
+    one: Group[Queued] = Group(lead, interrupted=fail, max_pass_bytes=2)
     threads = [started(lambda: run(first))]
     assert begun.wait(PATIENCE_SECONDS)
     following = started(follow_then_let_on)
@@ -189,7 +189,7 @@ def is_interrupted_at(at: int) -> bool:
         sys.settrace(None)
     assert ends(following), at
     assert all(map(ends, threads)), at
-    assert ends(started(lambda: run(Waiting(1)))), at
+    assert ends(started(lambda: run(Queued(1)))), at
     assert ends(started(one.stop)), at
     assert set(told) <= set(done), at
     assert all(request in told or request.error for request in later), at

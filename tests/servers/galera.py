@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pymysql
 
 from servers import mariadb
-from servers.process import HOST, Server, find, free_port
+from servers.process import HOST, Server, find, free_port, private_directory
 
 INSTALL = "no Galera: apt install mariadb-server galera-4 rsync"
 NODES = 3
@@ -57,29 +56,22 @@ def cluster() -> Iterator[list[tuple[Server, str]]]:
     program = find("mariadbd", also_in=mariadb.PROGRAMS)
     if program is None or not _PROVIDER.exists() or find("rsync") is None:
         raise NotInstalledError(INSTALL)
-    top = Path(tempfile.mkdtemp(prefix="fsstore-galera-"))
-    user = mariadb.USER if os.geteuid() == 0 else None
-    started: list[Server] = []
-    try:
+    with private_directory("galera", mariadb.USER) as top, ExitStack() as running:
         nodes = [Node(top / str(number)) for number in range(NODES)]
-        for each in (top, *(path for node in nodes for path in (node.directory, node.directory / "data"))):
-            each.mkdir(exist_ok=True)
-            if user is not None:
-                shutil.chown(each, user, user)
-        mariadb.install(nodes[0].directory / "data", user)
-        members = [_server(program, node, nodes, user) for node in nodes]
-        first = _server(program, nodes[0], nodes, user, "--wsrep-new-cluster")
-        for server in (first, *members[1:]):
-            started.append(server)
+        for each in (path for node in nodes for path in (node.directory, node.directory / "data")):
+            each.mkdir()
+            if os.geteuid() == 0:
+                shutil.chown(each, mariadb.USER, mariadb.USER)
+        mariadb.install(nodes[0].directory / "data", mariadb.USER)
+        first = _server(program, nodes[0], nodes, "--wsrep-new-cluster")
+        servers = [first, *(_server(program, node, nodes) for node in nodes[1:])]
+        for server in servers:
+            running.callback(server.kill)
             server.start()
-        yield [(server, node.url) for server, node in zip(started, nodes, strict=True)]
-    finally:
-        for server in started:
-            server.kill()
-        shutil.rmtree(top, ignore_errors=True)
+        yield [(server, node.url) for server, node in zip(servers, nodes, strict=True)]
 
 
-def _server(program: str, node: Node, nodes: Sequence[Node], user: str | None, *more: str) -> Server:
+def _server(program: str, node: Node, nodes: Sequence[Node], *more: str) -> Server:
     group = f"{HOST}:{node.group_port}"
     provider = {
         "gmcast.listen_addr": f"tcp://{group}",
@@ -102,4 +94,4 @@ def _server(program: str, node: Node, nodes: Sequence[Node], user: str | None, *
     }
     flags = [f"--{name}={value}" for name, value in settings.items()]
     command = [program, "--no-defaults", *flags, *more]
-    return Server(command, node.port, node.directory / "log", ready=node.is_synced, user=user)
+    return Server(command, node.port, node.directory / "log", ready=node.is_synced, user=mariadb.USER)

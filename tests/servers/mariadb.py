@@ -7,16 +7,14 @@ as root, and flushes little; its files are in memory where there is room, since 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from servers.process import HOST, Server, find, free_port, memory
+from servers.process import HOST, Server, find, free_port, given_or_private, private_directory
 
 URL_VARIABLE = "FSSTORE_TEST_MYSQL_URL"
 INSTALL = "no MariaDB server: apt install mariadb-server, or set FSSTORE_TEST_MYSQL_URL"
@@ -24,15 +22,9 @@ PROGRAMS = ["/usr/sbin", "/usr/bin"]
 USER = "mysql"
 
 
-@contextmanager
-def running() -> Iterator[str]:
+def running() -> AbstractContextManager[str]:
     """The URL of a server that is up, with the database `test`."""
-    given = os.environ.get(URL_VARIABLE)
-    if given:
-        yield given
-        return
-    with private() as (_, url):
-        yield url
+    return given_or_private(URL_VARIABLE, private)
 
 
 @contextmanager
@@ -41,25 +33,19 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
     server_program = find("mariadbd", also_in=PROGRAMS)
     if server_program is None or _installer() is None:
         pytest.skip(INSTALL)
-    directory = Path(tempfile.mkdtemp(prefix="fsstore-mariadb-", dir=None if fsync else memory()))
-    user = USER if os.geteuid() == 0 else None
-    try:
-        if user is not None:
-            shutil.chown(directory, user, user)
-        install(directory / "data", user)
+    with private_directory("mariadb", USER, in_memory=not fsync) as directory:
+        install(directory / "data", USER)
         port = free_port()
         flags = [f"--{name}={value}" for name, value in settings(directory, port, fsync=fsync).items()]
-        server = Server([server_program, "--no-defaults", *flags], port, directory / "log", user=user)
+        server = Server([server_program, "--no-defaults", *flags], port, directory / "log", user=USER)
         server.start()
         try:
             yield server, f"mysql://root@{HOST}:{port}/test"
         finally:
             server.kill()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
-def install(data: Path, user: str | None) -> None:
+def install(data: Path, user: str) -> None:
     """Make the directory with a server's first data; root has no password."""
     subprocess.run(
         [
@@ -67,7 +53,7 @@ def install(data: Path, user: str | None) -> None:
             "--no-defaults",
             f"--datadir={data}",
             "--auth-root-authentication-method=normal",
-            *([f"--user={user}"] if user else []),
+            *([f"--user={user}"] if os.geteuid() == 0 else []),
         ],
         check=True,
         stdout=subprocess.DEVNULL,

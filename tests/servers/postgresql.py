@@ -7,17 +7,15 @@ as root, and flushes nothing.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from servers.process import HOST, Server, find, free_port, listens, memory
+from servers.process import HOST, Server, find, free_port, given_or_private, listens, private_directory
 
 URL_VARIABLE = "FSSTORE_TEST_POSTGRESQL_URL"
 INSTALL = "no PostgreSQL server: apt install postgresql, or set FSSTORE_TEST_POSTGRESQL_URL"
@@ -25,15 +23,9 @@ _PROGRAMS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=
 _USER = "postgres"
 
 
-@contextmanager
-def running() -> Iterator[str]:
+def running() -> AbstractContextManager[str]:
     """The URL of a server that is up, with the database `postgres`."""
-    given = os.environ.get(URL_VARIABLE)
-    if given:
-        yield given
-        return
-    with private() as (_, url):
-        yield url
+    return given_or_private(URL_VARIABLE, private)
 
 
 @contextmanager
@@ -42,17 +34,13 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
     initdb, postgres = find("initdb", also_in=_PROGRAMS), find("postgres", also_in=_PROGRAMS)
     if initdb is None or postgres is None:
         pytest.skip(INSTALL)
-    directory = Path(tempfile.mkdtemp(prefix="fsstore-postgresql-", dir=None if fsync else memory()))
-    user = _USER if os.geteuid() == 0 else None
-    try:
-        if user is not None:
-            shutil.chown(directory, user, user)
+    with private_directory("postgresql", _USER, in_memory=not fsync) as directory:
         data = directory / "data"
         subprocess.run(
             [initdb, "-D", data, "-A", "trust", "-U", _USER, "-E", "UTF8", "--locale=C", "--no-sync"],
             check=True,
             stdout=subprocess.DEVNULL,
-            user=user,
+            user=_USER if os.geteuid() == 0 else None,
             cwd=directory,
         )
         port = free_port()
@@ -68,15 +56,13 @@ def private(*, fsync: bool = False) -> Iterator[tuple[Server, str]]:
         command = [postgres, "-D", str(data), *flags]
         # Asked by SIGTERM it waits for its clients to leave.
         server = Server(
-            command, port, directory / "log", user=user, ready=lambda: _accepts(port), asked_by=signal.SIGINT
+            command, port, directory / "log", user=_USER, ready=lambda: _accepts(port), asked_by=signal.SIGINT
         )
         server.start()
         try:
             yield server, f"postgresql://{_USER}@{HOST}:{port}/postgres"
         finally:
             server.kill()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _accepts(port: int) -> bool:

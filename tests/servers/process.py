@@ -11,8 +11,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,29 @@ def memory() -> Path | None:
     """A file system in memory with room for a server's files: on a disk, making them takes longer than most tests."""
     mounted = Path("/dev/shm")
     return mounted if mounted.is_dir() and shutil.disk_usage(mounted).free > 1 << 30 else None
+
+
+@contextmanager
+def private_directory(name: str, user: str | None = None, *, in_memory: bool = False) -> Iterator[Path]:
+    """A directory for a server's files, of that user where root starts it; gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix=f"fsstore-{name}-", dir=memory() if in_memory else None))
+    try:
+        if user is not None and os.geteuid() == 0:
+            shutil.chown(directory, user, user)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def given_or_private(variable: str, private: Callable[[], AbstractContextManager[tuple[Server, str]]]) -> Iterator[str]:
+    """The URL of the server that the environment names, or else of a private one that is up."""
+    given = os.environ.get(variable)
+    if given:
+        yield given
+        return
+    with private() as (_, url):
+        yield url
 
 
 class Server:

@@ -18,7 +18,7 @@ def _nobody() -> None:
     """Nobody waits to be woken."""
 
 
-class Waiting:
+class Queued:
     """One caller's request in the queue. The pass sets `error` when it failed.
 
     `wake` is called when it is done, and with `done` still false when its caller has to see to it that somebody
@@ -34,7 +34,7 @@ class Waiting:
         self.wake: Callable[[], object] = _nobody
 
 
-RequestT = TypeVar("RequestT", bound=Waiting)
+RequestT = TypeVar("RequestT", bound=Queued)
 
 
 class Group(Generic[RequestT]):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fsstore.engines.file import file_headers, format
 from fsstore.engines.file.failures import unavailable
-from fsstore.engines.file.group import Waiting
+from fsstore.engines.file.group import Queued
 from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.segments import SNAPSHOTS, Stream
 from fsstore.engines.file.view import View
@@ -117,7 +117,7 @@ class Plan:
         self.size_bytes += request.size_bytes
 
 
-class Request(Waiting):
+class Request(Queued):
     """One caller's records. `plan` adds them to the pass or raises; afterwards `records` have their tokens.
 
     Those that are `alone` need a pass for themselves.
