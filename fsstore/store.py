@@ -7,10 +7,12 @@ awaits them.
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from uuid import UUID
 
@@ -25,6 +27,7 @@ from fsstore.stream import EventStream, WorkingCopy
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+_log = logging.getLogger("fsstore")
 StreamT = TypeVar("StreamT", bound=WorkingCopy)
 S = TypeVar("S")
 
@@ -293,9 +296,20 @@ class EventStore(StoreRules):
     def close(self) -> None:
         """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated.
 
-        All of them are closed, whatever fails; then the first error is raised.
+        All of them are closed, whatever fails; then the first error is raised. A signal's handler may close the store,
+        too: what it interrupted in an engine goes on to its end, and a thread closes the store then.
         """
-        run(self.closing())
+        if not _interrupts_an_engine():
+            run(self.closing())
+            return
+        # The call that was interrupted would be waited for, in the thread that is to go on with it.
+        threading.Thread(target=self._close_behind, name="fsstore closing").start()
+
+    def _close_behind(self) -> None:
+        try:
+            run(self.closing())
+        except Exception as error:  # nobody is there to be told
+            _log.error("closing the store failed: %s", error)
 
     def __enter__(self) -> EventStore:
         self._check()
@@ -305,6 +319,16 @@ class EventStore(StoreRules):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _interrupts_an_engine() -> bool:
+    """Whether one of ours is being called further down in this thread: a signal's handler, or a serializer, asks."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("fsstore.engines."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @PersistenceEngine.register  # since Python 3.12, a protocol asks no `__getattr__`

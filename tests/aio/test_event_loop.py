@@ -92,6 +92,7 @@ async def test_no_callback_waits_while_another_process_holds_the_locks(tmp_path:
             holder.stdin.close()
             # Not in this callback, which is timed too.
             await asyncio.to_thread(holder.wait, 10)
+            holder.stdout.close()
     # The aim is 20 ms. Half of what the locks were held tells a callback that waited for one from a busy machine.
     assert watchdog.waited_seconds < 0.5 / 2
 
