@@ -111,10 +111,14 @@ class Plan:
         self.pace = Pace()
 
     def add(self, request: Request) -> None:
-        """Accept the records of one request, which are written whole or not at all."""
-        self.records += request.records
-        self.batches.append(len(request.records))
+        """Accept the records of one request, which are written whole or not at all; nothing where memory is short."""
         self.size_bytes += request.size_bytes
+        self.batches.append(len(request.records))
+        try:
+            self.records += request.records
+        except MemoryError:
+            del self.batches[-1]
+            raise
 
 
 class Request(Queued):
@@ -178,16 +182,16 @@ class CommitRequest(Request):
                 if record.revision > format.MAX_REVISION:
                     raise beyond(record.revision, stream)
                 record.place = place = end or file_headers.stream_file_header_bytes(stream.prefix)
+                accepted += 1
                 heads[key] = (record.sequence, record.revision, place + record.length_bytes)
                 ids.add(identity)
-                accepted += 1
+            plan.add(self)
         except Exception:
             # None of several counts for others when one was refused.
             for record in reversed(records[:accepted]):
                 heads[record.key] = (record.sequence - 1, record.revision - record.events, record.place)
                 ids.discard(record.key + record.commit_id)
             raise
-        plan.add(self)
 
 
 class SeveralCommits(Request):
