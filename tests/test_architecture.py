@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,13 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     nodes = tree.body if top_level_only else list(ast.walk(tree))
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -105,7 +111,7 @@ def test_the_file_engine_asks_the_operating_system_in_its_seam_only() -> None:
     for path in sorted((PACKAGE / "engines" / "file").rglob("*.py")):
         if path.name in seam:
             continue
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         asked = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         outside = {name for name in asked if name.startswith("os.")} - {f"os.{name}" for name in harmless} - {"os.path"}
@@ -120,7 +126,7 @@ def test_nothing_here_could_run_what_is_stored() -> None:
     for path in modules():
         names = {name.partition(".")[0] for name in imports(path)}
         assert not names & {"pickle", "marshal", "shelve", "copyreg", "runpy", "code", "codeop", "dill"}, path
-        calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+        calls = {ast.unparse(node.func) for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)}
         assert not calls & {"eval", "exec", "compile", "__import__"}, path
         assert path in by_table or not calls & {"import_module", "importlib.import_module"}, path
 
@@ -156,7 +162,7 @@ def test_importing_fsstore_imports_nothing_optional() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     for path in modules():
-        assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no first paragraph"
+        assert ast.get_docstring(parsed(path)), f"{path} has no first paragraph"
 
 
 def test_modules_of_tests_have_names_of_their_own() -> None:
