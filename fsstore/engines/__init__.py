@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsstore.engine import PersistenceEngine
 from fsstore.serialization import Serializer
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "fsstore.engines"
 SQL_SCHEMES = ("sqlite", "postgresql", "mysql", "mariadb", "mssql", "oracle")
@@ -67,11 +70,18 @@ def _factory(scheme: str) -> Any:
     module = _BUILT_IN.get(scheme)
     if module is not None:
         return import_module(module).open_engine
-    for entry in entry_points(group=GROUP, name=scheme):
-        return entry.load()
+    for entry in _registered():
+        if entry.name == scheme:
+            return entry.load()
     return None
+
+
+def _registered() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # a tenth of what importing fsstore takes, and seldom needed
+
+    return entry_points(group=GROUP)
 
 
 def known_schemes() -> list[str]:
     """The schemes that `engine_for` understands here."""
-    return sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
+    return sorted({*_BUILT_IN, *(entry.name for entry in _registered())})

@@ -292,8 +292,8 @@ class _Look:
             _named(error, self._disk)
             self._outcome = _worse(self._outcome, PARTLY)
             return
-        assert [one for one in found if one in wanted] == wanted, "a commit would not be dispatched"
         if found != wanted:
+            assert [one for one in found if one in wanted] == wanted, "a commit would not be dispatched"
             self._outcome = _worse(self._outcome, AGAIN)
 
     def commit(self) -> Content:

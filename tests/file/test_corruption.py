@@ -63,7 +63,7 @@ def test_flipped_bits_and_cut_files_never_give_a_wrong_answer(which: str, reques
     judge = store.judge
     total = sum(
         (
-            every_corruption.file_counts(judge, store.disk, file, looked, step=401)
+            every_corruption.file_counts(judge, store.disk, file, looked, step=1009)
             for file, looked in corruption.looked_at(judge, store.disk).items()
         ),
         every_corruption.Counter(),

@@ -105,7 +105,7 @@ def test_another_package_can_add_an_engine(monkeypatch: pytest.MonkeyPatch) -> N
     point = EntryPoint("outside", "nowhere:factory", "fsstore.engines")
     monkeypatch.setattr(EntryPoint, "load", lambda self: factory)
     monkeypatch.setattr(
-        "fsstore.engines.entry_points", lambda group, name=None: [point] if name in (None, "outside") else []
+        "importlib.metadata.entry_points", lambda group, name=None: [point] if name in (None, "outside") else []
     )
     with fsstore.open("outside+driver://host/name", colour="blue") as store:
         store.commit(first_attempt("s"))
