@@ -145,6 +145,21 @@ def test_a_newer_version_is_refused_as_newer_whatever_stands_behind_it() -> None
         file_headers.read_file_header("segment", newer, SEED)
 
 
+def test_a_header_that_there_is_no_memory_to_read_is_not_called_damaged() -> None:
+    memory = pytest.importorskip("_testcapi", reason="this Python has no _testcapi")
+    data = file_headers.journal_header(SEED, 0, 1 << 20)
+    failed = 0
+    for allocation in range(40):
+        memory.set_nomemory(allocation, allocation + 1)
+        try:
+            file_headers.read_journal_size(data, 0, SEED)
+        except MemoryError:
+            failed += 1
+        finally:
+            memory.remove_mem_hooks()
+    assert failed > 3
+
+
 def test_a_revision_that_no_record_has_room_for_is_refused_once_it_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

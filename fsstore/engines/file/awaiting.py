@@ -129,8 +129,12 @@ class AsyncFileEngine(ThreadedEngine):
                 raise
         finally:
             self._turns.release()
-        if request.error is not None:
-            raise request.error
+        if (error := request.error) is not None:
+            try:
+                raise error
+            finally:  # as in `Group.run`
+                request.error = None
+                del error
 
     async def _turn(self) -> None:
         try:

@@ -74,7 +74,7 @@ def read_file_header(kind: str, data: bytes, seed: int | None) -> tuple[list[obj
         fields = unpacker.unpack()
         end = unpacker.tell()
         crc = unpacker.unpack()
-    except FormatError:
+    except (FormatError, MemoryError):
         raise
     except Exception as error:  # whatever msgpack finds wrong, this is no header
         raise FormatError(f"a whole {kind} header") from error

@@ -94,8 +94,13 @@ class Group(Generic[RequestT]):
         except BaseException as interruption:
             self._abandon(request, interruption)
             raise
-        if request.error is not None:
-            raise request.error
+        if (error := request.error) is not None:
+            try:
+                raise error
+            finally:
+                # Else it and the request, which its frames know, would keep one another, and files that were open.
+                request.error = None
+                del error
 
     def _abandon(self, request: RequestT, interruption: BaseException) -> None:
         if self.withdraw(request):
