@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import msgpack
 
 from fsstore.dispatch.dispatchers import Dispatcher, DispatcherGoneError
-from fsstore.dispatch.parking import PARKED_BUCKET, Parking
+from fsstore.dispatch.parking import PARKED_BUCKET, Parking, reference_of
 from fsstore.dispatch.policy import Attempts, DispatchHealth, Retry, Verdict, describe
 from fsstore.engine import DeliveryEngine, Lease, PersistenceEngine
 from fsstore.errors import CorruptionError
@@ -71,8 +71,8 @@ class Delivery:
         """Why `commit` is parked, if it is, by whomever."""
         if self.attempts.retry.then != "park":
             return None
-        token = commit.checkpoint_token
-        return next((parked.reason for parked in self._parking.commits() if parked.checkpoint_token == token), None)
+        reference = reference_of(commit)
+        return next((parked.reason for parked in self._parking.commits() if parked.reference == reference), None)
 
     def attempt(self, commit: Commit) -> Verdict:
         """Try to deliver `commit`. After `DELIVERED` and `PARK` it is marked, and the next one is due."""
@@ -109,16 +109,16 @@ class Delivery:
         _log.error("commit %s is parked after %s attempts: %s", commit.checkpoint_token, self.health.failures, reason)
 
     def _send_again(self, request: Commit) -> Verdict:
-        for token, commit in self._parking.wanted(request):
+        for parked, commit in self._parking.wanted(request):
             if commit is None:
-                self._parking.drop(token)
-                _log.warning("parked commit %s was deleted and cannot be sent again", token)
+                self._parking.deleted(parked)
+                _log.warning("parked commit %s was deleted and cannot be sent again", parked.checkpoint_token)
                 continue
             verdict = self._try(commit)
             if verdict is Verdict.AGAIN:
                 return verdict
             if verdict is Verdict.DELIVERED:
-                self._parking.sent(token)
+                self._parking.sent(parked)
             else:
                 self._park(commit)
             self.attempts.succeeded()

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from fsstore.engine import PersistenceEngine
@@ -21,9 +22,13 @@ PARKED_BUCKET = "fsstore.parked"
 _PARKED, _SEND_AGAIN, _SENT, _DROPPED = "parked", "send again", "sent", "dropped"
 
 
+_Reference = tuple[str, str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class ParkedCommit:
-    """A commit in the dead-letter stream, and why it is there."""
+    """A commit in the dead-letter stream, and why it is there. `checkpoint_token` is the one it had when it was parked,
+    which is another than its own where the store is a copy."""
 
     checkpoint_token: int
     bucket_id: str
@@ -33,6 +38,24 @@ class ParkedCommit:
     reason: str
     attempts: int
     parked_at: str
+
+    @property
+    def reference(self) -> _Reference:
+        """Which commit it is, whatever its token."""
+        return self.bucket_id, self.stream_id, self.commit_id
+
+
+def reference_of(commit: Commit) -> _Reference:
+    """Which commit it is, in the form of `ParkedCommit.reference`."""
+    return commit.bucket_id, commit.stream_id, str(commit.commit_id)
+
+
+def _meant(parked: dict[_Reference, ParkedCommit], fields: dict[str, Any]) -> list[ParkedCommit]:
+    """Which of what is parked an event means. Once, events had the token alone."""
+    if "commit_id" not in fields:
+        return [one for one in parked.values() if one.checkpoint_token == fields["checkpoint_token"]]
+    found = parked.get((fields["bucket_id"], fields["stream_id"], fields["commit_id"]))
+    return [] if found is None else [found]
 
 
 class Parking:
@@ -58,15 +81,17 @@ class Parking:
 
     def commits(self) -> list[ParkedCommit]:
         """What is parked, in checkpoint order."""
-        parked: dict[int, ParkedCommit] = {}
+        parked: dict[_Reference, ParkedCommit] = {}
         for stored in self._engine.get_from(PARKED_BUCKET, self._name):
             for event in stored.events:
                 what, fields = event.body["what"], event.body["commit"]
                 if what == _PARKED:
-                    parked[fields["checkpoint_token"]] = ParkedCommit(**fields)
+                    one = ParkedCommit(**fields)
+                    parked[one.reference] = one
                 elif what in (_SENT, _DROPPED):
-                    parked.pop(fields["checkpoint_token"], None)
-        return [parked[token] for token in sorted(parked)]
+                    for each in _meant(parked, fields):
+                        del parked[each.reference]
+        return sorted(parked.values(), key=lambda one: one.checkpoint_token)
 
     def send_again(self, checkpoint_token: int) -> None:
         """Ask whoever delivers to try that commit once more; `ValueError` when it is not parked."""
@@ -76,28 +101,44 @@ class Parking:
         """Take it out without sending it; the commit itself stays in its stream."""
         self._answer(_DROPPED, checkpoint_token)
 
-    def sent(self, checkpoint_token: int) -> None:
+    def sent(self, parked: ParkedCommit) -> None:
         """It was delivered after all."""
-        self._append(_SENT, {"checkpoint_token": checkpoint_token})
+        self._note(_SENT, parked)
 
-    def wanted(self, commit: Commit) -> Iterator[tuple[int, Commit | None]]:
-        """The commits that `commit`, one of this stream's own, wants to be sent again and that are still parked;
+    def deleted(self, parked: ParkedCommit) -> None:
+        """There is nothing left to deliver."""
+        self._note(_DROPPED, parked)
+
+    def wanted(self, commit: Commit) -> Iterator[tuple[ParkedCommit, Commit | None]]:
+        """What `commit`, one of this stream's own, wants to be sent again and is still parked, each with its commit;
         `None` for a deleted one."""
         if commit.stream_id != self._name:
             return
         for event in commit.events:
-            token = event.body["commit"]["checkpoint_token"]
-            # Sent, or dropped, since that was asked for?
-            if event.body["what"] == _SEND_AGAIN and self._is_parked(token):
-                yield token, next(self._engine.get_from_checkpoint(token - 1, token), None)
+            if event.body["what"] == _SEND_AGAIN:
+                # Sent, or dropped, since that was asked for?
+                still = {parked.reference: parked for parked in self.commits()}
+                for parked in _meant(still, event.body["commit"]):
+                    yield parked, self._commit_of(parked)
+
+    def _commit_of(self, parked: ParkedCommit) -> Commit | None:
+        """The commit, which has another token than when it was parked where the store is a copy."""
+        token = parked.checkpoint_token
+        at_its_token = self._engine.get_from_checkpoint(token - 1, token)
+        in_its_stream = self._engine.get_from(parked.bucket_id, parked.stream_id, parked.commit_sequence)
+        every = chain(at_its_token, in_its_stream)
+        return next((commit for commit in every if reference_of(commit) == parked.reference), None)
 
     def _answer(self, what: str, checkpoint_token: int) -> None:
-        if not self._is_parked(checkpoint_token):
+        answered = [parked for parked in self.commits() if parked.checkpoint_token == checkpoint_token]
+        if not answered:
             raise ValueError(f"the commit at checkpoint {checkpoint_token} is not parked by dispatcher {self._name!r}")
-        self._append(what, {"checkpoint_token": checkpoint_token})
+        for parked in answered:
+            self._note(what, parked)
 
-    def _is_parked(self, checkpoint_token: int) -> bool:
-        return any(parked.checkpoint_token == checkpoint_token for parked in self.commits())
+    def _note(self, what: str, parked: ParkedCommit) -> None:
+        names = ("checkpoint_token", "bucket_id", "stream_id", "commit_id")
+        self._append(what, {name: getattr(parked, name) for name in names})
 
     def _append(self, what: str, commit: dict[str, Any]) -> None:
         event = EventMessage({"what": what, "commit": commit})

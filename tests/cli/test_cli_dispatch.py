@@ -58,7 +58,7 @@ def test_parked_commits_are_listed_sent_again_and_dropped(fsstore: Run, store: P
     assert fsstore("parked", store, "--send-again", 2).code == 0
     with package.open(store) as opened:
         wanted = list(opened.advanced.get_undispatched_commits())[-1]
-        assert [token for token, _ in Parking(opened.advanced).wanted(wanted)] == [2]
+        assert [parked.checkpoint_token for parked, _ in Parking(opened.advanced).wanted(wanted)] == [2]
     assert fsstore("parked", store, "--drop", 2).code == 0
     assert fsstore("parked", store).out == ""
     wrong = fsstore("parked", store, "--drop", 2)

@@ -6,15 +6,18 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from receivers import QUICK, Receiver, wait_for
 
-from fsstore import Commit, DispatchError, EventStore, Wireup
-from fsstore.dispatch import DispatchHealth, Parking, Retry, published_health
+from fsstore import Commit, DispatchError, EventMessage, EventStore, Wireup
+from fsstore.copying import Summary, copy_store
+from fsstore.dispatch import PARKED_BUCKET, DispatchHealth, Parking, Retry, published_health
 from fsstore.dispatch.policy import Attempts, Verdict
-from fsstore.testing import fill, first_attempt
+from fsstore.engines import engine_for
+from fsstore.testing import fill, first_attempt, next_attempt
 
 PARK = Retry(initial_backoff_seconds=0.001, max_backoff_seconds=0.002, max_attempts=3, then="park")
 NEVER = 1_000_000
@@ -231,6 +234,65 @@ class TestParking:
             commit(store, "a")
             (parked,) = Parking(store.advanced).commits()
         assert parked.reason == "OSError: no such file: \\udcff"
+
+    def test_in_a_copy_that_closed_gaps_a_parked_commit_is_still_itself(self, tmp_path: Path) -> None:
+        broken = {"parked"}
+        got: list[str] = []
+
+        def deliver(commit: Commit) -> None:
+            if commit.stream_id in broken:
+                raise OSError(f"cannot take {commit.stream_id}")
+            got.append(f"{commit.bucket_id} {commit.stream_id}")
+
+        def opened(name: str) -> EventStore:
+            return (
+                Wireup.init().using(tmp_path / name).using_synchronous_dispatch_scheduler(deliver, retry=PARK).build()
+            )
+
+        with opened("source") as source:
+            deleted = ("a", "b", "c")
+            for stream_id in (*deleted, "parked"):
+                commit(source, stream_id)
+            for stream_id in deleted:
+                source.advanced.delete_stream("default", stream_id)
+            target = engine_for(tmp_path / "copy")
+            target.initialize()
+            for _ in copy_store(source.advanced, target, 5, Summary()):
+                pass
+            target.close()
+        with opened("copy") as store:
+            parking = Parking(store.advanced)
+            commit(store, "other")
+            assert [each.checkpoint_token for each in store.advanced.get_from("default", "parked")] == [1]
+            broken.clear()
+            got.clear()
+            parking.send_again(4)
+            commit(store, "more")
+            assert got == ["default parked", "default more"]
+            assert parking.commits() == []
+
+    def test_a_commit_that_gets_the_token_which_a_parked_one_of_a_copy_had_is_another(self, tmp_path: Path) -> None:
+        wireup = Wireup.init().using(tmp_path / "s")
+        with wireup.build() as store:
+            earlier = Commit.of(first_attempt("earlier"), 2)
+            store.commit(first_attempt("earlier"))
+            Parking(store.advanced).park(earlier, "it was in the store that this is a copy of", 1)
+            other = store.commit(first_attempt("other"))
+            assert other is not None
+            other = replace(other, checkpoint_token=2)
+            Parking(store.advanced).park(other, "it is here", 1)
+            assert [each.stream_id for each in Parking(store.advanced).commits()] == ["earlier", "other"]
+
+    def test_answers_that_name_the_token_alone_still_count(self, tmp_path: Path, receiver: Receiver) -> None:
+        receiver.failures = {1: NEVER, 3: NEVER}
+        wireup = Wireup.init().using(tmp_path / "s").using_synchronous_dispatch_scheduler(receiver, retry=PARK)
+        with wireup.build() as store:
+            commit(store, "a")
+            commit(store, "b")
+            (last,) = list(store.advanced.get_from(PARKED_BUCKET, "default"))[-1:]
+            answer = EventMessage({"what": "dropped", "commit": {"checkpoint_token": 1}})
+            store.advanced.commit(next_attempt(last, events=[answer]))
+            assert [parked.stream_id for parked in Parking(store.advanced).commits()] == ["b"]
 
 
 class TestStarting:
