@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fsstore.errors import SerializationError
 from fsstore.interchange import write_line
 from fsstore.model import Commit, EventMessage
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -68,7 +69,14 @@ class CloudEvents:
             "time": commit.commit_stamp,
             "datacontenttype": "application/json",
         }
-        event = self._event(attributes, json.loads(write_line(self._plain(commit))))
+        try:
+            line = write_line(self._plain(commit))
+        except SerializationError as error:
+            if self._serializer is not None:
+                raise
+            reason = f"{error}: give CloudEvents(serializer=...) a serializer that its class is registered with"
+            raise SerializationError(reason, error.path) from error
+        event = self._event(attributes, json.loads(line))
         return Message(
             str(commit.commit_id), key_of(commit), self._format.get_content_type(), bytes(self._format.write(event))
         )

@@ -29,7 +29,7 @@ from uuid import UUID
 import msgpack
 
 from fsstore.errors import SerializationError
-from fsstore.serialization.types import TypeRegistry
+from fsstore.serialization.types import TypeRegistry, not_stored
 from fsstore.serialization.untrusted import check_msgpack
 
 DATETIME, DATE, UUID_, DECIMAL, BIG_INT, TUPLE, REGISTERED = range(1, 8)
@@ -138,9 +138,7 @@ class MsgpackSerializer:
         if registered is not None:
             members = registered.members(value)
             return msgpack.ExtType(REGISTERED, self._nested(registered.name, depth) + self._nested(members, depth))
-        raise _RefusedError(
-            f"{kind.__module__}.{kind.__qualname__} is not a type that is stored: register it, or store plain data"
-        )
+        raise _RefusedError(f"{kind.__module__}.{kind.__qualname__} {not_stored(kind)}")
 
     def _pack(self, value: Any, depth: int) -> bytes:
         return bytes(msgpack.packb(value, default=self._write_hooks[depth], strict_types=True))

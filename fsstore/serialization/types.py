@@ -116,6 +116,15 @@ class TypeRegistry:
         return len(self._by_class)
 
 
+def not_stored(cls: type) -> str:
+    """Why an instance of a class that nobody registered cannot be written, and what to do about it."""
+    try:
+        _kind(cls)
+    except (TypeError, ValueError):
+        return "is not a type that is stored, and none that can be registered: put plain data in its place"
+    return "is not a type that is stored: register it, or store plain data"
+
+
 def _kind(cls: type) -> tuple[Callable[[Any], dict[str, Any]], Callable[[Mapping[str, Any]], Any]]:
     if issubclass(cls, enum.Enum):
         return (lambda one: {"value": one.value}), (lambda members: cls(members["value"]))

@@ -52,9 +52,13 @@ def test_the_store_may_compress_and_encrypt(body: str) -> None:
     assert json.loads(message.body)["data"]["events"][0]["body"] == body
 
 
-def test_an_object_without_a_form_is_refused_and_named() -> None:
-    with pytest.raises(SerializationError, match="Placed"):
+def test_an_object_without_a_form_is_refused_and_named_with_what_to_do() -> None:
+    with pytest.raises(SerializationError, match=r"Placed.*give CloudEvents\(serializer=\.\.\.\)") as caught:
         CloudEvents().message(commit_of(Placed(Decimal(1))))
+    assert caught.value.path == ("events", 0, "body")
+    with pytest.raises(SerializationError, match=r"Placed.*register it") as caught:
+        CloudEvents(serializer=MsgpackSerializer()).message(commit_of(Placed(Decimal(1))))
+    assert "CloudEvents" not in str(caught.value)
 
 
 def test_messages_of_one_stream_have_one_key_and_those_of_another_bucket_another() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -114,3 +115,25 @@ def test_a_fold_that_failed_in_the_background_keeps_nothing_open(
     gc.collect()
     handles = [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
     assert not [one for one in handles if one.startswith(str(store))]
+
+
+def test_a_fold_that_fails_is_not_tried_for_every_commit_and_its_error_ends_when_another_process_folds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fsstore.engines.file.folding._FIRST_PAUSE_SECONDS", 3600.0)
+    disk = SimulatedDisk()
+    engine = FileEngine("/a.store", disk=disk, background=False, fold_bytes=FOLD_BYTES)
+    engine.initialize()
+    other = FileEngine("/a.store", disk=disk.process(), background=False)
+    other.initialize()
+    fill(other, "a", commits=20)
+    disk.fail("write", errno.ENOSPC, path="*.segment", times=100)
+    for _ in range(20):
+        engine.writable().folding._in_background()
+    disk.heal()
+    assert caplog.text.count("failed, and will be tried again") == 1
+    assert "No space left" in engine.stat()["fold_error"]
+    other.writable().folding.fold()
+    assert engine.stat()["fold_error"] is None
+    other.close()
+    engine.close()

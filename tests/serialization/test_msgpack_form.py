@@ -7,7 +7,7 @@ import math
 import threading
 import tracemalloc
 from dataclasses import InitVar, dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -324,6 +324,17 @@ def test_an_unregistered_class_is_refused_and_named() -> None:
     with pytest.raises(SerializationError, match=r"Line.*register it") as caught:
         MsgpackSerializer(TypeRegistry(Order)).dumps({"order": Order(UUID(int=1), [Line("a", Decimal(1))])})
     assert caught.value.path == ("order", "lines", 0)
+
+
+@pytest.mark.parametrize("value", [timedelta(1), time(12, tzinfo=UTC), {1}, complex(1), range(3), object()])
+def test_what_no_registration_helps_is_not_told_to_be_registered(value: object) -> None:
+    with pytest.raises(
+        SerializationError, match=f"{type(value).__name__} is not.*put plain data in its place"
+    ) as caught:
+        MsgpackSerializer().dumps({"a": [value]})
+    assert caught.value.path == ("a", 0)
+    with pytest.raises(TypeError, match="cannot be registered"):
+        TypeRegistry(type(value))
 
 
 def test_a_renamed_class_reads_what_its_alias_wrote() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from fsstore.engines.file.background import Background
 from fsstore.engines.file.control import ERASE, FOLD_BEGUN, FOLDED, SYNCED, TAIL, VISIBLE, Control
@@ -23,10 +24,12 @@ from fsstore.errors import StorageError, StorageUnavailableError
 
 _log = logging.getLogger("fsstore.file")
 _WAIT_FOLDS = 4
+# A round that fails has written up to `fold_bytes` in vain, and commits ask for the next one all the time.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 5.0
 
 
 class Folding:
-    """The folding of one open store. `error` says what failed in the last round in the background."""
+    """The folding of one open store."""
 
     def __init__(
         self,
@@ -47,7 +50,17 @@ class Folding:
         self._mutex = mutex
         self._options = options
         self._background = Background(files.path, self._in_background) if options.background else None
-        self.error: str | None = None
+        self._error: str | None = None
+        self._pause_seconds = 0.0
+        self._again_at_seconds = 0.0
+
+    @property
+    def error(self) -> str | None:
+        """What failed in the last round in the background, as long as a fold is due."""
+        return self._error if self._is_due() else None
+
+    def _is_due(self) -> bool:
+        return self._control.get(TAIL) - self._control.get(FOLDED) >= self._options.fold_bytes
 
     def stop(self) -> None:
         """Fold nothing more in the background; returns when what was begun is done."""
@@ -127,8 +140,8 @@ class Folding:
             indexes.close()
 
     def _in_background(self) -> None:
-        """One round of background work; an error is kept for `stat` and tried again at the next wake."""
-        if self._control.get(TAIL) - self._control.get(FOLDED) < self._options.fold_bytes:
+        """One round of background work; an error is kept for `stat`, and after a pause a wake tries again."""
+        if not self._is_due() or time.monotonic() < self._again_at_seconds:
             return
         try:
             if not self._locks.fold.acquire(blocking=False):
@@ -138,7 +151,7 @@ class Folding:
             return
         try:
             self.fold()
-            self.error = None
+            self._error, self._pause_seconds = None, 0.0
             self._keep_spare()
         except (OSError, StorageError) as error:
             self._failed(error)
@@ -158,5 +171,7 @@ class Folding:
             _log.warning("%s has no spare journal file: %s", self._path, error)
 
     def _failed(self, error: Exception) -> None:
-        self.error = str(error)  # the error itself would keep files open that it was met with
+        self._pause_seconds = min(max(self._pause_seconds * 2, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        self._again_at_seconds = time.monotonic() + self._pause_seconds
+        self._error = str(error)  # the error itself would keep files open that it was met with
         _log.warning("folding the journal of %s failed, and will be tried again: %s", self._path, error)

@@ -31,7 +31,7 @@ from fsstore.serialization.neventstore.names import clr_name
 from fsstore.serialization.neventstore.scalars import text_of_timedelta, ticks_of
 from fsstore.serialization.neventstore.writing import member_name
 from fsstore.serialization.payload import path_text
-from fsstore.serialization.types import RegisteredType, TypeRegistry
+from fsstore.serialization.types import RegisteredType, TypeRegistry, not_stored
 
 Path = tuple[str | int, ...]
 _DICTIONARY = "System.Collections.Generic.Dictionary`2[System.String,System.Object]"
@@ -100,8 +100,7 @@ class DocumentValues:
             return self.declared(value.value, path)
         registered = self._types.of(kind)
         if registered is None or not is_class_with_fields(kind):
-            reason = f"{kind.__qualname__} is not a type that is stored: register it, or store plain data"
-            raise SerializationError(f"{path_text(path)}: {reason}", path)
+            raise SerializationError(f"{path_text(path)}: {kind.__qualname__} {not_stored(kind)}", path)
         return {"_t": self._names.get(kind, registered.name), **self._object(registered, value, path)}
 
     def _object(self, registered: RegisteredType, value: Any, path: Path) -> dict[str, Any]:
