@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -19,7 +20,7 @@ from stores import flip
 
 from fsstore.dispatch import Subscription
 from fsstore.engine import Lease
-from fsstore.engines.file import FileEngine, slots
+from fsstore.engines.file import FileEngine, leases, slots
 from fsstore.engines.file.disk import RealDisk
 from fsstore.engines.file.fold import Fold
 from fsstore.engines.file.slots import SLOT_BYTES
@@ -116,6 +117,25 @@ def test_a_killed_holder_leaves_its_lease_at_once(engine: FileEngine) -> None:
     holder.wait()
     holder.stdout.close()
     assert acquired_within(engine, 20).fence == 2
+
+
+def test_a_lease_that_its_asker_never_got_as_it_was_interrupted_is_free(
+    engine: FileEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def interrupted_at_its_end(what: str) -> Iterator[None]:
+        yield
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(leases, "asked", interrupted_at_its_end)
+        with pytest.raises(KeyboardInterrupt):
+            engine.acquire_lease("a", 600)
+    other = opened(tmp_path / "s")
+    lease = other.acquire_lease("a", 600)
+    assert lease is not None
+    other.close()
+    assert engine.acquire_lease("a", 600) is not None
 
 
 def test_a_subscription_may_be_collected_while_another_lease_is_asked_for(tmp_path: Path) -> None:

@@ -34,25 +34,35 @@ class Leases:
         self._closed = False
 
     def acquire(self, name: str) -> Lease | None:
-        with self._mutex, asked(f"acquiring the lease {name!r} in {self._directory}"):
-            if self._closed:
-                raise StoreClosedError(f"{self._directory} is closed; open the store anew")
-            if name in self._held:
-                return None
-            handle = self._handles.get(name)
-            if handle is None:
-                path = f"{self._directory}/{file_name(name)}{LEASE}"
-                handle = self._handles[name] = self._disk.open(path, write=True, create=True)
-            if not self._disk.lock(handle, blocking=False):
-                return None
-            try:
-                fence = self._next_fence(name, handle)
-            except BaseException:
-                self._disk.unlock(handle)
-                raise
+        lease = None
+        try:
+            with self._mutex, asked(f"acquiring the lease {name!r} in {self._directory}"):
+                lease = self._acquired(name)
+        except BaseException:
+            if lease is not None:  # nobody hears of it where this thread is interrupted now
+                self.release(lease)
+            raise
+        return lease
+
+    def _acquired(self, name: str) -> Lease | None:
+        if self._closed:
+            raise StoreClosedError(f"{self._directory} is closed; open the store anew")
+        if name in self._held:
+            return None
+        handle = self._handles.get(name)
+        if handle is None:
+            path = f"{self._directory}/{file_name(name)}{LEASE}"
+            handle = self._handles[name] = self._disk.open(path, write=True, create=True)
+        if not self._disk.lock(handle, blocking=False):
+            return None
+        try:
+            fence = self._next_fence(name, handle)
             lease = Lease(name, f"process {os.getpid()} thread {threading.get_ident()}", fence)
-            self._held[name] = lease
-            return lease
+        except BaseException:
+            self._disk.unlock(handle)
+            raise
+        self._held[name] = lease
+        return lease
 
     def _next_fence(self, name: str, handle: int) -> int:
         fence = int.from_bytes(self._disk.read(handle, _FENCE_BYTES, 0), "big") + 1

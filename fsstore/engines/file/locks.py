@@ -143,9 +143,13 @@ class StoreLocks:
                 self.presence.share()
 
     def close(self) -> None:
-        with contextlib.ExitStack() as closing:
-            for lock in (self.write, self.fold, self.presence):
-                closing.callback(lock.close)
+        try:
+            self.presence.close()
+        finally:
+            try:
+                self.fold.close()
+            finally:
+                self.write.close()
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: its copies, which would hold the locks beyond the parent's death."""

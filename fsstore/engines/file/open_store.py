@@ -59,7 +59,7 @@ class OpenStore:
     def close(self) -> None:
         view = self.view
         with self.mutex, contextlib.ExitStack() as closing:
-            for part in (self.control, self.leases, self.marks, view.indexes, view.segments):
+            for part in (self.leases, self.control, self.marks, view.indexes, view.segments):
                 closing.callback(part.close)
             closing.callback(view.journal.forget)
 
@@ -122,14 +122,17 @@ class WritableStore(OpenStore):
 
     def close(self) -> None:
         """Finish what was accepted; the last to close folds everything, so that the next open is quick."""
-        with contextlib.ExitStack() as closing:
-            closing.callback(self.locks.close)
-            closing.callback(super().close)
+        try:
             self.group.stop()
             self.folding.stop()
             with self._fold_is_asked, self.locks.write:
                 if self.locks.presence.alone() and not self.control.get(FAILED):
                     self._leave_clean()
+        finally:
+            try:
+                super().close()
+            finally:
+                self.locks.close()
 
     def _leave_clean(self) -> None:
         control, view = self.control, self.view
