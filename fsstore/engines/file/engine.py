@@ -307,7 +307,6 @@ class FileEngine(FileDelivery):
         """Numbers about the store as it is now; sizes in bytes."""
         store = self.opened()
         control, view = store.control, store.view
-        fold_error = store.folding.error if isinstance(store, WritableStore) else None
         with asked(f"looking at {self.path}"):
             with store.mutex:
                 self.opened()
@@ -320,7 +319,7 @@ class FileEngine(FileDelivery):
                     "unfolded_commits": len(view.tail.commits),
                     "unfolded_bytes": control.get(VISIBLE) - control.get(FOLDED),
                     "failed": bool(control.get(FAILED)),
-                    "fold_error": fold_error,
+                    "fold_error": store.folding.error if isinstance(store, WritableStore) else None,
                     "next_checkpoint": control.get(NEXT_TOKEN),
                 }
                 heads = view.heads.apart()
