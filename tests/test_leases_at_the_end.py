@@ -30,14 +30,17 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[st
 def call_under_way(engine: Any) -> Iterator[None]:
     """Within this a call does not come to an end, so that closing waits for it."""
     begun, go_on = Event(), Event()
-    call = engine._driver.open if hasattr(engine, "_driver") else engine._under_way.call
 
     def stay() -> None:
-        with call():
-            begun.set()
-            assert go_on.wait(30)
+        begun.set()
+        assert go_on.wait(30)
 
-    thread = Thread(target=stay)
+    def stay_in_the_driver() -> None:
+        with engine._driver.open():
+            stay()
+
+    call = stay_in_the_driver if hasattr(engine, "_driver") else lambda: engine._under_way.make(stay)
+    thread = Thread(target=call)
     thread.start()
     assert begun.wait(30)
     yield

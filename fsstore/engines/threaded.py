@@ -39,8 +39,7 @@ class ThreadedEngine(CallingEngine):
         return result
 
     def _counted(self, function: Callable[..., T], *arguments: Any) -> T:
-        with self._under_way.call():
-            return function(*arguments)
+        return self._under_way.make(lambda: function(*arguments))
 
     async def _finish(self, end: Callable[[], None]) -> None:
         # Behind those who wait for a thread already: what they ask for was accepted. And in the place of every thread,
@@ -53,8 +52,7 @@ class ThreadedEngine(CallingEngine):
                 await self._run_sync(self._ended, end, limiter=self._limiter)
 
     def _ended(self, end: Callable[[], None]) -> None:
-        with self._under_way.changed:
-            self._under_way.changed.wait_for(self._under_way.is_over)
+        self._under_way.wait()
         end()
 
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+_LOOK_SECONDS = 0.005
 
 
 class UnderWay:
-    """How many calls there are. `changed` is notified when one ends."""
+    """The calls that began and are not over. What interrupts a thread leaves none behind."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self._count = 0
+        # Changed in single steps, without a lock, which a thread that is interrupted beside it could keep.
+        self._calls: set[object] = set()
 
-    @contextmanager
-    def call(self, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """One more, in here, unless `check` raises: what that looks at may be changed under `changed`."""
-        with self.changed:
-            check()
-            self._count += 1
+    def make(self, function: Callable[[], T], check: Callable[[], object] = lambda: None) -> T:
+        """Make a call, unless `check` raises: who changes what that looks at, and waits then, waits for this call."""
+        call = object()
         try:
-            yield
+            self._calls.add(call)
+            check()
+            return function()
         finally:
-            with self.changed:
-                self._count -= 1
-                self.changed.notify_all()
+            self._calls.discard(call)
 
-    def is_over(self) -> bool:
-        """Whether none is left."""
-        return not self._count
+    def wait(self, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Return when none is left."""
+        while self._calls:
+            sleep(_LOOK_SECONDS)

@@ -7,6 +7,7 @@ SQLAlchemy's asyncio is built on. Knows no engine.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import inspect
 import sys
@@ -58,19 +59,21 @@ class ThreadWaiting:
         return _ThreadLock(timeout_seconds)
 
 
-class _ThreadLock:
+class _ThreadLock(_thread.RLock):  # type: ignore[misc]  # not final in CPython
+    """Let go of in one step, as the lock of `threading` is, which nothing interrupts."""
+
     def __init__(self, timeout_seconds: float | None) -> None:
-        self._lock = threading.Lock()
         self._timeout_seconds = -1.0 if timeout_seconds is None else min(timeout_seconds, threading.TIMEOUT_MAX)
 
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=self._timeout_seconds):
-            raise TimeoutError
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
+    def __enter__(self) -> bool:  # type: ignore[override]
+        try:
+            if not self.acquire(timeout=self._timeout_seconds):
+                raise TimeoutError
+        except BaseException:
+            if self._is_owned():  # type: ignore[attr-defined]
+                self.release()  # it was taken where this thread was interrupted right afterwards
+            raise
+        return True
 
 
 class TaskWaiting:

@@ -7,6 +7,7 @@ What is said to the database stands in `reads.py` and `writes.py`; whose tables 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
@@ -73,6 +74,7 @@ class SqlEngine(SqlDelivery):
         self._transactions = Transactions(self._engine, database, waiting, timeout_seconds=self._timeout_seconds)
         self._process = os.getpid()
         self._under_way = UnderWay()
+        self._closing = threading.Lock()
         self._closed = self._dropped = False
         self._begin_delivery(database.now)
 
@@ -91,8 +93,7 @@ class SqlEngine(SqlDelivery):
 
     def initialize(self) -> None:
         """Find out whose store it is; make the tables where there are none, bring older ones of ours up to date."""
-        with self._under_way.call(self._check):
-            self._find_tables()
+        self._under_way.make(self._find_tables, self._check)
 
     def _find_tables(self) -> None:
         if not self._create and is_missing(self.url):
@@ -127,14 +128,14 @@ class SqlEngine(SqlDelivery):
 
     def close(self) -> None:
         """Let calls that began finish, give up the leases, close all connections."""
-        with self._under_way.changed:
+        with self._closing:
             if self._closed:
                 return
             self._closed = True
         inherited = self._process != os.getpid()
         if not inherited:
             self._end_waiting()
-            self._waiting.until(self._under_way.changed, self._under_way.is_over)
+            self._under_way.wait(self._waiting.sleep)
             self._end_leases()
         # The parent goes on using connections that were inherited over a fork.
         self._engine.dispose(close=not inherited)
@@ -142,15 +143,17 @@ class SqlEngine(SqlDelivery):
     def drop(self) -> None:
         """Destroy the tables and everything in them, also after `close()`, then close; tables of others are refused."""
         if not self._dropped:
-            with self._under_way.call(partial(self._check, even_closed=True)):
-                try:
-                    if not is_missing(self.url):
-                        self._transactions.write(self._drop_tables, f"dropping {self._name}")
-                finally:
-                    if self._closed:
-                        self._engine.dispose()  # of what was connected for this
+            self._under_way.make(self._drop, partial(self._check, even_closed=True))
             self._dropped = True
         self.close()
+
+    def _drop(self) -> None:
+        try:
+            if not is_missing(self.url):
+                self._transactions.write(self._drop_tables, f"dropping {self._name}")
+        finally:
+            if self._closed:
+                self._engine.dispose()  # of what was connected for this
 
     def _drop_tables(self, connection: Connection) -> None:
         self._check_owner(schema.owner(connection))
@@ -163,12 +166,10 @@ class SqlEngine(SqlDelivery):
             raise StoreClosedError(f"{self._name} was opened before this process forked; open it anew in the child")
 
     def _read(self, ask: Callable[[Connection], Result], what: str) -> Result:
-        with self._under_way.call(self._check):
-            return self._transactions.read(ask, what)
+        return self._under_way.make(lambda: self._transactions.read(ask, what), self._check)
 
     def _write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
-        with self._under_way.call(self._check):
-            return self._transactions.write(change, what, settles)
+        return self._under_way.make(lambda: self._transactions.write(change, what, settles), self._check)
 
     # ---- commits ----
 

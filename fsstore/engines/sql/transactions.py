@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Transaction, create_engine
@@ -89,15 +89,14 @@ class Transactions:
         the way too often, the database cannot be reached, or, then `in_doubt`, was lost or failed while it committed;
         its text says what `settles` that.
         """
-        with ExitStack() as turn:
-            try:
-                turn.enter_context(self._turn)
-            except TimeoutError as error:
-                raise StorageUnavailableError(
-                    f"{what}: others of this process were writing for {self._timeout_seconds:g} seconds, nothing was "
-                    "stored, try again later"
-                ) from error
-            return self._tried(self._writing, change, what, settles)
+        try:
+            with self._turn:
+                return self._tried(self._writing, change, what, settles)
+        except TimeoutError as error:
+            raise StorageUnavailableError(
+                f"{what}: others of this process were writing for {self._timeout_seconds:g} seconds, nothing was "
+                "stored, try again later"
+            ) from error
 
     def outside(self, act: Callable[[Connection], Result], what: str) -> Result:
         """Do what the database does in no transaction."""

@@ -55,21 +55,18 @@ class Connecting:
 
     def read(self, ask: Callable[[Connection], Result]) -> Result:
         """What `ask` finds in one transaction."""
-        with self._under_way.call(self.check):
-            return self._transactions.read(ask, f"reading {self.name}")
+        return self._under_way.make(lambda: self._transactions.read(ask, f"reading {self.name}"), self.check)
 
     def write(self, change: Callable[[Connection], Result], what: str, settles: str = DONE_AGAIN) -> Result:
         """Do `change` in one transaction; as `Transactions.write`."""
-        with self._under_way.call(self.check):
-            return self._transactions.write(change, what, settles)
+        return self._under_way.make(lambda: self._transactions.write(change, what, settles), self.check)
 
     def close(self) -> None:
         """Let calls that began finish, then let go of the connections. Harmless when repeated."""
         self.is_open = False
         inherited = self._process != os.getpid()
         if not inherited:
-            with self._under_way.changed:
-                self._under_way.changed.wait_for(self._under_way.is_over)
+            self._under_way.wait()
         # The parent goes on using connections that were inherited over a fork.
         self._engine.dispose(close=not inherited)
 
