@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import closing
 from importlib import import_module
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,16 @@ settings.load_profile("busy machine")
 def pytest_collection_finish() -> None:
     """What is there now stays for the run: looking through it again and again would take a twelfth of the time."""
     gc.freeze()
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest makes it, which looks through the directories of all tests before for a number: 4 ms in the end."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}-{next(_numbers)}", numbered=False)
 
 
 @pytest.fixture(autouse=True, scope="session")
