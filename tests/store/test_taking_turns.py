@@ -165,7 +165,7 @@ def test_a_dispatcher_slower_than_its_lease_keeps_its_turn(
         scheduler.close()
         engine.close()
     assert delivered == [1, 2, 3, 4]
-    assert not [thread for thread in threading.enumerate() if thread.name == "fsstore turn"]
+    wait_for(lambda: "fsstore turn" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_a_turn_that_another_took_all_the_same_is_not_asked_for_again_until_it_is_kept() -> None:
