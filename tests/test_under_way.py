@@ -69,6 +69,20 @@ def test_a_lock_that_was_taken_when_its_thread_was_interrupted_is_free() -> None
     assert taken == ["taken", "not taken"]
 
 
+def test_a_lock_is_refused_to_the_thread_that_has_it() -> None:
+    """As to a signal's handler: two changes of one thread would mingle."""
+    lock = ThreadWaiting().lock()
+    with lock:
+        assert _taken_or_not(lock) == "not taken"
+        taken: list[str] = []
+        thread = Thread(target=lambda: taken.append(_taken_or_not(lock)), daemon=True)
+        thread.start()
+        thread.join(0.1)
+        assert taken == []  # it waits: what was refused has not let go of it
+    thread.join(30)
+    assert taken == ["taken"]
+
+
 def _taken_or_not(lock: AbstractContextManager[object]) -> str:
     try:
         with lock:

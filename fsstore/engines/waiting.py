@@ -60,12 +60,17 @@ class ThreadWaiting:
 
 
 class _ThreadLock(_thread.RLock):  # type: ignore[misc]  # not final in CPython
-    """Let go of in one step, as the lock of `threading` is, which nothing interrupts."""
+    """Let go of in one step, as the lock of `threading` is, which nothing interrupts.
+
+    Who has it already, as where a signal's handler asks in the middle of a call, is refused: it would wait for itself.
+    """
 
     def __init__(self, timeout_seconds: float | None) -> None:
         self._timeout_seconds = -1.0 if timeout_seconds is None else min(timeout_seconds, threading.TIMEOUT_MAX)
 
     def __enter__(self) -> bool:  # type: ignore[override]
+        if self._is_owned():  # type: ignore[attr-defined]
+            raise TimeoutError("this thread is in the middle of another call")
         try:
             if not self.acquire(timeout=self._timeout_seconds):
                 raise TimeoutError

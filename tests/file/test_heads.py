@@ -113,7 +113,6 @@ def test_growing_takes_no_more_memory_where_there_are_more_streams(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fsstore.engines.file.heads._PART_SLOTS", 128)
-    monkeypatch.setattr("fsstore.engines.file.heads._SCAN_SLOTS", 128)
     heads = Heads(StoreFiles(RealDisk(), str(tmp_path), SEED), write=True)
     heads.create()
     fill(heads, [2 * number for number in range(2_048)])

@@ -20,6 +20,16 @@ def caught_up(store: EventStore, name: str, **options: object) -> list[int]:
         return tokens(subscription)
 
 
+def acknowledged_by_hand(store: EventStore, name: str, **options: object) -> list[int]:
+    """The same, each acknowledged by itself."""
+    taken = []
+    with store.subscribe(name, auto_acknowledge=False, timeout_seconds=0, **options) as subscription:
+        for commit in subscription:
+            taken.append(commit.checkpoint_token)
+            subscription.acknowledge(commit)
+    return taken
+
+
 def filled(store: EventStore, streams: int, each: int) -> Places:
     """Commits the streams one after another; the places of the commits, stream by stream."""
     for number in range(streams):

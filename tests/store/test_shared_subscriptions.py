@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from subscribing import Places, caught_up, filled, last_in, tokens
+from subscribing import Places, acknowledged_by_hand, caught_up, filled, last_in, tokens
 
 from fsstore import Commit, EventStore, Wireup
 from fsstore.dispatch import Subscription
@@ -48,12 +48,7 @@ class TestMoreThanAConsumerTakesAtOnce:
 
         with wireup.hook_into_pipeline_using(Move()).build() as store:
             filled(store, streams=8, each=2)
-            with store.subscribe("work", partitions=4, auto_acknowledge=False, timeout_seconds=0) as subscription:
-                seen = []
-                for commit in subscription:
-                    seen.append(commit.checkpoint_token)
-                    subscription.acknowledge(commit)
-            assert sorted(seen) == list(range(1, 17))
+            assert sorted(acknowledged_by_hand(store, "work", partitions=4)) == list(range(1, 17))
             assert caught_up(store, "work", partitions=4) == []
 
     @pytest.mark.parametrize(("streams", "each"), [(1, 1_050), (40, 50)])
@@ -187,12 +182,7 @@ class TestSeveralConsumers:
     def test_acknowledging_by_hand_in_partitions(self, store: EventStore) -> None:
         for number in range(10):
             fill(store.advanced, f"s{number}", commits=2)
-        with store.subscribe("work", partitions=3, auto_acknowledge=False, timeout_seconds=0) as subscription:
-            got = []
-            for commit in subscription:
-                got.append(commit.checkpoint_token)
-                subscription.acknowledge(commit)
-        assert sorted(got) == list(range(1, 21))
+        assert sorted(acknowledged_by_hand(store, "work", partitions=3)) == list(range(1, 21))
         assert caught_up(store, "work", partitions=3) == []
 
 

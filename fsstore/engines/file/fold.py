@@ -81,11 +81,7 @@ class Fold:
         for key in sorted(gone.union(streams)):
             self._pace()
             # Taken out one by one: freeing all of them at once would take a while in one stretch.
-            stream = streams.pop(key, None)
-            if stream is not None:
-                self._write_stream(key, stream)
-            else:
-                self._heads.put(index_entries.Head.empty(key))
+            self._write_stream(key, streams.pop(key) if key in streams else StreamRecords("", "", reset=True))
         self._write_entries(entries)
         self._indexes.mark_folded(end, max(max(entries, default=0) + 1, self._commits.next_token))
         self._flush()

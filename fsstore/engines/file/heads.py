@@ -17,8 +17,8 @@ from fsstore.errors import CorruptionError
 
 _FIRST_CAPACITY = 1024
 _PROBE_SLOTS = 4
-_SCAN_SLOTS = 16_384
 _PART_SLOTS = 16_384
+"""What is read, or made, at a time; a power of two, as capacities are."""
 _EMPTY = bytes(index_entries.HEAD_BYTES)
 _EMPTY_STRETCH = _EMPTY * 16
 _NOTHING_FOUND = (b"", 0, 0, False)
@@ -212,8 +212,8 @@ class Heads(IndexFile):
 
     def _used(self, first: int, slots: int) -> Iterator[tuple[int, bytes]]:
         """Number and bytes of those of the slots that are not empty."""
-        for begin in range(first, first + slots, _SCAN_SLOTS):
-            data = self._read(begin, min(_SCAN_SLOTS, first + slots - begin))
+        for begin in range(first, first + slots, _PART_SLOTS):
+            data = self._read(begin, min(_PART_SLOTS, first + slots - begin))
             for offset in used(data[: len(data) - len(data) % index_entries.HEAD_BYTES]):
                 yield begin + offset // index_entries.HEAD_BYTES, data[offset : offset + index_entries.HEAD_BYTES]
 
