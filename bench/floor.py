@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fsstore.engines.file import format
+from fsstore.engines.file.formats import format
 from fsstore.model import CommitAttempt
 from fsstore.serialization import MsgpackSerializer, encode_payload
 

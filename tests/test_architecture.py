@@ -41,21 +41,18 @@ ENGINES = ("file", "memory", "mongo", "sql")
 FILE_ENGINE: tuple[dict[str, set[str]], ...] = (
     {"repairing": {"repair"}},
     {"the front": {"engine", "delivery", "awaiting", "looping", "__init__"}, "verifying": {"verify"}},
-    {"a store that is open": {"opening", "reading_only", "making", "open_store", "folding", "background"}},
+    {"a store's life": {"lifetime"}},
+    {"folding": {"folding"}},
+    {"writing": {"writing"}, "reading": {"reading"}},
+    {"what is known": {"state"}},
     {
-        "writing": {"encoding", "planning", "group", "writer"},
-        "folding": {"fold", "by_stream"},
-        "reading": {"reader", "in_order", "looking", "unfolded", "decoding"},
+        "the log": {"log"},
+        "streams": {"streams"},
+        "small values": {"values"},
+        "between processes": {"processes"},
     },
-    {"what is known": {"recovery", "rebuild", "view", "tail"}},
-    {
-        "the log": {"journal", "scan"},
-        "streams": {"segments", "ids", "heads", "commits_index", "indexes", "index_file"},
-        "small values": {"marks", "named_values", "leases"},
-        "between processes": {"control", "locks"},
-    },
-    {"files": {"layout", "handles", "slots", "options"}},
-    {"bytes": {"format", "file_headers", "index_entries"}, "the disk": {"disk", "directories", "mounts"}},
+    {"files": {"files"}, "limits and sizes": {"options"}},
+    {"bytes": {"formats"}, "the disk": {"disk"}},
     {"on their own": {"failures", "collector", "pace"}},
 )
 # Optional libraries: imported only by these parts.

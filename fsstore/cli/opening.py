@@ -15,7 +15,7 @@ from fsstore.cli.payloads import NamedKey, payload_serializer
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import SQL_SCHEMES, engine_for
 from fsstore.engines.file import path_and_options
-from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.model import checked_id
 from fsstore.serialization.encryption import DEFAULT_KEY_ID, KEY_BYTES, Key, Keys
 

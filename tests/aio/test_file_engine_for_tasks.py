@@ -20,7 +20,7 @@ from fsstore import (
 )
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.awaiting import AsyncFileEngine
-from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.engines.memory import MemoryEngine
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.testing import first_attempt, next_attempt

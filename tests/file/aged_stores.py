@@ -23,8 +23,10 @@ from uuid import UUID
 
 import stores
 
-from fsstore.engines.file import FileEngine, file_headers, format, layout
-from fsstore.engines.file.control import TAIL, Control
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import file_headers, format
+from fsstore.engines.file.processes.control import TAIL, Control
 from fsstore.interchange import write_line, write_value
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
 from fsstore.serialization import CompressedSerializer, EncryptedSerializer, MsgpackSerializer, Serializer

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from memory_disk import MemoryDisk
 
-from fsstore.engines.file import FileEngine, layout
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.heads import Heads
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.streams.heads import Heads
 from fsstore.errors import CorruptionError, DuplicateCommitError, StorageError
 from fsstore.model import Commit, Snapshot, StreamHead
 from fsstore.testing import fill, next_attempt

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from fsstore.engines.file import file_headers, format
-from fsstore.engines.file.commits_index import CommitsIndex
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.heads import Heads
-from fsstore.engines.file.indexes import Indexes
-from fsstore.engines.file.layout import StoreFiles
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files.layout import StoreFiles
+from fsstore.engines.file.formats import file_headers, format
+from fsstore.engines.file.streams.commits_index import CommitsIndex
+from fsstore.engines.file.streams.heads import Heads
+from fsstore.engines.file.streams.indexes import Indexes
+from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.errors import CorruptionError
 
 SEED = format.store_seed(bytes(range(16)))

@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from fsstore.engines.file import FileEngine, control, file_headers, format, index_entries, layout, slots
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.indexes import Indexes
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import file_headers, format, index_entries
+from fsstore.engines.file.processes import control
+from fsstore.engines.file.streams.indexes import Indexes
+from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.values import slots
 from fsstore.model import Snapshot
 from fsstore.testing import fill
 

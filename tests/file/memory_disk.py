@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fsstore.engines.file.disk import Words
+from fsstore.engines.file.disk.disk import Words
 from fsstore.errors import CorruptionError
 
 _MOST_BYTES_AT_ONCE = 1 << 26

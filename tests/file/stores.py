@@ -6,9 +6,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from fsstore.engines.file import FileEngine, format, layout
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.segments import Stream
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import format
+from fsstore.engines.file.streams.segments import Stream
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import fill, next_attempt
 

@@ -9,7 +9,8 @@ import aged_stores
 import pytest
 import stores
 
-from fsstore.engines.file import file_headers, format, layout
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import file_headers, format
 from fsstore.engines.file.verify import verify
 from fsstore.interchange import read_line, write_line
 from fsstore.model import Snapshot

@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.segments import Stream
+from fsstore.engines.file.streams.segments import Stream
 from fsstore.testing import SimulatedDisk, fill
 from fsstore.testing.simulation import Call
 
@@ -120,7 +120,7 @@ def test_a_fold_that_failed_in_the_background_keeps_nothing_open(
 def test_a_fold_that_fails_is_not_tried_for_every_commit_and_its_error_ends_when_another_process_folds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fsstore.engines.file.folding._FIRST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("fsstore.engines.file.folding.schedule._FIRST_PAUSE_SECONDS", 3600.0)
     disk = SimulatedDisk()
     engine = FileEngine("/a.store", disk=disk, background=False, fold_bytes=FOLD_BYTES)
     engine.initialize()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.control import TAIL
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.fold import Fold
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.folding.fold import Fold
+from fsstore.engines.file.processes.control import TAIL
 from fsstore.errors import CorruptionError, StoreClosedError
 from fsstore.testing import SimulatedDisk, fill, first_attempt
 

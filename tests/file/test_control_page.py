@@ -6,7 +6,7 @@ from crashes.exploring import cut
 from crashes.workloads import FOLD_AT_ONCE_BYTES, OPTIONS, STORE
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.control import CLEAN
+from fsstore.engines.file.processes.control import CLEAN
 from fsstore.testing import SimulatedDisk, fill, next_attempt
 from fsstore.testing.simulation import Call, keep_everything, outcomes
 

@@ -20,10 +20,11 @@ from stores import flip
 
 from fsstore.dispatch import Subscription
 from fsstore.engine import Lease
-from fsstore.engines.file import FileEngine, leases, slots
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.fold import Fold
-from fsstore.engines.file.slots import SLOT_BYTES
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.folding.fold import Fold
+from fsstore.engines.file.values import leases, slots
+from fsstore.engines.file.values.slots import SLOT_BYTES
 from fsstore.errors import StorageError, StoreClosedError
 from fsstore.testing import SimulatedDisk, fill
 from fsstore.testing.simulation import Call, keep_everything, lose_everything

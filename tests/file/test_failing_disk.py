@@ -16,9 +16,9 @@ import anyio
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.planning import SeveralCommits
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.engines.file.repair import apply, plan
+from fsstore.engines.file.writing.planning import SeveralCommits
 from fsstore.errors import DuplicateCommitError, StorageUnavailableError
 from fsstore.model import Commit, Snapshot
 from fsstore.serialization import MsgpackSerializer

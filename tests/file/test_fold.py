@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from hand_made import Log, Parts, with_header
 
-from fsstore.engines.file import format, index_entries
-from fsstore.engines.file.fold import Fold
-from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.folding.fold import Fold
+from fsstore.engines.file.formats import format, index_entries
+from fsstore.engines.file.streams.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Stream
 from fsstore.errors import CorruptionError
 from fsstore.testing import SimulatedDisk
 from fsstore.testing.simulation import lose_everything

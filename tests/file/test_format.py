@@ -11,7 +11,8 @@ from uuid import UUID
 import msgpack
 import pytest
 
-from fsstore.engines.file import FileEngine, file_headers, format, index_entries
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.formats import file_headers, format, index_entries
 from fsstore.errors import ConcurrencyError, DuplicateCommitError
 from fsstore.model import EventMessage
 from fsstore.serialization import MsgpackSerializer, encode_payload

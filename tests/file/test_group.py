@@ -18,9 +18,10 @@ from types import FrameType
 import pytest
 
 from fsstore import DuplicateCommitError, StorageUnavailableError
-from fsstore.engines.file import FileEngine, group
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.group import Group, Queued
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.writing import group
+from fsstore.engines.file.writing.group import Group, Queued
 from fsstore.testing import first_attempt
 
 PATIENCE_SECONDS = 30

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hand_made import SEED, Parts
 
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.heads import Heads
-from fsstore.engines.file.index_entries import Head
-from fsstore.engines.file.index_file import StaleIndexError
-from fsstore.engines.file.layout import StoreFiles
-from fsstore.engines.file.segments import Stream
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.files.layout import StoreFiles
+from fsstore.engines.file.formats.index_entries import Head
+from fsstore.engines.file.streams.heads import Heads
+from fsstore.engines.file.streams.index_file import StaleIndexError
+from fsstore.engines.file.streams.segments import Stream
 from fsstore.testing import SimulatedDisk
 
 FULL, LIVE = 511, 255
@@ -87,7 +87,7 @@ def test_a_table_that_grows_part_by_part_has_every_stream(
     heads: Heads, monkeypatch: pytest.MonkeyPatch, part: int, crowded: list[int]
 ) -> None:
     """Also where a stretch that is full goes beyond the end of a part, or of the table."""
-    monkeypatch.setattr("fsstore.engines.file.heads._PART_SLOTS", part)
+    monkeypatch.setattr("fsstore.engines.file.streams.heads._PART_SLOTS", part)
     homes = [home for home in crowded for _ in range(40)] + [977 * number % 8192 for number in range(1_100)]
     keys = fill(heads, homes)
     assert (heads.capacity, heads.count) == (4096, len(keys))
@@ -98,7 +98,7 @@ def test_a_table_that_grows_part_by_part_has_every_stream(
 
 
 def test_a_table_of_deleted_streams_becomes_a_smaller_one(heads: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fsstore.engines.file.heads._PART_SLOTS", 64)
+    monkeypatch.setattr("fsstore.engines.file.streams.heads._PART_SLOTS", 64)
     keys = fill(heads, [4 * number for number in range(2_000)])
     assert heads.capacity == 4096
     for key in keys[:-100]:
@@ -112,7 +112,7 @@ def test_a_table_of_deleted_streams_becomes_a_smaller_one(heads: Heads, monkeypa
 def test_growing_takes_no_more_memory_where_there_are_more_streams(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fsstore.engines.file.heads._PART_SLOTS", 128)
+    monkeypatch.setattr("fsstore.engines.file.streams.heads._PART_SLOTS", 128)
     heads = Heads(StoreFiles(RealDisk(), str(tmp_path), SEED), write=True)
     heads.create()
     fill(heads, [2 * number for number in range(2_048)])

@@ -47,9 +47,11 @@ from fsstore.cli.app import app
 from fsstore.dispatch.delivery import published_health
 from fsstore.dispatch.projections import StoreProjection
 from fsstore.dispatch.subscriptions import Subscriptions
-from fsstore.engines.file import FileEngine, control, format, index_entries, repair
-from fsstore.engines.file.disk import RealDisk
-from fsstore.engines.file.named_values import file_name
+from fsstore.engines.file import FileEngine, repair
+from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.formats import format, index_entries
+from fsstore.engines.file.processes import control
+from fsstore.engines.file.values.named_values import file_name
 from fsstore.engines.file.verify import verify
 from fsstore.errors import CorruptionError, EventStoreError, SerializationError, StorageError
 from fsstore.model import Snapshot

@@ -9,7 +9,7 @@ import pytest
 
 from fsstore import EventMessage
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.segments import Segments
+from fsstore.engines.file.streams.segments import Segments
 from fsstore.testing import first_attempt
 
 

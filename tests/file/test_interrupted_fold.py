@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from fsstore.engines.file import FileEngine, file_headers
-from fsstore.engines.file.ids import IdIndex
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.formats import file_headers
+from fsstore.engines.file.streams.ids import IdIndex
 from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import SimulatedDisk, fill, next_attempt

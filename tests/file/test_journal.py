@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fsstore.engines.file import FileEngine, layout
-from fsstore.engines.file.control import CLEAN, TAIL, Control
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.processes.control import CLEAN, TAIL, Control
 from fsstore.model import EventMessage
 from fsstore.testing import SimulatedDisk, first_attempt, next_attempt
 from fsstore.testing.simulation import keep_everything

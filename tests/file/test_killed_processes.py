@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.disk import RealDisk, Words
+from fsstore.engines.file.disk.disk import RealDisk, Words
 from fsstore.engines.file.verify import verify
 from fsstore.model import Commit, EventMessage, Snapshot
 from fsstore.testing import fill, first_attempt, next_attempt

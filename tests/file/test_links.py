@@ -17,9 +17,9 @@ import stores
 
 from fsstore import CorruptionError, StorageError
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.engines.file.repair import apply, plan
-from fsstore.engines.file.segments import Stream
+from fsstore.engines.file.streams.segments import Stream
 from fsstore.engines.file.verify import verify
 from fsstore.model import EventMessage, Snapshot
 from fsstore.testing import first_attempt, next_attempt

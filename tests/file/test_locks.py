@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.testing import first_attempt
 
 

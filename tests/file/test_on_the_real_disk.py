@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fsstore import CorruptionError, EventMessage, StorageError, StorageUnavailableError, StoreClosedError
-from fsstore.engines.file import FileEngine, mounts
-from fsstore.engines.file.control import Control
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk import mounts
+from fsstore.engines.file.processes.control import Control
 from fsstore.model import Snapshot
 from fsstore.testing import SimulatedDisk, fill, first_attempt, next_attempt
 from fsstore.testing.simulation import keep_everything

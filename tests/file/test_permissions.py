@@ -17,7 +17,7 @@ import stores
 import fsstore
 from fsstore import StorageUnavailableError, Wireup
 from fsstore.engines.file import FileEngine, open_engine
-from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.engines.file.repair import apply
 from fsstore.testing import SimulatedDisk, fill, first_attempt
 

@@ -8,7 +8,7 @@ import pytest
 
 from fsstore import ConcurrencyError
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.planning import Plan, SeveralCommits
+from fsstore.engines.file.writing.planning import Plan, SeveralCommits
 from fsstore.testing import first_attempt, next_attempt
 
 

@@ -12,11 +12,13 @@ import pytest
 from corruption import Case, Content
 from memory_disk import File, MemoryDisk
 
-from fsstore.engines.file import FileEngine, file_headers, format, layout
-from fsstore.engines.file.control import NEXT_TOKEN, TAIL
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import file_headers, format
+from fsstore.engines.file.processes.control import NEXT_TOKEN, TAIL
 from fsstore.engines.file.repair import Action, apply, plan
 from fsstore.engines.file.repair.remains import whole_records
-from fsstore.engines.file.segments import Stream
+from fsstore.engines.file.streams.segments import Stream
 from fsstore.engines.file.verify import verify
 from fsstore.errors import StorageError, StorageUnavailableError
 from fsstore.model import Commit, Snapshot

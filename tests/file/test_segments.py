@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hand_made import Log, Parts, with_header
 
-from fsstore.engines.file import file_headers, format, index_entries
-from fsstore.engines.file.segments import INDEX, SEGMENT, SNAPSHOTS, Stream
+from fsstore.engines.file.formats import file_headers, format, index_entries
+from fsstore.engines.file.streams.segments import INDEX, SEGMENT, SNAPSHOTS, Stream
 from fsstore.errors import CorruptionError
 from fsstore.testing import SimulatedDisk
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit
 from fsstore.testing import ProcessKilled, SimulatedDisk, fill, first_attempt

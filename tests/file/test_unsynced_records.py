@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.control import TAIL
+from fsstore.engines.file.processes.control import TAIL
 from fsstore.errors import StorageUnavailableError
 from fsstore.testing import ProcessKilled, SimulatedDisk, fill, first_attempt
 from fsstore.testing.simulation import Call, lose_everything

@@ -12,7 +12,9 @@ import pytest
 import stores
 from stores import DISK, cut, file_of, flip, journal_of, record, swap
 
-from fsstore.engines.file import FileEngine, format, index_entries, layout
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import format, index_entries
 from fsstore.engines.file.verify import Finding, verify
 from fsstore.errors import CorruptionError, StorageError
 from fsstore.testing import ProcessKilled, SimulatedDisk, fill, next_attempt

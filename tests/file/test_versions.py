@@ -13,9 +13,11 @@ import pytest
 import stores
 
 from fsstore import CorruptionError, StorageError
-from fsstore.engines.file import FileEngine, file_headers, format, layout
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import file_headers, format
 from fsstore.engines.file.repair import apply
-from fsstore.engines.file.segments import Stream
+from fsstore.engines.file.streams.segments import Stream
 from fsstore.engines.file.verify import verify
 from fsstore.model import Snapshot
 from fsstore.testing import next_attempt

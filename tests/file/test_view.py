@@ -9,10 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from fsstore.engines.file import FileEngine, index_entries
-from fsstore.engines.file.segments import SEGMENT, Stream
-from fsstore.engines.file.tail import Tail
-from fsstore.engines.file.view import View
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.formats import index_entries
+from fsstore.engines.file.state.tail import Tail
+from fsstore.engines.file.state.view import View
+from fsstore.engines.file.streams.segments import SEGMENT, Stream
 from fsstore.errors import CorruptionError
 from fsstore.model import Commit, Snapshot
 from fsstore.testing import SimulatedDisk, fill, first_attempt, next_attempt

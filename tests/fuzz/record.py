@@ -17,7 +17,8 @@ import hostile
 import msgpack
 from memory_disk import MemoryDisk
 
-from fsstore.engines.file import FileEngine, file_headers, format
+from fsstore.engines.file import FileEngine
+from fsstore.engines.file.formats import file_headers, format
 from fsstore.engines.file.verify import verify
 from fsstore.errors import CorruptionError, EventStoreError, SerializationError, StorageError
 from fsstore.interchange import write_line

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fsstore import CorruptionError
-from fsstore.engines.file.disk import Disk, RealDisk, Words
+from fsstore.engines.file.disk.disk import Disk, RealDisk, Words
 from fsstore.testing import SimulatedDisk
 
 NAMES = st.sampled_from(["a", "b", "c", "d/a", "d/b", "d/e/a", "d", "d/e", "b/a"])

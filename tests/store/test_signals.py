@@ -12,7 +12,7 @@ import pytest
 
 from fsstore import EventStore, PersistenceEngine, StoreClosedError
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.disk import RealDisk
+from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.testing import fill, first_attempt
 
 Handle = Callable[[Callable[[], object]], None]

@@ -21,7 +21,7 @@ from fsstore.dispatch import (
 from fsstore.dispatch.turns import KeptTurn
 from fsstore.engine import Lease
 from fsstore.engines import engine_for
-from fsstore.engines.file.slots import SLOT_BYTES
+from fsstore.engines.file.values.slots import SLOT_BYTES
 from fsstore.engines.memory import MemoryEngine
 from fsstore.errors import StorageUnavailableError
 from fsstore.testing import fill, first_attempt, next_attempt

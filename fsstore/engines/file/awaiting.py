@@ -17,7 +17,7 @@ from fsstore.engines.arguments import checked_attempts
 from fsstore.engines.calling import in_doubt
 from fsstore.engines.file.engine import FileEngine, stored
 from fsstore.engines.file.looping import event_loop
-from fsstore.engines.file.planning import CommitRequest, SeveralCommits
+from fsstore.engines.file.writing.planning import CommitRequest, SeveralCommits
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, not_a

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from fsstore.engine import Lease
 from fsstore.engines.arguments import checked_value
-from fsstore.engines.file.control import VISIBLE
 from fsstore.engines.file.failures import asked
-from fsstore.engines.file.open_store import OpenStore, WritableStore
+from fsstore.engines.file.lifetime.open_store import OpenStore, WritableStore
+from fsstore.engines.file.processes.control import VISIBLE
 from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit, checked_checkpoint, checked_name
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines import arguments
-from fsstore.engines.file import layout
-from fsstore.engines.file.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.delivery import FileDelivery
-from fsstore.engines.file.disk import Disk, RealDisk
-from fsstore.engines.file.encoding import Encoder, KnownStreams
+from fsstore.engines.file.disk.disk import Disk, RealDisk
 from fsstore.engines.file.failures import asked
-from fsstore.engines.file.making import not_opened, open_elsewhere, remove_store
-from fsstore.engines.file.open_store import OpenStore, WritableStore
-from fsstore.engines.file.opening import open_to_write
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.lifetime.making import not_opened, open_elsewhere, remove_store
+from fsstore.engines.file.lifetime.open_store import OpenStore, WritableStore
+from fsstore.engines.file.lifetime.opening import open_to_write
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.planning import CommitRequest
+from fsstore.engines.file.processes.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
+from fsstore.engines.file.writing.encoding import Encoder, KnownStreams
+from fsstore.engines.file.writing.planning import CommitRequest
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import (
     Commit,
@@ -125,7 +125,7 @@ class FileEngine(FileDelivery):
         if not exists and (self.read_only or not self._create):
             raise StorageError(f"there is no store at {self.path}")
         if self.read_only:
-            from fsstore.engines.file.reading_only import open_to_read
+            from fsstore.engines.file.lifetime.reading_only import open_to_read
 
             return open_to_read(self._disk, self.path, self._options, self._serializer, self.opened)
         if exists:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fsstore.engines.file.disk import DIRECTORY_MODE, FILE_MODE
+from fsstore.engines.file.disk.disk import DIRECTORY_MODE, FILE_MODE
 from fsstore.options import check_options
 
 MIB = 1 << 20

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from fsstore.engines.file import file_headers, format, layout
-from fsstore.engines.file.control import CONTROL_BYTES
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import read_from
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import read_from
+from fsstore.engines.file.formats import file_headers, format
+from fsstore.engines.file.processes.control import CONTROL_BYTES
 from fsstore.errors import CorruptionError
 
 _STORE_HEADER = b"\x94\xadfsstore store"

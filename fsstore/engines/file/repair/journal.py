@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import file_headers, format, layout
-from fsstore.engines.file.control import TAIL
-from fsstore.engines.file.fold import Fold
-from fsstore.engines.file.handles import size_of
-from fsstore.engines.file.indexes import Indexes
-from fsstore.engines.file.journal import Journal
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import size_of
+from fsstore.engines.file.folding.fold import Fold
+from fsstore.engines.file.formats import file_headers, format
+from fsstore.engines.file.log.journal import Journal
 from fsstore.engines.file.options import Options
-from fsstore.engines.file.rebuild import rebuild_indexes
+from fsstore.engines.file.processes.control import TAIL
 from fsstore.engines.file.repair.quarantine import set_aside
 from fsstore.engines.file.repair.unfolded import Record
-from fsstore.engines.file.segments import IDS, INDEX, Segments
+from fsstore.engines.file.state.rebuild import rebuild_indexes
+from fsstore.engines.file.streams.indexes import Indexes
+from fsstore.engines.file.streams.segments import IDS, INDEX, Segments
 from fsstore.engines.file.verify.look import Look
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fsstore.engines.file import layout
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import opened
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import opened
 
 _COPY_BYTES = 1 << 20
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
-from fsstore.engines.file import format
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import opened
-from fsstore.engines.file.scan import Whole, scan
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files.handles import opened
+from fsstore.engines.file.formats import format
+from fsstore.engines.file.log.scan import Whole, scan
+from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Segments
 
 
 @dataclass(slots=True)

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from fsstore.engines.file import layout
-from fsstore.engines.file.control import Control
-from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.engine import FileEngine
 from fsstore.engines.file.failures import asked
-from fsstore.engines.file.handles import locked, locked_if_there, opened
-from fsstore.engines.file.locks import PresenceLock
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import locked, locked_if_there, opened
+from fsstore.engines.file.processes.control import Control
+from fsstore.engines.file.processes.locks import PresenceLock
 from fsstore.engines.file.repair.identity import find_meta
 from fsstore.engines.file.repair.journal import begin_journal
 from fsstore.engines.file.repair.quarantine import set_aside

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fsstore.engines.file import file_headers, format
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import opened, read_from
-from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, Stream
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files.handles import opened, read_from
+from fsstore.engines.file.formats import file_headers, format
+from fsstore.engines.file.streams.segments import IDS, INDEX, SEGMENT, Stream
 
 
 class Piece(NamedTuple):

@@ -7,11 +7,12 @@ module reads; it writes nothing.
 
 from __future__ import annotations
 
-from fsstore.engines.file import format, index_entries, layout
-from fsstore.engines.file.handles import size_of
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import size_of
+from fsstore.engines.file.formats import format, index_entries
 from fsstore.engines.file.repair.remains import Extent, commits_text, measure, whole_records
 from fsstore.engines.file.repair.rewrite import Piece, Rewrite
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.segments import stated_stream
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsstore.engines.file import format
-from fsstore.engines.file.handles import read_from
+from fsstore.engines.file.files.handles import read_from
+from fsstore.engines.file.formats import format
+from fsstore.engines.file.log.scan import Gap
 from fsstore.engines.file.repair.remains import Extent, commits_text, measure
-from fsstore.engines.file.scan import Gap
-from fsstore.engines.file.segments import SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.streams.segments import SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.look import Look
 
 Record = tuple[format.RecordHeader, bytes]

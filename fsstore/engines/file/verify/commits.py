@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import format, index_entries, layout
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import format, index_entries
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.unfolded import Unfolded

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import index_entries, layout
-from fsstore.engines.file.handles import read_from
-from fsstore.engines.file.heads import Heads, used
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import read_from
+from fsstore.engines.file.formats import index_entries
+from fsstore.engines.file.streams.heads import Heads, used
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.streams import StreamsCheck

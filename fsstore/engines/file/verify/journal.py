@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import format, layout
-from fsstore.engines.file.scan import Gap
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import format
+from fsstore.engines.file.log.scan import Gap
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
 

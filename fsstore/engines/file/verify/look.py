@@ -10,16 +10,18 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from fsstore.engines.file import format, layout, recovery
-from fsstore.engines.file.commits_index import CommitsIndex
-from fsstore.engines.file.control import EPOCH, FOLDED, NEXT_TOKEN, SYNCED, VISIBLE, Control
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import locked_if_there
-from fsstore.engines.file.heads import Heads
-from fsstore.engines.file.index_file import StaleIndexError
-from fsstore.engines.file.indexes import Indexes
-from fsstore.engines.file.locks import at_rest
-from fsstore.engines.file.scan import survey
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import locked_if_there
+from fsstore.engines.file.formats import format
+from fsstore.engines.file.log.scan import survey
+from fsstore.engines.file.processes.control import EPOCH, FOLDED, NEXT_TOKEN, SYNCED, VISIBLE, Control
+from fsstore.engines.file.processes.locks import at_rest
+from fsstore.engines.file.state import recovery
+from fsstore.engines.file.streams.commits_index import CommitsIndex
+from fsstore.engines.file.streams.heads import Heads
+from fsstore.engines.file.streams.index_file import StaleIndexError
+from fsstore.engines.file.streams.indexes import Indexes
 from fsstore.engines.file.verify.unfolded import Unfolded
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import layout, named_values, slots
-from fsstore.engines.file import marks as dispatched
-from fsstore.engines.file.handles import opened
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import opened
+from fsstore.engines.file.values import marks as dispatched
+from fsstore.engines.file.values import named_values, slots
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.look import Look
 

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from fsstore.engines.file import file_headers, format, index_entries
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.handles import opened, read_from
-from fsstore.engines.file.scan import Gap, scan
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files.handles import opened, read_from
+from fsstore.engines.file.formats import file_headers, format, index_entries
+from fsstore.engines.file.log.scan import Gap, scan
+from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.stream_indexes import StreamIndexes
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import file_headers, format, index_entries
-from fsstore.engines.file.disk import Disk
-from fsstore.engines.file.ids import IdIndex, LongIds
-from fsstore.engines.file.segments import IDS, INDEX
+from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.formats import file_headers, format, index_entries
+from fsstore.engines.file.streams.ids import IdIndex, LongIds
+from fsstore.engines.file.streams.segments import IDS, INDEX
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 
 

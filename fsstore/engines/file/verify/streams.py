@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsstore.engines.file import index_entries, layout
-from fsstore.engines.file.handles import size_of
-from fsstore.engines.file.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import size_of
+from fsstore.engines.file.formats import index_entries
+from fsstore.engines.file.streams.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fsstore.engines.file import file_headers, format
-from fsstore.engines.file.scan import Gap, Survey
-from fsstore.engines.file.segments import SEGMENT, SNAPSHOTS
+from fsstore.engines.file.formats import file_headers, format
+from fsstore.engines.file.log.scan import Gap, Survey
+from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS
 
 
 class First(NamedTuple):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fsstore.engines.file import index_entries, layout
-from fsstore.engines.file.disk import Disk
+from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.failures import asked
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.formats import index_entries
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.heads import damaged_slots

@@ -1,0 +1,1 @@
+"""The journal: its files, and finding whole records in one that may be damaged."""

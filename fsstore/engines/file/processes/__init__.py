@@ -1,0 +1,1 @@
+"""What processes share: the page of marks, and advisory locks."""

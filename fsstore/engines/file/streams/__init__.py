@@ -1,0 +1,1 @@
+"""The streams' files, and the two indexes over all of them."""
