@@ -70,3 +70,17 @@ def test_a_store_whose_last_flushes_failed_is_there_after_a_power_cut() -> None:
             opened(disk)
     commits = fill(opened(disk), "a")
     assert list(opened(disk.restarted()).get_from_checkpoint()) == commits
+
+
+def test_a_new_store_assumes_no_fold_that_did_not_end() -> None:
+    """One that a killed process made as well: before the first commit there was nothing to fold."""
+    disk = SimulatedDisk(lose_everything)
+    opened(disk)
+    disk = disk.restarted()
+    engine = opened(disk)
+    for stream_id in "abc":
+        fill(engine, stream_id)
+    asked: list[str] = []
+    disk.watch(lambda call: asked.append(call.path) if call.name == "exists" else None)
+    engine.fold()
+    assert not [path for path in asked if "/streams/" in path]

@@ -112,14 +112,15 @@ def _recover(files: layout.StoreFiles, journal: Journal, control: Control, index
             marks.forget_after(next_token - 1)
         finally:
             marks.close()
+    # Without the page nobody knows of a fold that did not end: one is assumed where there was anything to fold.
+    assumed = verdict.folded if verdict.is_new else verdict.tail
     control.reset(
         epoch=control.next_epoch(),
         tail=verdict.tail,
         folded=verdict.folded,
         next_token=next_token,
         erase=erase,
-        # Without the page nobody knows of a fold that did not end, so one is assumed.
-        fold_begun=control.get(FOLD_BEGUN) if control.belongs() else verdict.tail,
+        fold_begun=control.get(FOLD_BEGUN) if control.belongs() else assumed,
     )
     # A file behind the tail may be replaced by whoever goes on there.
     journal.forget()

@@ -40,6 +40,11 @@ class Verdict:
     unfolded: Tail | None
     clean: bool
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing ever followed the record that a store's first journal file is made with."""
+        return self.tail == file_headers.JOURNAL_HEADER_BYTES + format.RECORD_HEADER_BYTES
+
 
 def judge(journal: Journal, control: Control | None, store: str) -> Verdict:
     """What the journal holds; `CorruptionError` when acknowledged bytes of it are damaged."""
