@@ -158,7 +158,15 @@ class AsyncSubscription:
 
     async def __anext__(self) -> Commit:
         import anyio
+        from anyio.lowlevel import checkpoint
 
+        subscription = self._subscription
+        if subscription is not None and subscription.has_at_hand:
+            await checkpoint()
+            if not self._fetched and not self._closed:
+                commit = subscription.next_at_hand()
+                if commit is not None:
+                    return commit
         left = float("inf") if self._timeout_seconds is None else self._timeout_seconds
         until = anyio.current_time() + left
         # At least one look, so that without any time there is what is there now.
@@ -188,6 +196,7 @@ class AsyncSubscription:
             commit = next(subscription, None)
             if commit is not None:
                 self._fetched.append(commit)
+                subscription.read_ahead()
             elif subscription.closed:
                 self._closed = True
             if self._closed:  # meanwhile, and before there was anything that `close` could have closed
@@ -237,7 +246,7 @@ def _put_down(subscription: Subscription, held: set[Subscription]) -> None:
 class AsyncSubscriptions:
     """All subscriptions of one store, awaited."""
 
-    def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None]) -> None:
+    def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None] | None) -> None:
         self._all = Subscriptions(engine, select)
         self._held: set[Subscription] = set()
 

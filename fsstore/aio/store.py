@@ -110,7 +110,7 @@ class AsyncEventStore(StoreRules):
         """What is remembered under all names: `all`, `reset`, `delete`."""
         self._check()
         if self._subscriptions is None:
-            select = selecting_in_loop(self._hooks, InLoop())
+            select = selecting_in_loop(self._hooks, InLoop()) if self._hooks.change_reading else None
             # Without an engine for threads behind it, it is no DeliveryEngine, which the first step says.
             self._subscriptions = AsyncSubscriptions(getattr(self._engine, "blocking", self._engine), select)
         return self._subscriptions

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from fsstore.dispatch.cursors import Cursor, pack_position, unpack_position
 from fsstore.dispatch.filters import Filter, partition_of
@@ -20,6 +22,7 @@ from fsstore.errors import LeaseLostError
 from fsstore.model import Commit
 
 _log = logging.getLogger("fsstore.dispatch")
+_READ_AHEAD_COMMITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,31 @@ class Reading:
     delivery: DeliveryEngine
     name: str
     partitions: int
-    select: Callable[[Commit], Commit | None]
+    select: Callable[[Commit], Commit | None] | None
     filter: Filter
     from_checkpoint: int
     acknowledge_every: int
     lease_seconds: float
     standby_seconds: float
     stopping: threading.Event
+
+
+class Commits(Iterator[Commit]):
+    """What an engine gives. Some of it may be read before it is asked for, and is `at_hand` until then."""
+
+    def __init__(self, given: Iterator[Commit]) -> None:
+        self._given = given
+        self.at_hand: deque[Commit] = deque()
+
+    def __next__(self) -> Commit:
+        return self.at_hand.popleft() if self.at_hand else next(self._given)
+
+    def read_ahead(self) -> None:
+        """Have the next ones at hand. What fails is read again, and said, when it is asked for."""
+        try:
+            self.at_hand.extend(islice(self._given, _READ_AHEAD_COMMITS - len(self.at_hand)))
+        except Exception:
+            self._given = iter(())
 
 
 class Share:
@@ -48,7 +69,7 @@ class Share:
         self._key = position_key(reading.name, partition, reading.partitions)
         self.turn = Turn(reading.engine, self._key, reading.lease_seconds, reading.standby_seconds)
         self.cursor = Cursor(0, 1)
-        self._commits: Iterator[Commit] = iter(())
+        self._commits = Commits(iter(()))
         self.handed_out = 0
 
     def take(self) -> bool:
@@ -105,13 +126,35 @@ class Share:
 
     def read_on(self) -> None:
         """Look for commits behind those that were read."""
-        self._commits = self._of.engine.get_from_checkpoint(self.cursor.read_to)
+        self._commits = Commits(self._of.engine.get_from_checkpoint(self.cursor.read_to))
+
+    def read_ahead(self) -> None:
+        """Have the next commits at hand."""
+        self._commits.read_ahead()
+
+    @property
+    def has_at_hand(self) -> bool:
+        """Whether commits were read ahead that are still ours."""
+        return bool(self._commits.at_hand) and self.turn.is_sure
+
+    def next_at_hand(self) -> Commit | None:
+        """The next commit where it was read ahead; `None` also where more than memory is needed for that."""
+        at_hand, cursor = self._commits.at_hand, self.cursor
+        while self.has_at_hand and not cursor.must_be_stored():
+            selected = self._selected(at_hand[0])
+            token = at_hand.popleft().checkpoint_token
+            if selected is not None:
+                cursor.hand_out(token)
+                self.handed_out += 1
+                return selected
+            cursor.passed_over(token)
+        return None
 
     def next_commit(self) -> Commit | None:
         """The next commit for the consumer; `None` when there is none now."""
         of, cursor = self._of, self.cursor
         # Only put back once what it gave is dealt with: whatever fails before, that is read again.
-        commits, self._commits = self._commits, iter(())
+        commits, self._commits = self._commits, Commits(iter(()))
         for commit in commits:
             self.turn.keep()
             token = commit.checkpoint_token
@@ -131,7 +174,9 @@ class Share:
         """What the hooks leave of a commit of this partition that is asked for."""
         of = self._of
         mine = of.partitions == 1 or partition_of(commit, of.partitions) == self._partition
-        selected = of.select(commit) if mine and of.filter.takes(commit) else None
+        if not mine or not of.filter.takes(commit):
+            return None
+        selected = commit if of.select is None else of.select(commit)
         return selected if selected is not None and of.filter.takes_events(selected) else None
 
     def store_position(self, *, idle: bool = False, leaving: bool = False) -> None:

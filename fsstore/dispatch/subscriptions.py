@@ -62,7 +62,7 @@ class Subscription:
         engine: PersistenceEngine,
         name: str,
         *,
-        select: Callable[[Commit], Commit | None] = lambda commit: commit,
+        select: Callable[[Commit], Commit | None] | None = None,
         from_checkpoint: int = 0,
         bucket_id: str | None = None,
         stream_prefix: str | None = None,
@@ -91,6 +91,8 @@ class Subscription:
         self.partitions = partitions
         checked_state(self._delivery, self.name, partitions)
         self._auto_acknowledge = auto_acknowledge
+        # Hooks may do anything, and where each position is written at once, nothing can be handed out without that.
+        self._reads_ahead = select is None and not (auto_acknowledge and acknowledge_every == 1)
         self.timeout_seconds = timeout_seconds
         self._stopping = threading.Event()
         self._follower = Follower(engine, self._stopping)
@@ -141,6 +143,31 @@ class Subscription:
                 self._wait(left)
             self._check_taken_over()
             raise StopIteration
+
+    def read_ahead(self) -> None:
+        """Have commits at hand for the next steps, where some could do with that."""
+        with self._busy:
+            if self._reads_ahead:
+                self._shares[self._current].read_ahead()
+
+    @property
+    def has_at_hand(self) -> bool:
+        """Whether the next step may be had by `next_at_hand`."""
+        return self._reads_ahead and self._shares[self._current].has_at_hand
+
+    def next_at_hand(self) -> Commit | None:
+        """A step that needs neither the engine nor any waiting; `None` where there is none, and the next one does."""
+        if not self._busy.acquire(blocking=False):
+            return None
+        try:
+            share = self._shares[self._current]
+            if not self.has_at_hand:
+                return None
+            if self._auto_acknowledge:
+                share.cursor.acknowledge_all()
+            return None if self._is_used_up(share) else share.next_at_hand()
+        finally:
+            self._busy.release()
 
     @contextmanager
     def _step_going_on(self) -> Iterator[None]:
@@ -322,9 +349,7 @@ _OPTIONS = keywords_of(Subscription) - {"select"}  # that is for the store's hoo
 class Subscriptions:
     """All subscriptions of one store: opened, listed, reset and deleted."""
 
-    def __init__(
-        self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None] = lambda commit: commit
-    ) -> None:
+    def __init__(self, engine: PersistenceEngine, select: Callable[[Commit], Commit | None] | None = None) -> None:
         self._engine = engine
         self._select = select
         self._open: weakref.WeakSet[Subscription] = weakref.WeakSet()

@@ -48,6 +48,11 @@ class Turn:
             self.pause_seconds = min(self.pause_seconds * _PAUSE_GROWTH, longest_seconds)
         return self.lease is not None
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the lease is ours, and need not be renewed yet."""
+        return self.lease is not None and time.monotonic() < self._renew_at
+
     def keep(self) -> None:
         """Call it often while delivering; `LeaseLostError` when it is somebody else's turn by now."""
         lease = self.lease
