@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.dispatch.dispatchers import DispatcherGoneError
-from fsstore.dispatch.subscriptions import put_down
+from fsstore.dispatch.subscription import put_down
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks

@@ -8,7 +8,8 @@ from fsstore.dispatch.policy import DispatchHealth, Retry
 from fsstore.dispatch.positions import SubscriptionState
 from fsstore.dispatch.projections import SqliteProjection, StoreProjection
 from fsstore.dispatch.schedulers import AsynchronousDispatchScheduler, SynchronousDispatchScheduler
-from fsstore.dispatch.subscriptions import Subscription, Subscriptions
+from fsstore.dispatch.subscription import Subscription
+from fsstore.dispatch.subscriptions import Subscriptions
 
 __all__ = [
     "PARKED_BUCKET",
