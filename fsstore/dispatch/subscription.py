@@ -1,4 +1,4 @@
-"""A consumer of a named durable subscription: commits in checkpoint order, from the past into the present through one cursor.
+"""A consumer of a named durable subscription: commits in checkpoint order, from the past into the present.
 
 What was acknowledged is remembered under the name. One consumer reads a name, or one of its partitions, at a time;
 others stand by and go on where it stopped. This module goes round the partitions and waits; what is read of one is
