@@ -153,7 +153,8 @@ class DeliveryEngine(Protocol):
         It ends at once when its holder dies where the engine can tell (the file engine: the operating system
         does), elsewhere when it was not renewed for `seconds`, by the engine's clock and not by a caller's. An
         engine whose leases last as long as their holder says so with an attribute `leases_run_out = False`; others
-        have theirs renewed by a thread while a dispatcher is called, and are asked for one less often.
+        have theirs renewed by a thread while a dispatcher is called, and are asked for one less often. However many
+        `seconds` are asked for, infinitely many too, it lasts as long as the engine's clock can tell.
         """
         ...
 

@@ -7,6 +7,7 @@ must not know how or where anything is stored.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,6 +70,23 @@ def checked_int(value: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be an int, not {type(value).__name__}")
     return value
+
+
+def checked_at_least(value: int, least: int, what: str) -> int:
+    """`value`, a number of something or a checkpoint token."""
+    if checked_int(value, what) < least:
+        raise ValueError(f"{what} must be at least {least}, not {value}")
+    return value
+
+
+def checked_seconds(value: float, what: str, *, most: float = threading.TIMEOUT_MAX) -> float:
+    """How long something takes, at most `most`: what is longer than the system can wait is as good as for ever."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} must be a number, not {type(value).__name__}")
+    # Put this way round, it refuses NaN too.
+    if not value >= 0:
+        raise ValueError(f"{what} must be at least 0, not {value}")
+    return min(value, most)
 
 
 def checked_stamp(value: datetime, what: str) -> datetime:
@@ -157,6 +175,7 @@ class Commit:
 
     def __post_init__(self) -> None:
         _check_commit(self)
+        checked_int(self.checkpoint_token, "checkpoint_token")
 
     @classmethod
     def of(cls, attempt: CommitAttempt, checkpoint_token: int) -> Commit:

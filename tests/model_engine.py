@@ -201,8 +201,9 @@ class ModelEngine:
             return sorted(self.delivery.values)
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
+        name, _ = arguments.checked_lease(name, seconds)
         with lock:
-            if checked_name(name) in self.delivery.leases:
+            if name in self.delivery.leases:
                 return None
             self.delivery.last_fence += 1
             lease = Lease(name, "model", self.delivery.last_fence)
@@ -214,6 +215,7 @@ class ModelEngine:
             raise LeaseLostError(lease.name)
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
+        arguments.checked_lease(lease.name, seconds)
         with lock:
             self.check_lease(lease)
 
@@ -223,6 +225,7 @@ class ModelEngine:
                 del self.delivery.leases[lease.name]
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
+        checkpoint_token, timeout_seconds = arguments.checked_wait(checkpoint_token, timeout_seconds)
         until = monotonic() + timeout_seconds
         while self.model.last_token <= checkpoint_token:
             if monotonic() >= until:

@@ -20,7 +20,7 @@ from fsstore.dispatch.subscription import put_down
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import StoreClosedError
 from fsstore.hooks import Hooks
-from fsstore.model import Commit
+from fsstore.model import Commit, checked_seconds
 from fsstore.steps import Call, Steps, run_async
 
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ class AsyncSubscription:
                 commit = subscription.next_at_hand()
                 if commit is not None:
                     return commit
-        left = float("inf") if self._timeout_seconds is None else self._timeout_seconds
+        left = float("inf")
+        if self._timeout_seconds is not None:
+            left = checked_seconds(self._timeout_seconds, "timeout_seconds")
         until = anyio.current_time() + left
         # At least one look, so that without any time there is what is there now.
         while not self._fetched and not self._closed:

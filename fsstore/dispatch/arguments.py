@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fsstore.model import checked_id, checked_int, checked_name
+from fsstore.model import checked_at_least, checked_id, checked_name, checked_seconds
 
 MAX_NAME_CHARACTERS = 150
+MAX_PARTITIONS = 10_000  # each has a lease and a position of its own
 
 
 def checked_subscription(name: str) -> str:
@@ -15,23 +16,6 @@ def checked_subscription(name: str) -> str:
     if len(name) > MAX_NAME_CHARACTERS:
         raise ValueError(f"a subscription's name has at most {MAX_NAME_CHARACTERS} characters, not {len(name)}")
     return name
-
-
-def checked_at_least(value: int, least: int, what: str) -> int:
-    """`value`, a number of something or a checkpoint token."""
-    if checked_int(value, what) < least:
-        raise ValueError(f"{what} must be at least {least}, not {value}")
-    return value
-
-
-def checked_seconds(value: float, what: str) -> float:
-    """How long something takes."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{what} must be a number, not {type(value).__name__}")
-    # Put this way round, it refuses NaN too.
-    if not value >= 0:
-        raise ValueError(f"{what} must be at least 0, not {value}")
-    return value
 
 
 def check_filter(bucket_id: str | None, stream_prefix: str | None, event_types: Collection[type | str] = ()) -> None:
@@ -63,7 +47,8 @@ def check_reading(
     """The options of a subscription."""
     check_filter(bucket_id, stream_prefix, event_types)
     checked_at_least(from_checkpoint, 0, "from_checkpoint")
-    checked_at_least(partitions, 1, "partitions")
+    if checked_at_least(partitions, 1, "partitions") > MAX_PARTITIONS:
+        raise ValueError(f"partitions must be at most {MAX_PARTITIONS}, not {partitions}")
     checked_at_least(acknowledge_every, 1, "acknowledge_every")
     if timeout_seconds is not None:
         checked_seconds(timeout_seconds, "timeout_seconds")

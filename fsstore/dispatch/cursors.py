@@ -12,6 +12,7 @@ from fsstore.serialization.untrusted import check_msgpack
 
 # Commits that a filter passes over are worth a write only now and then.
 _PASSED_OVER = 1_000
+_LAST_POSITION = (1 << 63) - 1  # no engine has a commit behind it
 
 
 class Cursor:
@@ -74,7 +75,7 @@ class Cursor:
 
 def pack_position(position: int) -> bytes:
     """The stored form of a position."""
-    return bytes(msgpack.packb({"position": position}))
+    return bytes(msgpack.packb({"position": min(position, _LAST_POSITION)}))
 
 
 def unpack_position(value: bytes, name: str) -> int:

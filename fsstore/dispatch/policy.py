@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from fsstore.errors import ForwardingConflictError
-from fsstore.model import Commit
+from fsstore.model import Commit, checked_at_least, checked_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,13 @@ class Retry:
     then: Literal["stop", "park"] = "stop"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.initial_backoff_seconds <= self.max_backoff_seconds:
+        for name in ("initial_backoff_seconds", "max_backoff_seconds", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None or name != "max_seconds":
+                object.__setattr__(self, name, checked_seconds(value, name))
+        if self.initial_backoff_seconds > self.max_backoff_seconds:
             raise ValueError("0 <= initial_backoff_seconds <= max_backoff_seconds must hold")
-        if self.max_attempts < 1:
-            raise ValueError("max_attempts must be at least 1")
-        if self.max_seconds is not None and self.max_seconds < 0:
-            raise ValueError("max_seconds must not be negative")
+        checked_at_least(self.max_attempts, 1, "max_attempts")
         if self.then not in ("stop", "park"):
             raise ValueError(f"then must be 'stop' or 'park', not {self.then!r}")
 

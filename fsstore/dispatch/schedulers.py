@@ -19,7 +19,7 @@ from fsstore.dispatch.rounds import Rounds
 from fsstore.dispatch.turns import KeptTurn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
-from fsstore.model import Commit, named
+from fsstore.model import Commit, checked_seconds, named
 
 _log = logging.getLogger("fsstore.dispatch")
 _FIRST_WAIT_SECONDS = 0.001
@@ -48,6 +48,7 @@ class _Scheduler:
     ) -> None:
         self._engine = engine
         self._delivery = Delivery(engine, dispatcher, select, retry or Retry())
+        lease_seconds = checked_seconds(lease_seconds, "lease_seconds")
         self._turn = KeptTurn(engine, DISPATCHER, lease_seconds, standby_seconds)
         self._keep_seconds = lease_seconds / 3
         self._stopping = threading.Event()

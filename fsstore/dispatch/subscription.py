@@ -25,7 +25,7 @@ from fsstore.dispatch.positions import checked_state, delivering
 from fsstore.dispatch.shares import Reading, Share
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import LeaseLostError, StoreClosedError
-from fsstore.model import Commit, checked_id, not_a
+from fsstore.model import Commit, checked_id, checked_seconds, not_a
 from fsstore.steps import all_of, run
 
 _log = logging.getLogger("fsstore.dispatch")
@@ -119,7 +119,9 @@ class Subscription:
     def __next__(self) -> Commit:
         with self._busy, self._step_going_on(), self._letting_go_of_what_is_lost():
             self._check_taken_over()
-            until = float("inf") if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
+            until = float("inf")
+            if self.timeout_seconds is not None:
+                until = time.monotonic() + checked_seconds(self.timeout_seconds, "timeout_seconds")
             if self._auto_acknowledge and not self._stopping.is_set():
                 self._acknowledge_all()
             while not self._stopping.is_set():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from fsstore.dispatch.arguments import check_reading, checked_at_least, checked_subscription
+from fsstore.dispatch.arguments import check_reading, checked_subscription
 from fsstore.dispatch.cursors import pack_position
 from fsstore.dispatch.following import head_token
 from fsstore.dispatch.positions import SubscriptionState, all_states, delivering, position_key, state_of
@@ -16,7 +16,7 @@ from fsstore.dispatch.subscription import Subscription
 from fsstore.dispatch.turns import Turn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import StorageUnavailableError
-from fsstore.model import Commit
+from fsstore.model import Commit, checked_at_least
 from fsstore.options import check_options, keywords_of
 from fsstore.steps import all_of, run
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from fsstore.engine import DeliveryEngine, Lease, PersistenceEngine
 from fsstore.errors import LeaseLostError, StoreClosedError
+from fsstore.model import checked_seconds
 
 _LONGEST_PAUSE_SECONDS = 0.25
 _PAUSE_GROWTH = 1.5
@@ -30,9 +31,9 @@ class Turn:
         self._leases = engine if isinstance(engine, DeliveryEngine) else None
         self._runs_out: bool = getattr(engine, "leases_run_out", True)
         self._name = name
-        self._lease_seconds = lease_seconds
+        self._lease_seconds = checked_seconds(lease_seconds, "lease_seconds")
         self._renew_at = 0.0
-        self._standby_seconds = self.pause_seconds = standby_seconds
+        self._standby_seconds = self.pause_seconds = checked_seconds(standby_seconds, "standby_seconds")
         self.lease: Lease | None = None
 
     def take(self) -> bool:

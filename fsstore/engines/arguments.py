@@ -11,7 +11,16 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from fsstore.model import CommitAttempt, checked_id, checked_int, checked_stamp, not_a
+from fsstore.model import (
+    Commit,
+    CommitAttempt,
+    checked_id,
+    checked_int,
+    checked_name,
+    checked_seconds,
+    checked_stamp,
+    not_a,
+)
 
 T = TypeVar("T")
 
@@ -30,6 +39,12 @@ def checked_value(value: T, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise not_a(kind, value)
     return value
+
+
+def checked_mark(commit: Commit, largest_token: int = (1 << 63) - 1) -> int:
+    """The token of a commit that is marked; 0, which none has, for one that no commit can have."""
+    token = checked_value(commit, Commit).checkpoint_token
+    return token if 0 < token <= largest_token else 0
 
 
 def checked_place(bucket_id: str | UUID, stream_id: str | UUID) -> tuple[str, str]:
@@ -67,3 +82,13 @@ def names_no_revision(min_revision: int, max_revision: int | None) -> bool:
 def checked_period(start: datetime, end: datetime | None) -> tuple[datetime, datetime | None]:
     """The ends of a time, in UTC."""
     return checked_stamp(start, "start"), None if end is None else checked_stamp(end, "end")
+
+
+def checked_lease(name: str, seconds: float) -> tuple[str, float]:
+    """What a lease is asked for by."""
+    return checked_name(name), checked_seconds(seconds, "seconds")
+
+
+def checked_wait(checkpoint_token: int, timeout_seconds: float) -> tuple[int, float]:
+    """What is waited for, and how long."""
+    return checked_int(checkpoint_token, "checkpoint_token"), checked_seconds(timeout_seconds, "timeout_seconds")

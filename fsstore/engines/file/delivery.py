@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from fsstore.engine import Lease
-from fsstore.engines.arguments import checked_value
+from fsstore.engines.arguments import checked_lease, checked_value, checked_wait
 from fsstore.engines.file.failures import asked
 from fsstore.engines.file.lifetime.open_store import OpenStore, WritableStore
 from fsstore.engines.file.processes.control import VISIBLE
@@ -78,10 +78,11 @@ class FileDelivery:
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
         """The lease of `name`, held until it is released or this process or engine ends; `seconds` do not matter."""
-        return self.writable().leases.acquire(checked_name(name))
+        return self.writable().leases.acquire(checked_lease(name, seconds)[0])
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         """Nothing is due: `LeaseLostError` where the lease was released."""
+        checked_lease(lease.name, seconds)
         self.writable().leases.check(lease)
 
     def release_lease(self, lease: Lease) -> None:
@@ -93,6 +94,7 @@ class FileDelivery:
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Look at the control page, the more rarely the longer nothing was committed."""
+        checkpoint_token, timeout_seconds = checked_wait(checkpoint_token, timeout_seconds)
         until = time.monotonic() + timeout_seconds
         seen = -1
         while True:

@@ -10,6 +10,7 @@ import threading
 import time
 
 from fsstore.engine import Lease
+from fsstore.engines.arguments import checked_lease, checked_wait
 from fsstore.errors import LeaseLostError
 from fsstore.model import checked_checkpoint, checked_name
 
@@ -62,7 +63,7 @@ class MemoryDelivery:
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
         """The lease of `name`, or `None` while somebody holds it."""
-        name = checked_name(name)
+        name, seconds = checked_lease(name, seconds)
         with self._lock:
             self._check()
             now = time.monotonic()
@@ -76,6 +77,7 @@ class MemoryDelivery:
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         """Hold it for `seconds` from now, also after it ran out, as long as nobody else took it."""
+        _, seconds = checked_lease(lease.name, seconds)
         with self._lock:
             self._check()
             self._check_lease(lease)
@@ -93,10 +95,10 @@ class MemoryDelivery:
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Whether there is a commit after the token, within that time."""
+        checkpoint_token, timeout_seconds = checked_wait(checkpoint_token, timeout_seconds)
         with self._changed:
             self._check()
-            seconds = min(timeout_seconds, threading.TIMEOUT_MAX)
-            self._changed.wait_for(lambda: self._stops_waiting(checkpoint_token), seconds)
+            self._changed.wait_for(lambda: self._stops_waiting(checkpoint_token), timeout_seconds)
             self._check()
             return self._last_token > checkpoint_token
 

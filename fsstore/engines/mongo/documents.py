@@ -23,7 +23,6 @@ from uuid import UUID
 from bson.binary import UUID_SUBTYPE, Binary
 
 from fsstore.engines.mongo.calls import Document
-from fsstore.engines.mongo.layout import MOST
 from fsstore.engines.refusals import reading_snapshot, unreadable, unwritable
 from fsstore.errors import SerializationError
 from fsstore.model import Commit, CommitAttempt, Snapshot, named, stored_commit
@@ -60,8 +59,6 @@ class OurForm:
         return Binary(commit_id.bytes, UUID_SUBTYPE)
 
     def document(self, attempt: CommitAttempt) -> Document:
-        if attempt.stream_revision > MOST:
-            raise ValueError(f"{named(attempt)} ends at revision {attempt.stream_revision}; MongoDB counts to {MOST}")
         try:
             payload = encode_payload(self._serializer, attempt.headers, attempt.events)
         except SerializationError as error:

@@ -214,7 +214,7 @@ class MongoEngine:
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
-        token = arguments.checked_value(commit, Commit).checkpoint_token
+        token = arguments.checked_mark(commit)
         self._write(changing.mark(self._opened.form.undispatched, token))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
@@ -248,13 +248,14 @@ class MongoEngine:
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
         """The lease of `name` for `seconds` by the server's clock, or `None` while somebody holds it."""
-        lease = self._write(delivery.acquire_lease(checked_name(name), seconds))
+        lease = self._write(delivery.acquire_lease(*arguments.checked_lease(name, seconds)))
         if lease is not None:
             self._leases.add(lease)
         return lease
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         """Hold it for `seconds` from now."""
+        _, seconds = arguments.checked_lease(lease.name, seconds)
         self._write(delivery.renew_lease(lease, seconds))
 
     def release_lease(self, lease: Lease) -> None:
@@ -265,6 +266,7 @@ class MongoEngine:
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Wait until there may be a commit after `checkpoint_token`."""
+        checkpoint_token, timeout_seconds = arguments.checked_wait(checkpoint_token, timeout_seconds)
         store = self._opened
         question = store.reads.is_above
         return waking.wait_for_commits(

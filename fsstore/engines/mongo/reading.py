@@ -85,7 +85,7 @@ class NumberedReads:
         return Walk(self._form, {**self._form.undispatched, **self._within(None)}, "_id")
 
     def is_above(self, number: int) -> Conversation[bool]:
-        return bool((yield find(COMMITS, {"_id": {"$gt": min(number, MOST)}}, fields=[], limit=1)))
+        return bool((yield find(COMMITS, {"_id": {"$gt": max(0, min(number, MOST))}}, fields=[], limit=1)))
 
     def _within(self, bucket_id: str | None) -> Document:
         """The filter for a bucket's commits, or for all, without the numbers that have none."""

@@ -22,7 +22,7 @@ from pymongo.errors import PyMongoError
 from fsstore.engines.mongo.calls import Conversation, Document, Transaction, call, find
 from fsstore.engines.mongo.failures import duplicate_index
 from fsstore.engines.mongo.form import Form
-from fsstore.engines.mongo.layout import COMMITS, STREAMS
+from fsstore.engines.mongo.layout import COMMITS, MOST, STREAMS
 from fsstore.engines.refusals import conflict, duplicate
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, StorageError
 from fsstore.model import CommitAttempt, named
@@ -148,7 +148,8 @@ def _ends(attempts: Iterable[CommitAttempt]) -> Conversation[dict[tuple[str, str
     """By stream and sequence the last revisions of the stored commits around each stream's first attempt."""
     firsts: dict[Place, int] = {}
     for attempt in attempts:
-        firsts.setdefault((attempt.bucket_id, attempt.stream_id), attempt.commit_sequence)
+        if attempt.commit_sequence <= MOST:  # a number beyond that no commit has, and no question can name it
+            firsts.setdefault((attempt.bucket_id, attempt.stream_id), attempt.commit_sequence)
     ends: dict[tuple[str, str, int], int] = {}
     fields = ["CommitSequence", "StreamRevisionTo"]
     for (bucket, stream), sequence in firsts.items():

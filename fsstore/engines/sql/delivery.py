@@ -16,6 +16,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Connection
 
 from fsstore.engine import Lease
+from fsstore.engines.arguments import checked_lease, checked_wait
 from fsstore.engines.sql import leases, named_values, tokens
 from fsstore.engines.sql.transactions import KeyTakenError, Transactions
 from fsstore.errors import LeaseLostError, StorageError, StoreClosedError
@@ -94,7 +95,7 @@ class SqlDelivery:
 
     def acquire_lease(self, name: str, seconds: float) -> Lease | None:
         """The lease of `name`, or `None` while somebody holds it."""
-        name = checked_name(name)
+        name, seconds = checked_lease(name, seconds)
         acquire = partial(leases.acquire, name=name, holder=uuid4().hex, seconds=seconds, now=self._now)
         try:
             lease = self._write(acquire, f"acquiring the lease {name!r}")
@@ -106,6 +107,7 @@ class SqlDelivery:
 
     def renew_lease(self, lease: Lease, seconds: float) -> None:
         """Hold it for `seconds` from now, also after it ran out, as long as nobody else took it."""
+        _, seconds = checked_lease(lease.name, seconds)
         renew = partial(leases.renew, lease=lease, seconds=seconds, now=self._now)
         try:
             self._write(renew, f"renewing the lease {lease.name!r}")
@@ -123,6 +125,7 @@ class SqlDelivery:
 
     def wait_for_commits(self, checkpoint_token: int, timeout_seconds: float) -> bool:
         """Whether there may be a commit after the token, within that time."""
+        checkpoint_token, timeout_seconds = checked_wait(checkpoint_token, timeout_seconds)
         until = time.monotonic() + timeout_seconds
         while True:
             # One look is for all who wait, also for who asks again and again for a short time.

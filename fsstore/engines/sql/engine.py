@@ -25,13 +25,13 @@ from fsstore.engines.sql.errors import COMMITTED_AGAIN, DONE_AGAIN
 from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
 from fsstore.engines.sql.rows import Rows
 from fsstore.engines.sql.sqlite_file import is_missing
-from fsstore.engines.sql.transactions import KeyTakenError, Transactions, connected
+from fsstore.engines.sql.transactions import KeyTakenError, Transactions, checked_timeout, connected
 from fsstore.engines.sql.writes import NotStoredError
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.under_way import UnderWay
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_at_least
 from fsstore.serialization import MsgpackSerializer, Serializer
 
 Item = TypeVar("Item")
@@ -60,8 +60,8 @@ class SqlEngine(SqlDelivery):
         **sqlalchemy_options: Any,
     ) -> None:
         self.url, self.database = parsed(url)
-        self.pool_size, self.sqlalchemy_options = pool_size, sqlalchemy_options
-        self._timeout_seconds = timeout_seconds
+        self.pool_size, self.sqlalchemy_options = checked_at_least(pool_size, 0, "pool_size"), sqlalchemy_options
+        self._timeout_seconds = checked_timeout(timeout_seconds)
         self._rows = Rows(serializer if serializer is not None else MsgpackSerializer())
         self._create = create
         self._name = without_password(self.url.render_as_string(hide_password=True))
@@ -277,8 +277,8 @@ class SqlEngine(SqlDelivery):
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
         """Remember that `commit` was dispatched."""
         self._check()
-        commit = arguments.checked_value(commit, Commit)
-        self._write(partial(writes.mark, commit=commit), f"marking commit {commit.commit_id} as dispatched")
+        token = arguments.checked_mark(commit)
+        self._write(partial(writes.mark, token=token), f"marking commit {commit.commit_id} as dispatched")
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         """Forget one stream."""

@@ -21,10 +21,17 @@ from fsstore.engines.sql.errors import DONE_AGAIN, TRIES, Verdict, file_error, j
 from fsstore.engines.sql.sqlite_file import file_of, in_memory
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StorageUnavailableError
+from fsstore.model import checked_seconds
 from fsstore.options import no_option
 
 Result = TypeVar("Result")
 _OPTIONS = ("create", "pool_size", "timeout_seconds", "those of SQLAlchemy's create_engine")
+_LONGEST_TIMEOUT_SECONDS = 2_000_000.0  # in milliseconds, the most that every database and driver can take
+
+
+def checked_timeout(value: float) -> float:
+    """How long a database is waited for."""
+    return checked_seconds(value, "timeout_seconds", most=_LONGEST_TIMEOUT_SECONDS)
 
 
 def connected(

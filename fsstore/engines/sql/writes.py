@@ -133,9 +133,9 @@ def refusal(connection: Connection, attempts: Sequence[CommitAttempt]) -> EventS
     return None
 
 
-def mark(connection: Connection, commit: Commit) -> None:
+def mark(connection: Connection, token: int) -> None:
     """Mark the commit of this token as dispatched; nothing when it is gone."""
-    connection.execute(update(commits).where(_c.CheckpointNumber == commit.checkpoint_token).values(Dispatched=1))
+    connection.execute(update(commits).where(_c.CheckpointNumber == token).values(Dispatched=1))
 
 
 def add_snapshot(connection: Connection, snapshot: Snapshot, payload: bytes) -> bool:

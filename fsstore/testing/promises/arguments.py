@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
-from fsstore.engine import PersistenceEngine
-from fsstore.model import MAX_ID_CHARACTERS
+from fsstore.engine import DeliveryEngine, PersistenceEngine
+from fsstore.errors import ConcurrencyError, DuplicateCommitError
+from fsstore.model import MAX_ID_CHARACTERS, CommitAttempt
 from fsstore.testing.attempts import EPOCH, fill, first_attempt, next_attempt
+from fsstore.testing.capabilities import needs
 from fsstore.testing.promises.stores import EngineTests, case, nothing_changes
 
 Call = Callable[[PersistenceEngine, Any], object]
@@ -23,6 +26,9 @@ NO_IDS = {
     "too long": ("x" * (MAX_ID_CHARACTERS + 1), ValueError),
     "half a character": ("\ud800", ValueError),
 }
+
+# More than four, eight and sixteen bytes hold, and than a float.
+BEYOND = (1 << 31, (1 << 63) - 1, 1 << 63, 1 << 64, 1 << 130, 10**400)
 
 WITH_STREAM_ID: dict[str, Call] = {
     "get_from": lambda engine, value: list(engine.get_from("default", value)),
@@ -124,6 +130,66 @@ class ArgumentPromises(EngineTests):
                     with case(f"{what} {wrong!r}"), _refused(f"{what.split()[0]} must be an int", wrong):
                         ask(engine, wrong)
 
+    def test_a_commit_beyond_all_that_is_stored_is_marked_in_vain(self, engine: PersistenceEngine) -> None:
+        [stored] = fill(engine, "stream")
+        for beyond in (*BEYOND, 0, *(-beyond for beyond in BEYOND)):
+            with case(_short(beyond)), nothing_changes(engine):
+                engine.mark_commit_as_dispatched(replace(stored, checkpoint_token=beyond))
+
+    def test_a_commit_beyond_all_that_is_stored_conflicts(self, engine: PersistenceEngine) -> None:
+        head = fill(engine, "stream")[-1]
+        for beyond in BEYOND:
+            for attempt in (
+                replace(next_attempt(head), stream_revision=beyond),
+                replace(next_attempt(head), stream_revision=beyond, commit_sequence=beyond),
+            ):
+                with case(_short(beyond)), nothing_changes(engine, attempt), pytest.raises(ConcurrencyError):
+                    engine.commit(attempt)
+
+    def test_a_commit_that_is_stored_is_a_duplicate_whatever_its_numbers(self, engine: PersistenceEngine) -> None:
+        head = fill(engine, "stream")[-1]
+        for beyond in BEYOND:
+            again = replace(CommitAttempt.of(head), stream_revision=beyond)
+            with case(_short(beyond)), nothing_changes(engine), pytest.raises(DuplicateCommitError):
+                engine.commit(again)
+
+    @needs("delivery")
+    def test_a_time_beyond_every_clock_is_for_ever(self, engine: PersistenceEngine) -> None:
+        [stored] = fill(engine, "stream")
+        delivery = cast("DeliveryEngine", engine)
+        for beyond in (*BEYOND, float("inf")):
+            with case(_short(beyond)):
+                assert delivery.wait_for_commits(stored.checkpoint_token - 1, beyond)
+                lease = delivery.acquire_lease("a", beyond)
+                assert lease is not None
+                assert delivery.acquire_lease("a", 0.0) is None
+                delivery.renew_lease(lease, beyond)
+                assert delivery.acquire_lease("a", 0.0) is None
+                delivery.release_lease(lease)
+        for beyond in BEYOND:
+            with case(_short(beyond)):
+                assert not delivery.wait_for_commits(beyond, 0.0)
+                assert delivery.wait_for_commits(-beyond, 0.0)
+
+    @needs("delivery")
+    def test_what_is_no_time_is_refused(self, engine: PersistenceEngine) -> None:
+        delivery = cast("DeliveryEngine", engine)
+        lease = delivery.acquire_lease("a", 600.0)
+        assert lease is not None
+        for wrong in (True, "1", None, float("nan"), -1, float("-inf"), -(10**400)):
+            error = ValueError if type(wrong) in (int, float) else TypeError
+            seconds: Any = wrong
+            with case(_short(wrong)):
+                with pytest.raises(error, match=r"^seconds must be "):
+                    delivery.acquire_lease("b", seconds)
+                with pytest.raises(error, match=r"^seconds must be "):
+                    delivery.renew_lease(lease, seconds)
+                with pytest.raises(error, match=r"^timeout_seconds must be "):
+                    delivery.wait_for_commits(0, seconds)
+        for no_number in (True, 1.0, "1", None):
+            with case(repr(no_number)), _refused("checkpoint_token must be an int", no_number):
+                delivery.wait_for_commits(no_number, 0.0)  # type: ignore[arg-type]
+
     def test_only_datetimes_are_times(self, engine: PersistenceEngine) -> None:
         fill(engine, "stream")
         for wrong in (EPOCH.date(), EPOCH.timestamp(), EPOCH.isoformat()):
@@ -138,3 +204,7 @@ class ArgumentPromises(EngineTests):
 
 def _refused(words: str, wrong: object) -> AbstractContextManager[object]:
     return pytest.raises(TypeError, match=f"^{words}, not {type(wrong).__name__}$")
+
+
+def _short(value: object) -> str:
+    return repr(value)[:40]

@@ -80,6 +80,37 @@ class TokensMayBeFractions(ModelEngine):
         return super().get_from_checkpoint(checkpoint_token, to_checkpoint, bucket_id=bucket_id)
 
 
+@caught_by("test_a_commit_beyond_all_that_is_stored_is_marked_in_vain")
+class TokensHaveEightBytes(ModelEngine):
+    def mark_commit_as_dispatched(self, commit):
+        if not -(1 << 63) <= commit.checkpoint_token < 1 << 63:
+            raise OverflowError
+        super().mark_commit_as_dispatched(commit)
+
+
+@caught_by(
+    "test_a_commit_beyond_all_that_is_stored_conflicts",
+    "test_a_commit_that_is_stored_is_a_duplicate_whatever_its_numbers",
+)
+class RevisionsHaveEightBytes(ModelEngine):
+    def commit(self, attempt):
+        if attempt.stream_revision >= 1 << 63:
+            raise ValueError("stream_revision is too large")
+        return super().commit(attempt)
+
+
+@caught_by("test_a_time_beyond_every_clock_is_for_ever")
+class SecondsAreFloats(ModelEngine):
+    def acquire_lease(self, name, seconds):
+        return super().acquire_lease(name, float(seconds) if type(seconds) is int and seconds > 0 else seconds)
+
+
+@caught_by("test_what_is_no_time_is_refused")
+class SecondsDoNotMatter(ModelEngine):
+    def renew_lease(self, lease, seconds):
+        super().renew_lease(lease, 1.0)
+
+
 @caught_by("test_only_datetimes_are_times")
 class NoStartIsTheBeginning(ModelEngine):
     def get_from_date(self, start, end=None, *, bucket_id=None):

@@ -128,7 +128,7 @@ class NEventStoreEngine:
         return self._writing.add_snapshot(arguments.checked_value(snapshot, Snapshot))
 
     def mark_commit_as_dispatched(self, commit: Commit) -> None:
-        self._writing.mark(arguments.checked_value(commit, Commit))
+        self._writing.mark(arguments.checked_mark(commit))
 
     def delete_stream(self, bucket_id: str, stream_id: str) -> None:
         self._writing.delete_stream(*arguments.checked_place(bucket_id, stream_id))

@@ -17,8 +17,9 @@ from fsstore.engines.sql.neventstore.generation import Generation, recognized
 from fsstore.engines.sql.neventstore.rows import Rows, hashed
 from fsstore.engines.sql.neventstore.writing import ISOLATION, Writing
 from fsstore.engines.sql.sqlite_file import file_of, is_database
-from fsstore.engines.sql.transactions import connected
+from fsstore.engines.sql.transactions import checked_timeout, connected
 from fsstore.errors import SerializationError, StorageError
+from fsstore.model import checked_at_least
 from fsstore.serialization import Serializer
 from fsstore.serialization.neventstore import NEventStoreJson, NEventStorePayloads, PayloadWriter
 from fsstore.serialization.neventstore.payloads import innermost
@@ -38,6 +39,7 @@ def open_csharp_store(
     """The engine over the C# store in a database; `None` when it holds none, or one of fsstore's own. The options are
     those of `SqlEngine`; nothing is ever created."""
     found, database = parsed(url)
+    timeout_seconds, pool_size = checked_timeout(timeout_seconds), checked_at_least(pool_size, 0, "pool_size")
     connecting = partial(_connecting, found, database, timeout_seconds, pool_size, sqlalchemy_options)
     if found.get_backend_name() == "sqlite":
         path = file_of(found)

@@ -89,12 +89,12 @@ class Writing:
         except KeyTakenError:
             return False
 
-    def mark(self, commit: Commit) -> None:
+    def mark(self, token: int) -> None:
         """Set `Dispatched`, where there is such a column."""
         table = self._commits
         if self.rows.generation.has("dispatched"):
             flag = True if self.connecting.dialect == "postgresql" else 1
-            statement = update(table).where(table.c.checkpointnumber == commit.checkpoint_token)
+            statement = update(table).where(table.c.checkpointnumber == token)
             statement = statement.values({table.c.dispatched: flag})
             self.connecting.write(lambda connection: connection.execute(statement), "marking a commit as dispatched")
 
