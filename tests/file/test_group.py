@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-import opcode
 import signal
 import sys
 import threading
@@ -13,9 +12,9 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
+from interrupting import Interrupting
 
 from fsstore import DuplicateCommitError, StorageUnavailableError
 from fsstore.engines.file import FileEngine
@@ -125,34 +124,12 @@ def test_a_thread_that_is_interrupted_when_it_is_to_lead_hands_the_lead_on(
     assert passes.done == ([[first], later] if later else [[first]])
 
 
-class Interrupting:
-    """Interrupts the thread that traces with it at the n-th place in a group where Python may do so."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-        self._before: dict[FrameType, str] = {}
-        self.interrupted = False
-
-    def __call__(self, frame: FrameType, event: str, argument: object) -> Interrupting | None:
-        if frame.f_code.co_filename != group.__file__:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            before = self._before.get(frame, "")
-            self._before[frame] = opcode.opname[frame.f_code.co_code[frame.f_lasti]]
-            self._left -= before.startswith(("CALL", "RESUME", "JUMP_BACKWARD"))
-            if not self._left and not self.interrupted:
-                self.interrupted = True
-                raise KeyboardInterrupt
-        return self
-
-
 def is_interrupted_at(at: int) -> bool:
     """Whether a thread that waits, leads for itself and another and hands the lead on comes to that place."""
     begun, let_on = threading.Event(), threading.Event()
     first, second, later = Queued(1), Queued(1), [Queued(1), Queued(1)]
     done, told, failed = [], [], []
-    interrupting = Interrupting(at)
+    interrupting = Interrupting(at, group.__file__)
 
     def lead(requests: list[Queued]) -> None:
         begun.set()

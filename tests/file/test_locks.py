@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from interrupting import interrupted
 
+from fsstore import DuplicateCommitError, StorageUnavailableError
 from fsstore.engines.file import FileEngine
+from fsstore.engines.file.disk import disk as real_disk
 from fsstore.engines.file.disk.disk import RealDisk
+from fsstore.engines.file.files import layout
+from fsstore.engines.file.processes import control, locks
 from fsstore.testing import first_attempt
 
 
@@ -106,3 +114,64 @@ def test_a_thread_that_is_interrupted_when_it_has_the_write_lock_gives_it_back(t
     os.close(other)
     assert engine.commit(first_attempt("a")).checkpoint_token == 1
     engine.close()
+
+
+CHANGES: list[Callable[[FileEngine], object]] = [
+    lambda engine: engine.commit(first_attempt("interrupted")),
+    lambda engine: engine.delete_stream("default", "before"),
+    FileEngine.fold,
+]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_whoever_is_interrupted_anywhere_in_a_lock_leaves_it_to_others(
+    tmp_path: Path, change: Callable[[FileEngine], object], joined: bool
+) -> None:
+    def is_interrupted_at(at: int) -> bool:
+        engine, _ = opened(tmp_path / f"{at}.store")
+        other = opened(tmp_path / f"{at}.store")[0] if joined else None
+        engine.commit(first_attempt("before"))
+        files = (locks.__file__, control.__file__, real_disk.__file__)
+        was_interrupted = interrupted(at, lambda: change(engine), *files)
+        for name in (layout.WRITE_LOCK, layout.FOLD_LOCK, layout.CONTROL):
+            handle = os.open(tmp_path / f"{at}.store" / name, os.O_RDWR)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(handle)
+        with ThreadPoolExecutor() as another_thread:
+            another_thread.submit(engine.commit, first_attempt("another thread")).result(30)
+        (other or engine).commit(first_attempt("another process"))
+        for each in (engine, other or engine):
+            each.close()
+        return was_interrupted
+
+    assert sum(1 for _ in itertools.takewhile(is_interrupted_at, itertools.count(1))) > 10
+
+
+class Unlockable(RealDisk):
+    """The system does not give back the next lock."""
+
+    fails = False
+
+    def unlock(self, handle: int) -> None:
+        if self.fails:
+            self.fails = False
+            raise OSError(errno.ENOLCK, "no locks")
+        super().unlock(handle)
+
+
+def test_a_commit_whose_lock_cannot_be_given_back_is_in_doubt(tmp_path: Path) -> None:
+    store = tmp_path / "a.store"
+    disk = Unlockable(str(store))
+    engine = FileEngine(store, disk=disk, background=False)
+    engine.initialize()
+    other, _ = opened(store)
+    attempt = first_attempt("a")
+    disk.fails = True
+    with pytest.raises(StorageUnavailableError, match=r"write\.lock cannot be unlocked .* in doubt") as failed:
+        engine.commit(attempt)
+    assert failed.value.in_doubt
+    with pytest.raises(DuplicateCommitError):
+        engine.commit(attempt)
+    engine.close()
+    other.close()

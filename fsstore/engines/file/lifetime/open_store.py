@@ -103,16 +103,25 @@ class WritableStore(OpenStore):
             make_room=lambda: self.folding.make_room(),  # noqa: PLW0108 - it needs the writer, so it is made after it
         )
         self.group: Group[Request] = Group(
-            self._writer.lead, interrupted=self._writer.interrupted, max_pass_bytes=options.max_batch_bytes
+            self._writer.lead, interrupted=self._interrupted, max_pass_bytes=options.max_batch_bytes
         )
         self.folding = Folding(files, control, view, self._writer, locks, self.mutex, options)
+
+    def _interrupted(self, requests: list[Request]) -> None:
+        self.locks.let_go()
+        self._writer.interrupted(requests)
 
     def fold(self) -> None:
         """Fold everything that is durable by now, for whoever asks. Closing waits for it, as it folds under a lock that
         folding needs."""
         with self._fold_is_asked:
             self._check_open()
-            self.folding.fold()
+            try:
+                self.folding.fold()
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    self.locks.let_go()
+                raise
 
     def is_deleting(self) -> bool:
         """Whether something was deleted that a power cut could still bring back."""

@@ -168,16 +168,19 @@ class Control:
         with self._moving:
             try:
                 self._disk.lock(self._handle)
+                self._raise(values)
             except OSError as error:
                 raise StorageUnavailableError(
                     f"{self._path} cannot be locked ({error}): whether this commit is stored is in doubt; close the "
                     "store in every process, open it again, then commit the same attempt again",
                     in_doubt=True,
                 ) from error
-            try:
-                self._raise(values)
             finally:
-                self._disk.unlock(self._handle)
+                try:
+                    self._disk.unlock(self._handle)
+                except BaseException:
+                    self._disk.unlock(self._handle)  # this thread was interrupted before it was
+                    raise
 
     def advance_alone(self, values: dict[int, int]) -> None:
         """The same, for who holds the write lock and is alone: only threads of this process move marks."""

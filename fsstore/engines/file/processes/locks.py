@@ -74,8 +74,25 @@ class FileLock:
         try:
             if not self._depth:
                 self._disk.unlock(self._handle)
+        except OSError as error:
+            raise StorageUnavailableError(
+                f"{self._path} cannot be unlocked ({error}): whether what was done under it is stored is in doubt; "
+                "close the store in every process, open it again, then do the same again",
+                in_doubt=True,
+            ) from error
         finally:
             self._thread.release()
+
+    def let_go(self) -> None:
+        """Free it if this thread has it, as one that was interrupted on its way out may: Python looks for signals where
+        `__exit__` begins, too."""
+        if self._thread.acquire(blocking=False):
+            self._depth = 0
+            with contextlib.suppress(OSError):
+                self._disk.unlock(self._handle)
+            with contextlib.suppress(RuntimeError):  # until it is given back as often as it was taken
+                while True:
+                    self._thread.release()
 
     def close(self) -> None:
         self._disk.close(self._handle)
@@ -141,6 +158,11 @@ class StoreLocks:
                 return self.presence.alone()
             finally:
                 self.presence.share()
+
+    def let_go(self) -> None:
+        """What this thread has of them is free: it was interrupted, and does not go on."""
+        self.write.let_go()
+        self.fold.let_go()
 
     def close(self) -> None:
         try:
