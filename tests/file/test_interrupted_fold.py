@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -150,6 +151,85 @@ def test_snapshots_that_were_begun_and_lost_are_no_damage() -> None:
     assert not list(engine.verify())
     engine.fold()
     assert engine.get_snapshot("default", "a") == Snapshot("a", 2, "two")
+
+
+def lose_the_indexes(disk: SimulatedDisk) -> None:
+    """Both are made anew from the segments with the next opening."""
+    for name in ("heads.index", "commits.index"):
+        disk.unlink(f"/store/{name}")
+
+
+def test_a_purge_that_did_not_end_is_not_undone_where_both_indexes_are_made_anew() -> None:
+    """Its first fold removed the files, which the heads made anew do not name then, and could flush no directory."""
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    for stream_id in ("a", "b"):
+        fill(engine, stream_id)
+    engine.fold()
+    engine.purge()
+    disk.fail("flush_directory", path="/store/streams/*", times=100)
+    with pytest.raises(StorageUnavailableError):
+        engine.fold()
+    disk.kill()
+    disk.heal()
+    disk = disk.process()
+    lose_the_indexes(disk)
+    engine = opened(disk)
+    engine.fold()
+    engine.close()
+    disk = disk.restarted()
+    lose_the_indexes(disk)
+    disk.unlink("/store/control")
+    engine = opened(disk)
+    assert list(engine.get_from_checkpoint()) == []
+    assert list(engine.verify()) == []
+    engine.close()
+
+
+@pytest.mark.parametrize("removed", range(9))
+@pytest.mark.parametrize("power", [False, True])
+def test_a_purge_that_did_not_end_leaves_no_file_where_both_indexes_are_made_anew(removed: int, power: bool) -> None:
+    disk = SimulatedDisk(keep_everything if power else lose_everything)
+    engine = opened(disk)
+    for stream_id in ("a", "b"):
+        engine.add_snapshot(Snapshot(stream_id, fill(engine, stream_id, commits=40)[-1].stream_revision, "state"))
+    engine.fold()
+    engine.purge()
+    left = removed
+
+    def look(call: Call) -> None:
+        nonlocal left
+        if call.name == "unlink" and "/streams/" in call.path:
+            if not left:
+                disk.watch(None)
+                disk.kill()
+                raise ProcessKilled
+            left -= 1
+
+    disk.watch(look)
+    with pytest.raises(ProcessKilled) if removed < 8 else nullcontext():
+        engine.fold()
+    disk.watch(None)
+    disk.kill()
+    disk = disk.restarted() if power else disk.process()
+    lose_the_indexes(disk)
+    engine = opened(disk)
+    engine.fold()
+    assert [path for path in disk.sizes_bytes() if "/streams/" in path] == []
+    engine.close()
+
+
+def test_a_purge_of_a_store_without_streams_is_folded_again() -> None:
+    disk = SimulatedDisk(lose_everything)
+    engine = opened(disk)
+    engine.purge()
+    disk.kill()
+    disk = disk.process()
+    disk.unlink("/store/control")
+    engine = opened(disk)
+    engine.fold()
+    assert list(engine.verify()) == []
+    engine.close()
 
 
 # After a flush that failed, Linux calls the pages clean: they read as written, are not on the device, and a second

@@ -76,8 +76,12 @@ class Fold:
         gone = {key for key, stream in streams.items() if stream.reset}
         for bucket_id in records.purges:
             gone.update(self._purged(bucket_id, streams))
-        if gone:
-            self._forget(gone, records.deleted_entries)
+        directories = {self._files.directory(key) for key in gone}
+        if records.purges and self._again:
+            # Heads that were made anew meanwhile do not name what a purge that did not end has removed already.
+            directories.update(self._every_directory())
+        if directories:
+            self._forget(gone, directories, records.deleted_entries)
         # In the order of the keys, which is that of the directories: each is looked up once for all its files.
         for key in sorted(gone.union(streams)):
             self._pace()
@@ -97,26 +101,38 @@ class Fold:
             if head.segment_bytes and (mark is None or head.bucket == mark) and head.key not in streams:
                 yield head.key
 
-    def _forget(self, keys: set[bytes], entries: dict[int, bytes]) -> None:
+    def _every_directory(self) -> Iterator[str]:
+        """Those of all streams."""
+        above = f"{self._store}/streams"
+        return (f"{above}/{name}" for name in self._disk.names(above))
+
+    def _forget(self, keys: set[bytes], directories: set[str], entries: dict[int, bytes]) -> None:
         """Files and tokens of deleted streams, gone for good before the heads say so: a purge that is done again
         goes by the heads, and would not find what is left of those that they do not name."""
-        self._remove(keys)
+        # The segment last, as a stream that has none is not in heads that are made anew.
+        self._flush_directories(self._remove(keys, (SNAPSHOTS, INDEX, IDS)))
+        self._remove(keys, (SEGMENT,))
+        # Also where nothing is there: an interrupted fold may have removed it and flushed no directory.
+        self._flush_directories(directories)
         self._forget_tokens(keys)
         self._write_entries(entries)
         self._commits.flush()
 
-    def _remove(self, keys: set[bytes]) -> None:
-        directories = set()
-        for key in keys:
-            for kind in (SEGMENT, SNAPSHOTS, INDEX, IDS):
+    def _remove(self, keys: set[bytes], kinds: tuple[str, ...]) -> set[str]:
+        """Remove those of the streams' files that are there; gives the directories that this changes."""
+        changed = set()
+        for key in sorted(keys):
+            for kind in kinds:
                 path = self._files.path(key, kind)
                 if self._disk.exists(path):
                     self._disk.unlink(path)
-            if self._disk.exists(self._files.directory(key)):
-                # Also when nothing is there: an interrupted fold may have removed it and flushed no directory.
-                directories.add(self._files.directory(key))
+                    changed.add(self._files.directory(key))
+        return changed
+
+    def _flush_directories(self, directories: set[str]) -> None:
         for directory in sorted(directories):
-            self._disk.flush_directory(directory)
+            if self._disk.exists(directory):
+                self._disk.flush_directory(directory)
 
     def _forget_tokens(self, keys: set[bytes]) -> None:
         """Entries of commits.index that point at streams which are about to go; a stretch at a time, as a purge takes
