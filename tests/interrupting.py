@@ -18,6 +18,10 @@ class Interrupting:
         self.interrupted = False
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> Interrupting | None:
+        if event == "call" and frame.f_back is not None and self._before.get(frame.f_back) == "CALL":
+            self._before[frame.f_back] = (
+                ""  # a function of Python's own is looked into where it begins, not where it ends
+            )
         if frame.f_code.co_filename not in self._files:
             return None
         frame.f_trace_opcodes = True
@@ -30,6 +34,10 @@ class Interrupting:
                 raise KeyboardInterrupt
         return self
 
+    def forget(self) -> None:
+        """What was interrupted may go, and with it what it held."""
+        self._before.clear()
+
 
 def interrupted(at: int, act: Callable[[], object], *files: str | None) -> bool:
     """Do it, interrupted at the n-th place in these files; whether there is such a place."""
@@ -41,4 +49,5 @@ def interrupted(at: int, act: Callable[[], object], *files: str | None) -> bool:
         pass
     finally:
         sys.settrace(None)
+        interrupting.forget()
     return interrupting.interrupted

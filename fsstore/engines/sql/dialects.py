@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -249,6 +250,14 @@ def prepare(engine: Engine, database: Database, timeout_seconds: float) -> None:
                 return
             # A transaction that reads and then writes could fail half-way; one that is going to write says so.
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")
+
+    if engine.dialect.name == "sqlite" and not engine.dialect.is_async:
+
+        @event.listens_for(engine, "invalidate")
+        def unlock(connection: Any, record: Any, error: BaseException | None) -> None:
+            # One that is closed keeps the file locked as long as anybody, as a traceback, has its last cursor.
+            with suppress(connection.Error):
+                connection.rollback()
 
 
 _SMALL_BYTES = 256 << 10

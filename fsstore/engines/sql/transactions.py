@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Transaction, create_engine
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, Transaction, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
@@ -60,6 +60,12 @@ def connected(
             raise
         raise no_option(f"a store in {database.name}", unknown[0], _OPTIONS) from error
     prepare(engine, database, timeout_seconds)
+    if in_memory(url):
+
+        @event.listens_for(engine, "handle_error")
+        def keep(context: ExceptionContext) -> None:
+            context.is_disconnect = False  # SQLAlchemy closes what was interrupted: here that would be the store
+
     return engine
 
 
@@ -116,11 +122,17 @@ class Transactions:
         while True:
             committing = False
             try:
-                with engine.connect() as connection, connection.begin() as transaction:
-                    result = act(connection)
-                    committing = engine is self._writing
-                    self._commit(connection, transaction)
-                    return result
+                with engine.connect() as connection:
+                    try:
+                        with connection.begin() as transaction:
+                            result = act(connection)
+                            committing = engine is self._writing
+                            self._commit(connection, transaction)
+                            return result
+                    except BaseException as error:
+                        if not isinstance(error, Exception):
+                            self._interrupted(connection)
+                        raise
             except SQLAlchemyError as error:
                 if self._file is not None and (refused := file_error(error, self._file, what)):
                     raise refused from error
@@ -135,6 +147,16 @@ class Transactions:
                 if given_up or verdict not in (Verdict.AGAIN, Verdict.RECONNECT):
                     raise storage_error(error, verdict, self._database, what, self._file, settles) from error
             self._waiting.sleep(pause_seconds(tries, random.random()))
+
+    def _interrupted(self, connection: Connection) -> None:
+        """End a transaction of which this thread had not heard when it was interrupted: the pool does not look at what
+        it is given back."""
+        if connection.closed or connection.invalidated:
+            return
+        if in_memory(connection.engine.url):
+            connection.connection.rollback()
+        else:
+            connection.invalidate()
 
     def _commit(self, connection: Connection, transaction: Transaction) -> None:
         try:
