@@ -13,7 +13,7 @@ import typer
 
 from fsstore.cli.payloads import NamedKey, payload_serializer
 from fsstore.engine import PersistenceEngine
-from fsstore.engines import SQL_SCHEMES, engine_for
+from fsstore.engines import can_open_without_creating, engine_for
 from fsstore.engines.file import path_and_options
 from fsstore.engines.file.disk.disk import RealDisk
 from fsstore.model import checked_id
@@ -70,7 +70,7 @@ KeyFileOption = Annotated[list[NamedKey] | None, key_file_option(KEY_FILE, "A ke
 
 @contextmanager
 def reading(store: str, keys: Sequence[NamedKey] | None = None, *, opaque: bool = False) -> Iterator[PersistenceEngine]:
-    """The store's engine, open to read: a store in a file or an SQL database is not created, and a file store is not
+    """The store's engine, open to read: a store that its engine can refuse to create is not, and a file store is not
     written and not locked. With `opaque`, what is encrypted is read without a key as a `Ciphertext`."""
     options = _creation(store, create=False) | ({"read_only": True} if is_file_store(store) else {})
     with _opened(store, options, keys, KEY_FILE, opaque=opaque) as engine:
@@ -104,7 +104,7 @@ def _scheme(store: str) -> str:
 
 def _creation(store: str, *, create: bool) -> dict[str, Any]:
     """The option that says so, for the engines that have it."""
-    return {"create": create} if _scheme(store).partition("+")[0] in ("file", *SQL_SCHEMES) else {}
+    return {"create": create} if can_open_without_creating(_scheme(store)) else {}
 
 
 def file_store(store: str) -> tuple[RealDisk, str]:

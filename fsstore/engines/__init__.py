@@ -7,6 +7,7 @@ register a factory under the entry-point group `fsstore.engines`, with the URL s
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Iterable
@@ -49,12 +50,10 @@ def engine_for(
     scheme = found[1].lower() if found else "file"
     if found:
         target = scheme + text[len(scheme) :]
-    # "postgresql+psycopg://" is the engine "postgresql" unless somebody registered the long form.
-    for name in (scheme, scheme.partition("+")[0]):
-        factory = _factory(name)
-        if factory is not None:
-            engine: PersistenceEngine = factory(target, serializer=serializer, **options)
-            return engine
+    factory = _factory(scheme)
+    if factory is not None:
+        engine: PersistenceEngine = factory(target, serializer=serializer, **options)
+        return engine
     known, shown = ", ".join(known_schemes()), without_password(text)
     raise ValueError(
         f"no engine is registered for {scheme!r}: of {shown!r} (give a path with a colon as a Path); known are {known}"
@@ -66,13 +65,23 @@ def without_password(target: str) -> str:
     return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1:***@", target))
 
 
+def can_open_without_creating(scheme: str) -> bool:
+    """Whether the engine of the scheme has the option `create`: one of another package, where its factory names it."""
+    if scheme.partition("+")[0] in ("file", *SQL_SCHEMES):
+        return True
+    factory = None if scheme in _BUILT_IN else _factory(scheme)
+    return factory is not None and "create" in inspect.signature(factory).parameters
+
+
 def _factory(scheme: str) -> Any:
-    module = _BUILT_IN.get(scheme)
-    if module is not None:
-        return import_module(module).open_engine
-    for entry in _registered():
-        if entry.name == scheme:
-            return entry.load()
+    # "postgresql+psycopg://" is the engine "postgresql" unless somebody registered the long form.
+    for name in (scheme, scheme.partition("+")[0]):
+        module = _BUILT_IN.get(name)
+        if module is not None:
+            return import_module(module).open_engine
+        for entry in _registered():
+            if entry.name == name:
+                return entry.load()
     return None
 
 

@@ -7,11 +7,13 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fsstore as package
-from fsstore import Commit, EventMessage
+from fsstore import Commit, EventMessage, engines
+from fsstore.engines import engine_for
 from fsstore.interchange import write_line
 from fsstore.testing.attempts import first_attempt
 
@@ -163,3 +165,35 @@ def test_an_empty_store_is_no_error(fsstore: Run) -> None:
     assert fsstore("ls", "memory:", "--json").out == ""
     assert fsstore("tail", "memory:", "--json").out == ""
     assert fsstore("verify", "memory:").out == "0 commits in 0 streams: nothing wrong\n"
+
+
+class Registered:
+    """An engine that another package registers; its factory names the option, or does not."""
+
+    name = "elsewhere"
+
+    def __init__(self, *, can_refuse: bool) -> None:
+        self.opened: list[dict[str, Any]] = []
+        self._can_refuse = can_refuse
+
+    def load(self) -> Any:
+        def with_option(url: str, *, serializer: Any = None, create: bool = True) -> Any:
+            self.opened.append({"create": create})
+            return engine_for("memory:")
+
+        def without(url: str, *, serializer: Any = None) -> Any:
+            self.opened.append({})
+            return engine_for("memory:")
+
+        return with_option if self._can_refuse else without
+
+
+@pytest.mark.parametrize("can_refuse", [True, False])
+def test_an_engine_of_another_package_is_asked_not_to_make_a_store(
+    fsstore: Run, monkeypatch: pytest.MonkeyPatch, can_refuse: bool
+) -> None:
+    registered = Registered(can_refuse=can_refuse)
+    monkeypatch.setattr(engines, "_registered", lambda: [registered])
+    for verb in ("ls", "tail", "stat"):
+        assert fsstore(verb, "elsewhere://somewhere").code == 0, verb
+    assert registered.opened == [{"create": False} if can_refuse else {}] * 3
