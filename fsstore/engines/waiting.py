@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-_POLL_SECONDS = 0.005
 
 
 class Waiting(Protocol):
@@ -31,10 +30,6 @@ class Waiting(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Wait so long."""
-        ...
-
-    def until(self, changed: threading.Condition, ready: Callable[[], bool]) -> None:
-        """Wait until it is `ready`, which may be so when the condition is notified."""
         ...
 
     def lock(self, timeout_seconds: float | None = None) -> AbstractContextManager[object]:
@@ -50,10 +45,6 @@ class ThreadWaiting:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-    def until(self, changed: threading.Condition, ready: Callable[[], bool]) -> None:
-        with changed:
-            changed.wait_for(ready)
 
     def lock(self, timeout_seconds: float | None = None) -> AbstractContextManager[object]:
         return _ThreadLock(timeout_seconds)
@@ -95,10 +86,6 @@ class TaskWaiting:
 
     def sleep(self, seconds: float) -> None:
         self.result(asyncio.sleep(seconds))
-
-    def until(self, changed: threading.Condition, ready: Callable[[], bool]) -> None:
-        while not ready():
-            self.sleep(_POLL_SECONDS)
 
     def lock(self, timeout_seconds: float | None = None) -> AbstractContextManager[object]:
         return _TaskLock(self, timeout_seconds)

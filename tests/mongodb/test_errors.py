@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from interrupting import interrupted
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 from servers import mongodb
 
 from fsstore import ConcurrencyError, DuplicateCommitError, Snapshot, StorageUnavailableError
 from fsstore.engine import PersistenceEngine
-from fsstore.engines.mongo import changing, writing
+from fsstore.engines import under_way
+from fsstore.engines.mongo import changing, driver, open_engine, writing
 from fsstore.engines.mongo.calls import Call
 from fsstore.engines.mongo.documents import OurForm
 from fsstore.engines.mongo.failures import duplicate_index
@@ -194,3 +197,29 @@ def test_a_commit_is_stored_whatever_becomes_of_the_heads() -> None:
     script.form = KeepingHeads(MsgpackSerializer())
     assert script.run([first_attempt("s")], numbers_taken(4)) == [5]
     assert script.inserts == []
+
+
+@pytest.mark.parametrize("revisions", [(1, 1), (2, 1)])
+def test_an_engine_whose_calls_were_interrupted_anywhere_can_be_closed(url: str, revisions: tuple[int, int]) -> None:
+    engine = open_engine(url)
+    engine.initialize()
+    fill(engine, "stream")
+
+    def read() -> None:
+        list(engine.get_from("default", "stream", *revisions))
+
+    files = [module.__file__ for module in (driver, under_way)]
+    if revisions == (2, 1):  # the server, whose client has locks of its own, is not asked
+        files.append(threading.__file__)
+    places = 0
+    while interrupted(places + 1, read, *files):
+        places += 1
+        reading = threading.Thread(target=read, daemon=True)
+        reading.start()
+        reading.join(30)
+        assert not reading.is_alive(), places
+    assert places
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()

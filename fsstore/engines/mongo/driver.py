@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from pymongo.read_concern import ReadConcern
 from fsstore.engines.mongo.calls import Call, Conversation, Transaction
 from fsstore.engines.mongo.failures import our_error
 from fsstore.engines.mongo.opening import Connected
+from fsstore.engines.under_way import UnderWay
 from fsstore.engines.waiting import Waiting
 from fsstore.errors import StorageUnavailableError, StoreClosedError
 
@@ -39,8 +40,8 @@ class Driver:
         self._write_concern = connected.write_concern
         self._waiting = waiting
         self._process = os.getpid()
-        self._condition = threading.Condition()
-        self._running = 0
+        self._closing = threading.Lock()
+        self._under_way = UnderWay()
 
     def run(
         self,
@@ -51,38 +52,37 @@ class Driver:
     ) -> T:
         """The conversation's result. `writing`: a lost answer leaves it in doubt whether something was stored.
         `turn` is taken before; closing lets those finish who wait for it."""
-        with self.open(), turn or nullcontext():
-            try:
-                return self._converse(conversation, None)
-            except PyMongoError as error:
-                raise our_error(error, writing=writing) from error
 
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        """Within this the client is not closed; `StoreClosedError` when it is already."""
-        with self._condition:
-            if self.closing.is_set():
-                raise StoreClosedError("this MongoDB store is closed; open it again")
-            if os.getpid() != self._process:
-                raise StoreClosedError("this MongoDB store was opened before a fork; open it again in this process")
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._running -= 1
-                self._condition.notify_all()
+        def said() -> T:
+            with turn or nullcontext():
+                try:
+                    return self._converse(conversation, None)
+                except PyMongoError as error:
+                    raise our_error(error, writing=writing) from error
+
+        return self.open(said)
+
+    def open(self, function: Callable[[], T]) -> T:
+        """The function's result; meanwhile the client is not closed."""
+        return self._under_way.make(function, self.check)
+
+    def check(self) -> None:
+        """`StoreClosedError` once it is closed, and in a process that inherited it."""
+        if self.closing.is_set():
+            raise StoreClosedError("this MongoDB store is closed; open it again")
+        if os.getpid() != self._process:
+            raise StoreClosedError("this MongoDB store was opened before a fork; open it again in this process")
 
     def close(self, last_words: Conversation[None]) -> None:
         """Wait for what is running, say `last_words`, then close the client. They go unheard when the server
         cannot be reached."""
         if os.getpid() != self._process:
             return
-        with self._condition:
+        with self._closing:
             if self.closing.is_set():
                 return
             self.closing.set()
-        self._waiting.until(self._condition, lambda: not self._running)
+        self._under_way.wait(self._waiting.sleep)
         try:
             with suppress(PyMongoError):
                 self._converse(last_words, None)

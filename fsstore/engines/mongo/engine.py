@@ -143,8 +143,8 @@ class MongoEngine:
         store = self._opened
         store.check_writable()
         attempts = arguments.checked_attempts(attempts)
-        with self._driver.open():
-            documents = [store.form.document(attempt) for attempt in attempts]
+        self._driver.check()
+        documents = [store.form.document(attempt) for attempt in attempts]
         if not attempts:
             return []
         said = writing.store(store.form, attempts, documents, self._known, transactions=store.transactions)
@@ -160,8 +160,8 @@ class MongoEngine:
         """The stream's commits that touch the revisions."""
         place = arguments.checked_place(bucket_id, stream_id)
         if arguments.names_no_revision(min_revision, max_revision):
-            with self._driver.open():  # otherwise it says that it is closed
-                return iter(())
+            self._driver.check()
+            return iter(())
         return self._walk(self._opened.reads.stream(*place, min_revision, max_revision))
 
     def get_from_checkpoint(
@@ -198,7 +198,8 @@ class MongoEngine:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         store = self._opened
         store.check_writable()
-        with self._driver.open(), writing_snapshot(arguments.checked_value(snapshot, Snapshot)):
+        self._driver.check()
+        with writing_snapshot(arguments.checked_value(snapshot, Snapshot)):
             payload = store.form.snapshot_payload(snapshot.payload)
         return self._write(changing.add_snapshot(store.form, snapshot, payload))
 

@@ -34,7 +34,7 @@ def wait_for_commits(
         return False
     if change_streams:
         try:
-            return _watch(driver, is_above, after, until)
+            return driver.open(lambda: _watch(driver, is_above, after, until))
         except OperationFailure:
             pass  # the server's account or its storage may not allow change streams: asking works everywhere
         except PyMongoError as error:
@@ -44,7 +44,7 @@ def wait_for_commits(
 
 def _watch(driver: Driver, is_above: Question, after: int, until: float) -> bool:
     slice_ms = round(1000 * min(_SLICE_SECONDS, max(until - time.monotonic(), 0.001)))
-    with driver.open(), driver.roles[COMMITS].watch(_INSERTS, max_await_time_ms=slice_ms) as changes:
+    with driver.roles[COMMITS].watch(_INSERTS, max_await_time_ms=slice_ms) as changes:
         # What came before the stream was open is not in it.
         if driver.run(is_above(after)):
             return True
