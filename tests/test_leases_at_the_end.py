@@ -13,6 +13,7 @@ from servers import mongodb
 
 from fsstore import StoreClosedError
 from fsstore.engines import engine_for
+from fsstore.engines.under_way import UnderWay
 
 NAMES = [f"name {number}" for number in range(20)]
 
@@ -35,12 +36,8 @@ def call_under_way(engine: Any) -> Iterator[None]:
         begun.set()
         assert go_on.wait(30)
 
-    def stay_in_the_driver() -> None:
-        with engine._driver.open():
-            stay()
-
-    call = stay_in_the_driver if hasattr(engine, "_driver") else lambda: engine._under_way.make(stay)
-    thread = Thread(target=call)
+    under_way: UnderWay = getattr(engine, "_driver", engine)._under_way
+    thread = Thread(target=under_way.make, args=(stay,))
     thread.start()
     assert begun.wait(30)
     yield
