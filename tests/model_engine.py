@@ -125,8 +125,9 @@ class ModelEngine:
         return self.while_open(self.read(call, *args, **kwargs))
 
     def while_open(self, found: list[Any]) -> Iterator[Any]:
+        assert self.model is not None  # raises when this is closed
         for each in found:
-            assert self.model is not None  # raises when this is closed
+            assert self.model is not None
             yield each
 
     def get_from(

@@ -193,6 +193,7 @@ class MemoryEngine(MemoryDelivery):
         return self._read(found)
 
     def _read_tokens(self, tokens: range, bucket_id: str | None) -> Iterator[Commit]:
+        self._check()
         for first in range(0, len(tokens), _PAGE):
             with self._lock:
                 self._check()
@@ -223,6 +224,7 @@ class MemoryEngine(MemoryDelivery):
             )
 
     def _while_open(self, found: list[Item]) -> Iterator[Item]:
+        self._check()
         for each in found:
             self._check()
             yield each

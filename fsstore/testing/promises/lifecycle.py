@@ -104,8 +104,9 @@ class LifecyclePromises(EngineTests):
                 else:
                     assert seen == stored, "the walk ended early without saying so"
 
-    def test_no_walk_begins_after_closing(self, engine: PersistenceEngine) -> None:
-        fill(engine, "stream", commits=3)
+    @pytest.mark.parametrize("commits", [3, 0])
+    def test_no_walk_begins_after_closing(self, engine: PersistenceEngine, commits: int) -> None:
+        fill(engine, "stream", commits=commits)
         walks = {name: make(engine) for name, make in WALKS.items()}
         engine.close()
         for name, walk in walks.items():
