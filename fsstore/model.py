@@ -1,17 +1,18 @@
 """The values that travel through the store: what a writer asks for and what was stored.
 
-Immutable and slotted, checked when they are made, so that nothing behind them has to check again. Names and
-meanings are NEventStore's (`EventMessage`, `CommitAttempt`, `Commit`, `Snapshot`, `StreamHead`). This module
-must not know how or where anything is stored.
+Immutable and slotted, checked when they are made, so that nothing behind them has to check again. Headers,
+events and payloads have no hash, most of the time, and are left out of theirs. Names and meanings are
+NEventStore's (`EventMessage`, `CommitAttempt`, `Commit`, `Snapshot`, `StreamHead`). This module must not know
+how or where anything is stored.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 DEFAULT_BUCKET = "default"
@@ -103,11 +104,11 @@ def checked_stamp(value: datetime, what: str) -> datetime:
         raise ValueError(f"{what} {value!r} is outside of the years 1 to 9999 in UTC") from error
 
 
-def _checked_headers(value: dict[str, Any], what: str) -> dict[str, Any]:
+def _checked_headers(value: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
     if value is None:
         return {}
-    if not isinstance(value, dict):
-        raise TypeError(f"{what} must be a dict, not {type(value).__name__}")
+    if type(value) is not dict and not isinstance(value, Mapping):
+        raise TypeError(f"{what} must be a mapping, not {type(value).__name__}")
     return dict(value)
 
 
@@ -116,7 +117,11 @@ class EventMessage:
     """One event: a body that the serializer knows, never `None`, and headers of the caller's own."""
 
     body: Any
-    headers: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    if TYPE_CHECKING:  # what is taken, which is more than what is kept
+
+        def __init__(self, body: Any, headers: Mapping[str, Any] = ...) -> None: ...
 
     def __post_init__(self) -> None:
         if self.body is None:
@@ -137,9 +142,23 @@ class CommitAttempt:
     commit_id: UUID
     commit_sequence: int
     commit_stamp: datetime
-    headers: dict[str, Any]
-    events: tuple[EventMessage, ...]
+    headers: dict[str, Any] = field(hash=False)
+    events: tuple[EventMessage, ...] = field(hash=False)
     bucket_id: str = DEFAULT_BUCKET
+
+    if TYPE_CHECKING:  # what is taken, which is more than what is kept
+
+        def __init__(
+            self,
+            stream_id: str | UUID,
+            stream_revision: int,
+            commit_id: UUID,
+            commit_sequence: int,
+            commit_stamp: datetime,
+            headers: Mapping[str, Any],
+            events: Iterable[EventMessage],
+            bucket_id: str | UUID = DEFAULT_BUCKET,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         _check_commit(self)
@@ -168,8 +187,8 @@ class Commit:
     commit_id: UUID
     commit_sequence: int
     commit_stamp: datetime
-    headers: dict[str, Any]
-    events: tuple[EventMessage, ...]
+    headers: dict[str, Any] = field(hash=False)
+    events: tuple[EventMessage, ...] = field(hash=False)
     bucket_id: str = DEFAULT_BUCKET
     checkpoint_token: int = 0
 
@@ -201,8 +220,14 @@ class Snapshot:
 
     stream_id: str
     stream_revision: int
-    payload: Any
+    payload: Any = field(hash=False)
     bucket_id: str = DEFAULT_BUCKET
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, stream_id: str | UUID, stream_revision: int, payload: Any, bucket_id: str | UUID = DEFAULT_BUCKET
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stream_id", checked_id(self.stream_id, "stream_id"))

@@ -21,6 +21,7 @@ from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, named, not_a
+from fsstore.options import check_options
 from fsstore.steps import Call, Steps, all_of, run
 from fsstore.stream import EventStream, WorkingCopy
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("fsstore")
 StreamT = TypeVar("StreamT", bound=WorkingCopy)
 S = TypeVar("S")
+_OF_OPEN_STREAM = ("stream_id", "snapshot", "min_revision", "max_revision", "bucket_id")
 
 
 class Scheduler(Protocol):
@@ -74,6 +76,8 @@ class StoreRules:
         given = dict(zip(names, arguments, strict=False))
         if given.keys() & named.keys():
             raise TypeError("open_stream takes a stream_id or a snapshot, one of the two, and each argument once")
+        if named:
+            check_options("open_stream", named, _OF_OPEN_STREAM)
         return self._opening_named(kind, **given, **named)
 
     def _opening_named(

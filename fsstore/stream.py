@@ -8,9 +8,9 @@ no engine.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
 from fsstore.errors import ConcurrencyError, StoreClosedError, StreamNotFoundError
@@ -76,9 +76,9 @@ class WorkingCopy:
         return tuple(self._committed)
 
     @property
-    def committed_headers(self) -> dict[str, Any]:
-        """The headers of all commits that were read, later ones over earlier ones."""
-        return dict(self._committed_headers)
+    def committed_headers(self) -> Mapping[str, Any]:
+        """The headers of all commits that were read, later ones over earlier ones. Nobody can change them."""
+        return MappingProxyType(dict(self._committed_headers))
 
     @property
     def uncommitted_events(self) -> tuple[EventMessage, ...]:

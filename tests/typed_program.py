@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import fsstore
 from fsstore import (
@@ -104,6 +105,9 @@ def engines(attempt: CommitAttempt) -> None:
 
 
 def attempted() -> CommitAttempt:
+    Snapshot(uuid.uuid4(), 1, {"total": 3}, uuid.uuid4())
+    events = [EventMessage("placed", {"by": "me"})]
+    CommitAttempt(uuid.uuid4(), 1, uuid.uuid4(), 1, datetime.now(UTC), MappingProxyType({}), events, uuid.uuid4())
     return CommitAttempt("order", 1, uuid.uuid4(), 1, datetime.now(UTC), {}, (EventMessage("placed", {"by": "me"}),))
 
 
@@ -113,6 +117,9 @@ async def tasks(path: Path) -> None:
     await other.close()
     async with fsstore.open_async(path) as store, await store.open_stream("order") as stream:
         stream.add("paid")
+        await stream.add("packed")
+        created: AsyncEventStream = await store.create_stream("order")
+        await created.close()
         committed: Commit | None = await stream.commit_changes()
         from_snapshot: AsyncEventStream = await store.open_stream(Snapshot("order", 1, None), 3)
         commits: AsyncIterator[Commit] = store.get_from("order")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -130,6 +132,28 @@ def test_values_are_immutable_and_slotted() -> None:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, field, "other")
         assert not hasattr(value, "__dict__")
+
+
+def test_values_that_are_equal_have_the_same_hash() -> None:
+    attempt = CommitAttempt(**{**GOOD, "headers": {"a": []}, "events": [EventMessage({}, {"b": {}})]})
+    for value in (
+        attempt,
+        Commit.of(attempt, 3),
+        EventMessage("body", {"b": {}}),
+        Snapshot("stream", 1, {"state": []}),
+        StreamHead("bucket", "stream", 1, 0),
+    ):
+        assert {value} == {copy.deepcopy(value)}
+
+
+def test_headers_may_be_any_mapping() -> None:
+    headers = MappingProxyType({"a": 1})
+    for value in (CommitAttempt(**{**GOOD, "headers": headers}), EventMessage("body", headers)):
+        assert type(value.headers) is dict
+        assert value.headers == {"a": 1}
+    for wrong in (["a"], "a", 1):
+        with pytest.raises(TypeError, match="must be a mapping"):
+            EventMessage("body", wrong)  # type: ignore[arg-type]
 
 
 def test_changing_what_was_given_does_not_change_the_value() -> None:

@@ -126,6 +126,17 @@ class TestCommitting:
         assert stream.committed_headers == {"a": 1, "b": 2}
         assert store.open_stream("s").committed_headers == {"a": 1, "b": 2}
 
+    def test_what_is_committed_cannot_be_changed(self, store: EventStore) -> None:
+        stream = committed(store, "s", ["a"])
+        shown: Any = stream.committed_headers
+        with pytest.raises(TypeError):
+            shown["h"] = 1
+        stream.add("b")
+        stream.uncommitted_headers["h"] = 2
+        stream.commit_changes()
+        assert (shown, stream.committed_headers) == ({}, {"h": 2})
+        stream.uncommitted_headers.update(stream.committed_headers)
+
     def test_the_mapping_of_headers_stays_the_same(self, store: EventStore) -> None:
         stream = store.create_stream("s")
         headers = stream.uncommitted_headers
@@ -303,6 +314,9 @@ class TestRanges:
                 open_stream(snapshot=snapshot, **named)
             with pytest.raises(TypeError, match=next(iter(named))):
                 open_stream(snapshot, **named)
+        for call in (lambda: open_stream("s", bucket="b"), lambda: open_stream(snapshot, bucket="b")):
+            with pytest.raises(TypeError, match="open_stream has no option 'bucket'; it has bucket_id, max"):
+                call()
         for more in ((0, 2), (1, 2)):
             with pytest.raises(TypeError, match="snapshot, max_revision"):
                 open_stream(snapshot, *more)

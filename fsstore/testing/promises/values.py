@@ -161,14 +161,14 @@ class ValuePromises(EngineTests):
         key = UUID("1E64AA4A-1C88-4B7B-9EA3-3B8A2DC71EC0")
         message = EventMessage("made")
         attempt = CommitAttempt(
-            stream_id=key,  # type: ignore[arg-type]
+            stream_id=key,
             stream_revision=1,
             commit_id=key,
             commit_sequence=1,
             commit_stamp=datetime.now(UTC),
             headers={},
             events=(message,),
-            bucket_id=key,  # type: ignore[arg-type]
+            bucket_id=key,
         )
         commit = engine.commit(attempt)
         assert commit.stream_id == commit.bucket_id == "1e64aa4a-1c88-4b7b-9ea3-3b8a2dc71ec0"
