@@ -12,7 +12,7 @@ from typing import Any, overload
 from uuid import UUID
 
 from fsstore.aio.delivery import AsyncSubscription, AsyncSubscriptions, InLoop, selecting_in_loop
-from fsstore.aio.stream import AsyncEventStream
+from fsstore.aio.stream import AsyncEventStream, CreatedStream
 from fsstore.engine import AsyncPersistenceEngine
 from fsstore.hooks import Hooks
 from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id
@@ -35,10 +35,11 @@ class AsyncEventStore(StoreRules):
 
     # ---- streams ----
 
-    def create_stream(self, stream_id: str | UUID, *, bucket_id: str | UUID = DEFAULT_BUCKET) -> AsyncEventStream:
-        """An empty stream, nothing read; a plain call. That it is new shows when it is committed."""
+    def create_stream(self, stream_id: str | UUID, *, bucket_id: str | UUID = DEFAULT_BUCKET) -> CreatedStream:
+        """An empty stream, nothing read; a plain call, which may be awaited too. That it is new shows when it is
+        committed."""
         self._check()
-        return AsyncEventStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
+        return CreatedStream(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
 
     @overload
     async def open_stream(

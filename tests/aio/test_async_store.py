@@ -13,6 +13,7 @@ import fsstore
 from fsstore import (
     AfterCommitError,
     AsyncEventStore,
+    AsyncEventStream,
     Commit,
     CommitAttempt,
     ConcurrencyError,
@@ -47,6 +48,20 @@ async def test_a_stream_is_written_and_read(store: AsyncEventStore) -> None:
     assert opened.committed_headers == {"user": "ann"}
     assert await all_of(store.get_from("order")) == [commit]
     assert await all_of(store.advanced.get_from_checkpoint()) == [commit]
+
+
+async def test_calls_that_wait_for_nothing_may_be_awaited_too(store: AsyncEventStore) -> None:
+    async with await store.create_stream("order", bucket_id="b") as stream:
+        assert type(stream) is AsyncEventStream
+        await stream.add("a")
+        stream.uncommitted_headers["h"] = 1
+        await stream.clear_changes()
+        assert (stream.uncommitted_events, stream.uncommitted_headers) == ((), {})
+        await stream.add("b")
+        commit = await stream.commit_changes()
+        await stream.close()
+    assert commit is not None
+    assert (commit.bucket_id, commit.stream_id, commit.events[0].body) == ("b", "order", "b")
 
 
 async def test_nothing_to_commit_is_none(store: AsyncEventStore) -> None:
