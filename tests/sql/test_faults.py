@@ -239,11 +239,14 @@ def test_damage_that_a_server_finds_is_said(database: str, said: DriverError) ->
     ("database", "said"),
     [
         ("postgresql", 'connection failed: FATAL:  password authentication failed for user "orders"'),
+        ("postgresql", 'invalid connection option "bogus"'),
+        ("postgresql", 'connection is bad: invalid sslmode value: "bogus"'),
+        ("postgresql", "bad value for connect_timeout: 'x'"),
         ("mssql", "(18456, b\"Login failed for user 'orders'\")"),
         ("oracle", "ORA-01017: invalid username/password; logon denied"),
     ],
 )
-def test_a_wrong_password_is_not_tried_again(database: str, said: str) -> None:
+def test_what_no_other_try_changes_is_not_tried_again(database: str, said: str) -> None:
     for each, verdict in ((said, Verdict.FAILED), ("no answer", Verdict.RECONNECT)):
         error = DBAPIError(None, None, DriverError(each))
         assert judged(error, DATABASES[database], committing=False) is verdict

@@ -55,6 +55,17 @@ def test_an_option_that_nobody_has_is_named_with_those_that_there_are(url: str, 
         engine_for(url.format(tmp_path), bogus=1, echo=False)
 
 
+@pytest.mark.parametrize("option", ["create=false", "mode=ro"])
+def test_an_option_that_no_url_of_sqlite_has_is_refused(option: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=f"the URL of an SQLite database has no option '{option.partition('=')[0]}'"):
+        fsstore.open(f"sqlite:///{tmp_path}/orders.db?{option}")
+    assert not list(tmp_path.iterdir())
+    with fsstore.open(f"sqlite:///{tmp_path}/orders.db?timeout=3") as store:
+        fill(store.advanced, "stream")
+    with fsstore.open(f"sqlite:///file:{tmp_path}/orders.db?mode=rw&uri=true") as store:
+        assert len(list(store.get_from("stream"))) == 1
+
+
 def test_readers_and_a_writer_of_an_sqlite_file_do_not_wait_for_one_another(tmp_path: Path) -> None:
     fsstore.open(f"sqlite:///{tmp_path}/orders.db").close()
     with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:

@@ -16,6 +16,8 @@ from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, event, li
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from fsstore.options import check_options
+
 WRITES = "fsstore_writes"
 """The execution option of a connection whose transaction is going to write."""
 OUTSIDE = "fsstore_outside"
@@ -146,7 +148,8 @@ DATABASES = {
         unavailable=re.compile("^(55P03|25006|53...|57P0.) "),
         # Of errors of connecting there is only the text.
         refuses=re.compile(
-            "^(28...|3D000) |(database|role) .* does not exist|authentication failed|no password|no pg_hba.conf"
+            "^(28...|3D000) |(database|role) .* does not exist|authentication failed|no password|no pg_hba.conf|"
+            r"^- (.*: )?(invalid (connection option|\w+ value|port number)|bad value for)"
         ),
         damaged=re.compile("^XX00[12] "),
         duplicate=re.compile("^23505 "),
@@ -188,6 +191,7 @@ DATABASES = {
     ),
 }
 
+_IN_SQLITE_URL = ("cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri")
 _KNOWN = "sqlite, postgresql, mysql, mariadb, mssql and oracle"
 
 
@@ -210,6 +214,8 @@ def parsed(url: str) -> tuple[URL, Database]:
         known = ", ".join(sorted(database.modules))
         raise ValueError(f"the driver {driver!r} is not one that waits: for {database.name} use {known}")
     _require(database, database.modules[driver])
+    if name == "sqlite" and not found.query.get("uri"):  # SQLAlchemy would leave them out
+        check_options("the URL of an SQLite database", found.query, _IN_SQLITE_URL)
     return found.set(drivername=f"{name}+{driver}"), database
 
 
