@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from uuid import UUID
 
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError
+from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StorageError
 from fsstore.model import CommitAttempt, Snapshot, named
 
 
@@ -38,6 +39,20 @@ def does_not_follow(
         f"{commit} says commit {asked_sequence} up to revision {asked_revision}, but the stream is at commit "
         f"{sequence}, revision {revision}: read what is new, decide again, commit again"
     )
+
+
+def storing(attempts: Sequence[CommitAttempt]) -> str:
+    """What failed, when it was this."""
+    others = len(attempts) - 1
+    return f"storing {named(attempts[0])}" + (f" and {others} more" if others else "")
+
+
+def said_of(what: str, error: StorageError) -> StorageError:
+    """The same error, which others may have too, for who asked for `what`."""
+    told = copy(error)
+    told.args = (f"{what}: {error}",)
+    told.__cause__ = error.__cause__
+    return told.with_traceback(error.__traceback__)
 
 
 def unwritable(attempt: CommitAttempt, error: SerializationError) -> SerializationError:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -27,6 +28,7 @@ from fsstore.testing.simulation import Call, keep_everything, lose_everything
 
 STORE = "/data/orders.store"
 OPTIONS: dict[str, Any] = {"background": False, "index_from_bytes": 700, "serializer": MsgpackSerializer()}
+_UUID = "[0-9a-f-]{36}"
 LOOKING = ("open", "read", "size", "names", "exists")
 CODES = {"open": (errno.EIO, errno.EMFILE), "write": (errno.EIO, errno.ENOSPC)}
 
@@ -233,6 +235,8 @@ def test_a_call_that_failed_left_what_it_says_and_succeeds_afterwards(name: str)
             disk, engine, fault, error, answers = failed_once(call, at, code_number)
             if fault.met is None:
                 break
+            if error is not None and name.startswith("commit"):
+                assert re.match(rf"storing commit {_UUID} of stream '\w+' in bucket 'default'", str(error)), fault.met
             if name == "close" or engine.stat()["failed"]:
                 engine.close()
                 engine = opened(disk)

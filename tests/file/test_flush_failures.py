@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -50,7 +51,7 @@ def test_a_failed_flush_ends_writing_in_every_process_until_the_store_is_opened_
     other = opened(store)
     code, said, acknowledged = written(store, "error=EIO")
     assert code == 1
-    assert "StorageUnavailableError: flushing the journal" in said
+    assert re.search(r"StorageUnavailableError: storing commit \S+ of stream '.*' in .*: flushing the journal", said)
     assert acknowledged
     for _ in range(2):
         with pytest.raises(StorageUnavailableError, match="close the store in every process"):

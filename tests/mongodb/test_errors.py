@@ -18,6 +18,7 @@ from fsstore.engines.mongo import changing, driver, open_engine, writing
 from fsstore.engines.mongo.calls import Call
 from fsstore.engines.mongo.documents import OurForm
 from fsstore.engines.mongo.failures import duplicate_index
+from fsstore.model import named
 from fsstore.serialization import MsgpackSerializer
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
 
@@ -43,6 +44,7 @@ def test_a_commit_in_doubt_is_settled_by_the_same_attempt(
     with failing("insert", **lost), pytest.raises(StorageUnavailableError, match="same attempt") as raised:
         engine.commit(attempt)
     assert raised.value.in_doubt is True
+    assert str(raised.value).startswith(f"storing {named(attempt)}: ")
     if stored:
         with pytest.raises(DuplicateCommitError):
             engine.commit(attempt)

@@ -122,6 +122,7 @@ def test_attempts_are_checked_as_by_every_engine(tmp_path: Path) -> None:
             engine.add_snapshot(Snapshot("order-1", 1 << 31, "state"))
         assert table(path) == before
         assert engine.commit_many(iter([attempt])) == list(engine.get_from("default", "new"))
+        assert engine.commit_many([]) == []
 
 
 @pytest.mark.parametrize("name", ["nes10-sqlite-microsoft-json", "nes102-sqlite-microsoft-stj"])

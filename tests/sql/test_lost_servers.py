@@ -14,6 +14,7 @@ from fsstore.engine import PersistenceEngine
 from fsstore.engines.sql.engine import SqlEngine
 from fsstore.engines.threaded import awaiting
 from fsstore.errors import DuplicateCommitError, StorageUnavailableError
+from fsstore.model import named
 from fsstore.testing import AwaitedEngine
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
 
@@ -59,6 +60,7 @@ def test_a_server_killed_at_commit_leaves_a_doubt_that_committing_again_settles(
     with pytest.raises(StorageUnavailableError, match="commit the same attempt again") as raised:
         engine.commit(attempt)
     assert raised.value.in_doubt
+    assert str(raised.value).startswith(f"storing {named(attempt)}: ")
     server.start()
     assert list(engine.get_from("default", "stream")) == stored
     assert engine.commit(attempt).checkpoint_token == 6

@@ -96,6 +96,16 @@ def test_tables_of_others_are_not_dropped(tmp_path: Path) -> None:
     engine.sqlalchemy_engine.dispose()
 
 
+def test_who_opens_a_store_waits_for_no_writer(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    with fsstore.open(url) as store:
+        stored = fill(store.advanced, "stream")
+    with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with fsstore.open(url, timeout_seconds=0) as store:
+            assert list(store.get_from("stream")) == stored
+
+
 def test_dropping_what_is_gone_makes_no_file(tmp_path: Path) -> None:
     engine = SqlEngine(f"sqlite:///{tmp_path}/orders.db")
     engine.drop()

@@ -26,10 +26,10 @@ from fsstore.engines.mongo.driver import Driver
 from fsstore.engines.mongo.form import Pages
 from fsstore.engines.mongo.layout import Names
 from fsstore.engines.mongo.opening import Opened
-from fsstore.engines.refusals import writing_snapshot
+from fsstore.engines.refusals import said_of, storing, writing_snapshot
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
-from fsstore.errors import StoreClosedError
+from fsstore.errors import StorageError, StoreClosedError
 from fsstore.model import (
     Commit,
     CommitAttempt,
@@ -149,7 +149,10 @@ class MongoEngine:
             return []
         said = writing.store(store.form, attempts, documents, self._known, transactions=store.transactions)
         # Those of one process would only take the numbers from one another.
-        numbers = self._driver.run(said, writing=True, turn=self._numbering)
+        try:
+            numbers = self._driver.run(said, writing=True, turn=self._numbering)
+        except StorageError as error:
+            raise said_of(storing(attempts), error) from error.__cause__
         return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
 
     # ---- reads ----

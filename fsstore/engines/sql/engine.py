@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 
 from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines import arguments, without_password
-from fsstore.engines.refusals import reading_snapshot
+from fsstore.engines.refusals import reading_snapshot, storing
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivery import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
@@ -103,7 +103,9 @@ class SqlEngine(SqlDelivery):
             owner = self._transactions.read(schema.owner, f"opening {self._name}")
             self._check_owner(owner)
             if owner is schema.Owner.FSSTORE:
-                self._transactions.write(schema.migrate, f"opening {self._name}")
+                # Who only opens a store waits for no writer.
+                if self._transactions.read(schema.version, f"opening {self._name}") != schema.VERSION:
+                    self._transactions.write(schema.migrate, f"opening {self._name}")
                 return
             if not self._create:
                 raise StorageError(f"there is no store in {self._name}, and it was opened without creating one")
@@ -184,7 +186,7 @@ class SqlEngine(SqlDelivery):
         if not attempts:
             return []
         rows = [self._rows.row_of(attempt) for attempt in attempts]
-        what = f"committing to stream {attempts[0].stream_id!r} in bucket {attempts[0].bucket_id!r}"
+        what = storing(attempts)
         for _ in range(_REFUSALS):
             try:
                 commits = self._write(partial(writes.append, attempts=attempts, rows=rows), what, COMMITTED_AGAIN)

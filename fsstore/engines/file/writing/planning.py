@@ -15,7 +15,8 @@ from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.state.view import View
 from fsstore.engines.file.streams.segments import SNAPSHOTS, Stream
 from fsstore.engines.file.writing.group import Queued
-from fsstore.engines.refusals import does_not_follow, stored_already
+from fsstore.engines.refusals import does_not_follow, said_of, stored_already
+from fsstore.errors import StorageError
 
 PACED: Final = 8
 """A pass pauses, where it has computed for long, after so many requests or records."""
@@ -145,6 +146,8 @@ class Request(Queued):
             if isinstance(error, OSError):
                 self.error = unavailable(f"{self} in {store}", error, in_doubt=in_doubt)
                 self.error.__cause__ = error
+            elif isinstance(error, StorageError):
+                self.error = said_of(str(self), error)
 
 
 class CommitRequest(Request):

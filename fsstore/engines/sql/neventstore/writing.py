@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TableClause, and_, delete, func, insert, or_, select, text, update
 
-from fsstore.engines.refusals import conflict, duplicate, follows, unwritable, writing_snapshot
+from fsstore.engines.refusals import conflict, duplicate, follows, storing, unwritable, writing_snapshot
 from fsstore.engines.sql.dialects import check_size
 from fsstore.engines.sql.errors import COMMITTED_AGAIN
 from fsstore.engines.sql.neventstore.connecting import Connecting
@@ -46,7 +46,10 @@ class Writing:
 
     def commit_many(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         """Store all attempts in order, or none."""
+        if not attempts:
+            return []
         made = [(attempt, self._row_of(attempt)) for attempt in attempts]
+        what = storing(attempts)
 
         def store(connection: Connection) -> list[Commit]:
             self._lock(connection)
@@ -54,10 +57,10 @@ class Writing:
 
         for _ in range(_TRIES):
             try:
-                return self.connecting.write(store, "committing", COMMITTED_AGAIN)
+                return self.connecting.write(store, what, COMMITTED_AGAIN)
             except KeyTakenError:
                 continue  # by a program in C#, which takes no lock: now it can be seen
-        raise StorageUnavailableError(f"{_TRIES} commits of others came first, one after the other: try again")
+        raise StorageUnavailableError(f"{what}: {_TRIES} commits of others came first, one after the other: try again")
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store a snapshot, unless its stream has no commits or a snapshot at that revision."""
