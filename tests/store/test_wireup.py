@@ -271,6 +271,14 @@ class TestWrongArguments:
         with pytest.raises(TypeError, match="a Retry is needed, not int"):
             Wireup.init().using_synchronous_dispatch_scheduler(retry=3)  # type: ignore[arg-type]
 
+    def test_half_a_dispatcher(self) -> None:
+        class Half:
+            def dispatch(self, commit: Any) -> None: ...
+
+        wrong: Any = Half()
+        with pytest.raises(TypeError, match=r"or a dispatcher, which has `dispatch` and `close`, not Half$"):
+            Wireup.init().dispatch_to(wrong)
+
     def test_two_dispatchers(self) -> None:
         first = NullDispatcher()
         wireup = Wireup.init().using_synchronous_dispatch_scheduler(first).dispatch_to(first)
