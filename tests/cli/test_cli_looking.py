@@ -100,12 +100,11 @@ def test_a_path_that_is_no_text_is_shown_all_the_same(fsstore: Run, store: Path)
         ("ls", "nosuch://host/db?user=me&Password=sesame&x=1"),
         ("ls", "memory://me:sesame@host"),
         ("ls", "file://me:sesame@host/a.store"),
-        ("show", "sqlite:///{}/a.db?password=sesame"),
-        ("stat", "sqlite:///{}/a.db?password=sesame"),
-        ("ls", "sqlite:///{}/none.db?password=sesame"),
+        ("show", "sqlite:///file:{}/a.db?uri=true&password=sesame"),
+        ("stat", "sqlite:///file:{}/a.db?uri=true&password=sesame"),
+        ("ls", "sqlite:///file:{}/none.db?uri=true&password=sesame"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Query string argument")
 def test_passwords_of_urls_are_not_shown(
     fsstore: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, url: str
 ) -> None:
