@@ -64,8 +64,8 @@ class AsyncEventStream(WorkingCopy):
 
 
 class CreatedStream(AsyncEventStream):
-    """One that was created, which waits for nothing either: `await` gives it anew."""
+    """One that was created, which waits for nothing either: `await` gives the stream itself."""
 
     def __await__(self) -> Generator[Any, Any, AsyncEventStream]:
         yield from ()
-        return AsyncEventStream(self._store, self._bucket_id, self._stream_id)
+        return self

@@ -13,7 +13,6 @@ import fsstore
 from fsstore import (
     AfterCommitError,
     AsyncEventStore,
-    AsyncEventStream,
     Commit,
     CommitAttempt,
     ConcurrencyError,
@@ -51,8 +50,9 @@ async def test_a_stream_is_written_and_read(store: AsyncEventStore) -> None:
 
 
 async def test_calls_that_wait_for_nothing_may_be_awaited_too(store: AsyncEventStore) -> None:
-    async with await store.create_stream("order", bucket_id="b") as stream:
-        assert type(stream) is AsyncEventStream
+    created = store.create_stream("order", bucket_id="b")
+    async with await created as stream:
+        assert stream is created
         await stream.add("a")
         stream.uncommitted_headers["h"] = 1
         await stream.clear_changes()
