@@ -17,8 +17,9 @@ from bench.chart import chart
 from bench.peers import TITLES
 from bench.rounds import Outcome
 from bench.targets import judged
+from fsstore import __version__
 
-_PACKAGES = ("fsstore", "msgspec", "lmdb", "rocksdict", "eventsourcing", "umadb")
+_PACKAGES = ("msgspec", "lmdb", "rocksdict", "eventsourcing", "umadb")
 _BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
@@ -162,6 +163,7 @@ def _machine(directory: Path) -> dict[str, str]:
         "file system": _file_system(directory),
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
+        "fsstore": __version__,
     }
     for package in _PACKAGES:
         try:
