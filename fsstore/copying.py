@@ -132,16 +132,13 @@ def copy_store(
         raise CopyError(f"the copy differs from its source: {difference}")
 
 
-def summarize(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None = None) -> Iterator[Progress]:
-    """Take all of the store into `summary`, up to a token."""
-    yield from _summarize_commits(engine, summary, to_checkpoint)
+def summarize(engine: PersistenceEngine, summary: Summary) -> Iterator[Progress]:
+    """Take all of the store into `summary`."""
+    yield from _summarize_commits(engine, summary, None)
     for name, most in _streams_with_snapshots(engine, summary):
         for snapshot in _snapshots(engine, name, most):
             summary.streams[name].add_snapshot(snapshot)
-    for commit in engine.get_undispatched_commits():
-        if to_checkpoint is not None and commit.checkpoint_token > to_checkpoint:
-            break
-        summary.undispatched += 1
+    summary.undispatched += sum(1 for _ in engine.get_undispatched_commits())
 
 
 def _summarize_commits(engine: PersistenceEngine, summary: Summary, to_checkpoint: int | None) -> Iterator[Progress]:

@@ -41,10 +41,10 @@ def checked_value(value: T, kind: type[T]) -> T:
     return value
 
 
-def checked_mark(commit: Commit, largest_token: int = (1 << 63) - 1) -> int:
+def checked_mark(commit: Commit) -> int:
     """The token of a commit that is marked; 0, which none has, for one that no commit can have."""
     token = checked_value(commit, Commit).checkpoint_token
-    return token if 0 < token <= largest_token else 0
+    return token if 0 < token < 1 << 63 else 0
 
 
 def checked_place(bucket_id: str | UUID, stream_id: str | UUID) -> tuple[str, str]:

@@ -63,15 +63,13 @@ class MemoryDisk:
 
     # ---- files ----
 
-    def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
+    def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
         if path in self.directories:
             raise CorruptionError("a directory stands where the store has a file", path=path)
         if path not in self.files:
             if not create or path.rpartition("/")[0] not in self.directories:
                 raise _failure(errno.ENOENT, path)
             self.files[path] = File()
-        elif exclusive:
-            raise _failure(errno.EEXIST, path)
         self._next_handle += 1
         self._handles[self._next_handle] = self.files[path]
         return self._next_handle

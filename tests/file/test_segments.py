@@ -30,7 +30,7 @@ def written(parts: Parts, *payloads: bytes) -> tuple[list[format.RecordHeader], 
 
 
 def sequences(parts: Parts, end: int, **options: Any) -> list[int]:
-    return [header.sequence for header, _ in parts.segments.records(A, end, **options)]
+    return [fields[format.SEQUENCE] for page in parts.segments.pages(A, end, **options) for fields, _ in page]
 
 
 def damaged(parts: Parts, at: int, kind: str = SEGMENT) -> None:

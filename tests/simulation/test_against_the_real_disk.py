@@ -81,13 +81,11 @@ class SameAnswers(RuleBasedStateMachine):
         name=NAMES,
         write=st.booleans(),
         create=st.booleans(),
-        exclusive=st.booleans(),
         process=st.integers(0, 1),
     )
-    def open(self, name: str, write: bool, create: bool, exclusive: bool, process: int) -> None:
-        create, exclusive = create and write, exclusive and create and write
+    def open(self, name: str, write: bool, create: bool, process: int) -> None:
         disk = self.processes[process]
-        options = {"write": write, "create": create, "exclusive": exclusive}
+        options = {"write": write, "create": create and write}
         real, simulated = self.both(
             lambda: self.real.open(self.path(name), **options), lambda: disk.open(self.path(name), **options)
         )

@@ -180,15 +180,15 @@ class SimulatedDisk:
             raise PowerCut("the machine is off")
         raise ProcessKilled("this process was killed")
 
-    def _handle(self, handle: int, path: str = "") -> Handle:
+    def _handle(self, handle: int) -> Handle:
         found = self._machine.handles.get(handle)
         if found is None or found.owner is not self:
             if self._machine.is_off or self._killed:
                 self._stop()
-            raise failure(errno.EBADF, path)
+            raise failure(errno.EBADF, "")
         return found
 
-    def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
+    def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
         machine = self._begin("open", path)
         directory, name = machine.files.parent(path)
         node = directory.names.get(name) if name else directory
@@ -197,8 +197,6 @@ class SimulatedDisk:
                 raise failure(errno.ENOENT, path)
             node = File()
             machine.files.change((directory, name, node))
-        elif create and exclusive:
-            raise failure(errno.EEXIST, path)
         elif isinstance(node, Directory):
             raise refusal(path, "a directory", "file")
         return machine.opened(Handle(self, node, path, write))

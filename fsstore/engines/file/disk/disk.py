@@ -39,7 +39,7 @@ class Words(Protocol):
 class Disk(Protocol):
     """The calls the engine makes. Paths are absolute; a handle is an int that only this disk knows."""
 
-    def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
+    def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
         """A handle of a regular file, which has no other name (hard link) when it is opened to be written."""
         ...
 
@@ -149,7 +149,7 @@ class RealDisk:
 
     # ---- files ----
 
-    def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
+    def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
         directory, name = self._directories.place(path)
         flags = _FILE | (os.O_RDWR if write else os.O_RDONLY)
         made = False
@@ -162,8 +162,6 @@ class RealDisk:
                     handle = os.open(name, flags | os.O_EXCL, self._file_mode, dir_fd=directory.handle)
                     made = True
                 except FileExistsError:
-                    if exclusive:
-                        raise
                     handle = os.open(name, flags, self._file_mode, dir_fd=directory.handle)
         except OSError as error:
             if error.errno in _NO_FILE:

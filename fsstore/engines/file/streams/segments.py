@@ -82,21 +82,19 @@ class Segments:
 
     # ---- a stream's records ----
 
-    def records(
-        self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0
-    ) -> Iterator[tuple[format.RecordHeader, bytes]]:
-        """Header and body of the records below `end`, from the one that holds `min_revision` on.
-
-        `FileNotFoundError` when there is no such file. The file is open while the iterator is.
-        """
-        for page in self.pages(stream, end, kind=kind, min_revision=min_revision):
+    def records(self, stream: Stream, end: int, *, kind: str = SEGMENT) -> Iterator[tuple[format.RecordHeader, bytes]]:
+        """Header and body of the records below `end`; as `pages`."""
+        for page in self.pages(stream, end, kind=kind):
             for fields, body in page:
                 yield format.RecordHeader._make(fields), body
 
     def pages(
         self, stream: Stream, end: int, *, kind: str = SEGMENT, min_revision: int = 0
     ) -> Iterator[list[format.Record]]:
-        """The same without names, as many at a time as one read brings."""
+        """The records below `end`, from the one that holds `min_revision` on, as many at a time as one read brings.
+
+        `FileNotFoundError` when there is no such file. The file is open while the iterator is.
+        """
         path = self.path(stream.key, kind)
         handle = self._disk.open(path)
         try:
