@@ -1,8 +1,8 @@
 """The dead-letter stream: commits that a dispatcher could not take, with the reason, until they are sent again.
 
-They are kept as events of a stream in the bucket `fsstore.parked`, one stream a dispatcher, by reference: the
-commit itself stays where it is. Nothing here dispatches; whoever delivers finds the wish to send again in
-checkpoint order, as a commit like any other.
+They are kept as events of one stream in the bucket `fsstore.parked`, by reference: the commit itself stays where it
+is. Nothing here dispatches; whoever delivers finds the wish to send again in checkpoint order, as a commit like any
+other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fsstore.errors import ConcurrencyError
 from fsstore.model import Commit, CommitAttempt, EventMessage
 
 PARKED_BUCKET = "fsstore.parked"
+_STREAM = "default"
 _PARKED, _SEND_AGAIN, _SENT, _DROPPED = "parked", "send again", "sent", "dropped"
 
 
@@ -59,11 +60,10 @@ def _meant(parked: dict[_Reference, ParkedCommit], fields: dict[str, Any]) -> li
 
 
 class Parking:
-    """The dead-letter stream of one dispatcher."""
+    """The dead-letter stream of a store."""
 
-    def __init__(self, engine: PersistenceEngine, name: str = "default") -> None:
+    def __init__(self, engine: PersistenceEngine) -> None:
         self._engine = engine
-        self._name = name
 
     def park(self, commit: Commit, reason: str, attempts: int) -> None:
         """Put `commit` in, durably."""
@@ -82,7 +82,7 @@ class Parking:
     def commits(self) -> list[ParkedCommit]:
         """What is parked, in checkpoint order."""
         parked: dict[_Reference, ParkedCommit] = {}
-        for stored in self._engine.get_from(PARKED_BUCKET, self._name):
+        for stored in self._engine.get_from(PARKED_BUCKET, _STREAM):
             for event in stored.events:
                 what, fields = event.body["what"], event.body["commit"]
                 if what == _PARKED:
@@ -112,7 +112,7 @@ class Parking:
     def wanted(self, commit: Commit) -> Iterator[tuple[ParkedCommit, Commit | None]]:
         """What `commit`, one of this stream's own, wants to be sent again and is still parked, each with its commit;
         `None` for a deleted one."""
-        if commit.stream_id != self._name:
+        if commit.stream_id != _STREAM:
             return
         for event in commit.events:
             if event.body["what"] == _SEND_AGAIN:
@@ -132,7 +132,7 @@ class Parking:
     def _answer(self, what: str, checkpoint_token: int) -> None:
         answered = [parked for parked in self.commits() if parked.checkpoint_token == checkpoint_token]
         if not answered:
-            raise ValueError(f"the commit at checkpoint {checkpoint_token} is not parked by dispatcher {self._name!r}")
+            raise ValueError(f"the commit at checkpoint {checkpoint_token} is not parked")
         for parked in answered:
             self._note(what, parked)
 
@@ -144,10 +144,10 @@ class Parking:
         event = EventMessage({"what": what, "commit": commit})
         while True:
             sequence = revision = 0
-            for stored in self._engine.get_from(PARKED_BUCKET, self._name):
+            for stored in self._engine.get_from(PARKED_BUCKET, _STREAM):
                 sequence, revision = stored.commit_sequence, stored.stream_revision
             attempt = CommitAttempt(
-                self._name,
+                _STREAM,
                 revision + 1,
                 uuid.uuid4(),
                 sequence + 1,
