@@ -52,12 +52,19 @@ class RegisteredType:
 
 
 class TypeRegistry:
-    """Names to types and back. Complete it before the store is opened."""
+    """Names to types and back, of classes, `TypeName`s, and pairs of class and name. Complete it before the store is
+    opened."""
 
     def __init__(self, *types: type | TypeName | tuple[type, str]) -> None:
         self._by_name: dict[str, RegisteredType] = {}
         self._by_class: dict[type, RegisteredType] = {}
-        self.register_many(*types)
+        for each in types:
+            if isinstance(each, TypeName):
+                self.register(each.cls, each.name, each.aliases)
+            elif isinstance(each, tuple):
+                self.register(*each)
+            else:
+                self.register(each)
 
     def register(self, cls: type, name: str | None = None, aliases: Iterable[str] = ()) -> None:
         """Store instances of `cls` under `name` (its own `event_type` name, or its class name), and read
@@ -74,16 +81,6 @@ class TypeRegistry:
                 raise ValueError(f"the name {each!r} means {known.cls.__qualname__} already, not {cls.__qualname__}")
         self._by_name.update(dict.fromkeys(names, registered))
         self._by_class[cls] = registered
-
-    def register_many(self, *types: type | TypeName | tuple[type, str]) -> None:
-        """Register classes, `TypeName`s, or pairs of class and name."""
-        for each in types:
-            if isinstance(each, TypeName):
-                self.register(each.cls, each.name, each.aliases)
-            elif isinstance(each, tuple):
-                self.register(*each)
-            else:
-                self.register(each)
 
     def of(self, cls: type) -> RegisteredType | None:
         """How instances of exactly this class are stored; `None`: it is not registered."""
@@ -111,9 +108,6 @@ class TypeRegistry:
             raise SerializationError(
                 f"stored {name!r} does not make a {registered.cls.__qualname__}: {error}"
             ) from error
-
-    def __len__(self) -> int:
-        return len(self._by_class)
 
 
 def not_stored(cls: type) -> str:

@@ -28,13 +28,7 @@ from fsstore.engines.file.processes.control import FAILED, FOLDED, NEXT_TOKEN, V
 from fsstore.engines.file.writing.encoding import Encoder, KnownStreams
 from fsstore.engines.file.writing.planning import CommitRequest
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
-from fsstore.model import (
-    Commit,
-    CommitAttempt,
-    Snapshot,
-    StreamHead,
-    not_a,
-)
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, not_a
 from fsstore.serialization import MsgpackSerializer, Serializer
 
 if TYPE_CHECKING:

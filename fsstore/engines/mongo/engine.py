@@ -30,14 +30,7 @@ from fsstore.engines.refusals import said_of, storing, writing_snapshot
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
 from fsstore.errors import StorageError, StoreClosedError
-from fsstore.model import (
-    Commit,
-    CommitAttempt,
-    Snapshot,
-    StreamHead,
-    checked_checkpoint,
-    checked_name,
-)
+from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_checkpoint, checked_name
 from fsstore.serialization import MsgpackSerializer, Serializer
 
 T = TypeVar("T")
@@ -50,25 +43,25 @@ class MongoEngine:
         self,
         url: str,
         *,
-        serializer: Serializer | None = None,
-        database: str | None = None,
-        names: Names | None = None,
-        write_concern: WriteConcern | None = None,
-        read_concern: ReadConcern | None = None,
-        client_options: Mapping[str, Any] | None = None,
+        serializer: Serializer | None,
+        database: str | None,
+        names: Names,
+        write_concern: WriteConcern | None,
+        read_concern: ReadConcern | None,
+        client_options: Mapping[str, Any],
     ) -> None:
         """`database`: by default the one that the URL names, else `fsstore`. `write_concern` and `read_concern`:
         by default those of the URL, else majority and journaled, and majority. Nothing is connected yet."""
-        self._names = names or Names()
+        self._names = names
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._connected = partial(
             opening.connected,
             url=url,
-            names=self._names,
+            names=names,
             database=database,
             write_concern=write_concern,
             read_concern=read_concern,
-            client_options=client_options or {},
+            client_options=client_options,
         )
         self.connect(MongoClient, ThreadWaiting())
 

@@ -17,8 +17,8 @@ NAME = "neventstore_json"
 class NEventStoreJson:
     """Asks an engine to write a C# store's rows. `types` are the registered ones."""
 
-    def __init__(self, types: TypeRegistry | None = None) -> None:
-        self.types = types if types is not None else TypeRegistry()
+    def __init__(self, types: TypeRegistry) -> None:
+        self.types = types
 
     def dumps(self, value: Any, /) -> NoReturn:
         raise SerializationError(_NOT_HERE)
