@@ -35,7 +35,7 @@ def documented_record() -> bytes:
 
 
 def written_record(**changes: int) -> bytes:
-    segment_header = file_headers.segment_header(SEED, "default", "order-1")
+    segment_header = file_headers.stream_file_header(SEED, format.stream_prefix("default", "order-1"))
     header = format.RecordHeader(
         crc=0,
         kind=format.COMMIT,
@@ -75,7 +75,7 @@ def test_the_documented_seed_and_segment_header_are_those_that_are_written() -> 
     assert f"seed is `{SEED:08x}`" in DOCUMENT
     stated = re.search(r"segment begins with `([0-9a-f ]+)`", DOCUMENT)
     assert stated is not None
-    assert bytes.fromhex(stated[1]) == file_headers.segment_header(SEED, "default", "order-1")
+    assert bytes.fromhex(stated[1]) == file_headers.stream_file_header(SEED, format.stream_prefix("default", "order-1"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from fsstore.engines.file import FileEngine
-from fsstore.engines.file.formats import file_headers
+from fsstore.engines.file.formats import file_headers, format
 from fsstore.engines.file.streams.ids import IdIndex
 from fsstore.errors import StorageUnavailableError
 from fsstore.model import Commit, Snapshot
@@ -350,7 +350,7 @@ def test_what_a_fold_wrote_in_part_is_no_damage_where_a_lost_index_is_rebuilt() 
         if call.name == "flush" and call.path.endswith(".segment"):
             left = disk.copy()
             handle = left.open(call.path, write=True)
-            left.write(handle, bytes(100), len(file_headers.segment_header(0, "default", "a")))
+            left.write(handle, bytes(100), file_headers.stream_file_header_bytes(format.stream_prefix("default", "a")))
             left.close(handle)
             cut.append(left)
 

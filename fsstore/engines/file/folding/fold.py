@@ -196,7 +196,8 @@ class Fold:
         path = self._files.path(key, kind)
         place = added[0][0][format.PLACE]
         parts = [record for _, record in added]
-        header = file_headers.segment_header(self._seed, records.bucket_id, records.stream_id, kind)
+        prefix = format.stream_prefix(records.bucket_id, records.stream_id)
+        header = file_headers.stream_file_header(self._seed, prefix, kind)
         if place == len(header):
             parts.insert(0, header)
             place = 0
@@ -285,11 +286,11 @@ class Fold:
     def _extend_index(
         self, index: int, key: bytes, headers: list[format.RecordHeader], whole: Callable[[], list[format.RecordHeader]]
     ) -> None:
-        offset = index_entries.INDEX_HEADER_BYTES + (headers[0].sequence - 1) * index_entries.STREAM_INDEX_ENTRY_BYTES
+        offset = index_entries.stream_index_offset(headers[0].sequence)
         if not self._is_indexed(index, key, offset, headers[0].place):
             header = file_headers.pack_file_header("index", self._seed, [key], index_entries.INDEX_HEADER_BYTES)
             self._disk.write(index, header, 0)
-            headers, offset = whole(), index_entries.INDEX_HEADER_BYTES
+            headers, offset = whole(), index_entries.stream_index_offset(1)
         pack = index_entries.STREAM_INDEX_ENTRY.pack
         entries = [pack(one.place, one.length_bytes, one.revision, one.commit_id) for one in headers]
         self._disk.write(index, b"".join(entries), offset)

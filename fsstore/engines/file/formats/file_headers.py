@@ -105,11 +105,6 @@ def read_numbers(kind: str, data: bytes, seed: int, count: int) -> list[int]:
     return numbers
 
 
-def segment_header(seed: int, bucket_id: str, stream_id: str, kind: str = "segment") -> bytes:
-    """The first bytes of a stream's segment or snapshot file."""
-    return stream_file_header(seed, format.stream_prefix(bucket_id, stream_id), kind)
-
-
 _FILE_LEADS: Final = {
     kind: bytes(msgpack.packb(f"fsstore {kind}")) + bytes(msgpack.packb(FORMAT_VERSION)) + b"\x92"
     for kind in ("segment", "snapshots")
@@ -118,7 +113,8 @@ _FILE_LEADS: Final = {
 
 @lru_cache(maxsize=4096)
 def stream_file_header(seed: int, prefix: bytes, kind: str = "segment") -> bytes:
-    """The same from the stream's prefix: the two ids are the header's two fields as they stand."""
+    """The first bytes of a stream's segment or snapshot file: the two ids of its prefix are the header's two fields as
+    they stand."""
     head = _FILE_LEADS[kind] + prefix
     return b"\x94" + head + b"\xce" + format.checksum(head, seed).to_bytes(4, "big")
 

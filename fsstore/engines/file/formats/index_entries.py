@@ -37,6 +37,11 @@ class CommitsEntry(NamedTuple):
         return not self.length_bytes
 
 
+def commits_offset(token: int) -> int:
+    """Where in commits.index the entry for `token` stands."""
+    return INDEX_HEADER_BYTES + (token - 1) * COMMITS_ENTRY_BYTES
+
+
 def pack_commits_entry(
     seed: int, token: int, key: bytes, place: int, length: int, revision: int, sequence: int, stamp_us: int
 ) -> bytes:
@@ -164,3 +169,8 @@ def is_tombstone(slot: bytes) -> bool:
 
 STREAM_INDEX_ENTRY: Final = struct.Struct(">QII16s")
 STREAM_INDEX_ENTRY_BYTES: Final = STREAM_INDEX_ENTRY.size
+
+
+def stream_index_offset(sequence: int) -> int:
+    """Where in the index beside a segment the entry of the commit of that sequence stands."""
+    return INDEX_HEADER_BYTES + (sequence - 1) * STREAM_INDEX_ENTRY_BYTES

@@ -222,7 +222,7 @@ class InOrder:
         return CorruptionError(
             "commits.index is damaged",
             path=self._view.indexes.commits.path,
-            offset_bytes=index_entries.INDEX_HEADER_BYTES + (token - 1) * _ENTRY_BYTES,
+            offset_bytes=index_entries.commits_offset(token),
             expected=f"the entry of checkpoint {token}",
             repair=f"fsstore repair {self._looking.store}",
         )

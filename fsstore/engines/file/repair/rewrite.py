@@ -47,7 +47,7 @@ class Rewrite:
         """The new file, flushed, beside the old one."""
         if self.stream is None or not self.pieces:
             return
-        header = file_headers.segment_header(self.seed, self.stream.bucket_id, self.stream.stream_id, self.kind)
+        header = file_headers.stream_file_header(self.seed, self.stream.prefix, self.kind)
         with opened(disk, f"{self.path}.new", write=True, create=True) as target:
             disk.truncate(target, 0)
             disk.write(target, header, 0)

@@ -55,7 +55,7 @@ def rebuild_indexes(
         with contextlib.suppress(StaleIndexError):
             index.open(at_least_folded=0)
     indexes.create()
-    streams = _Streams(files, indexes, _first_unfolded(unfolded, files.seed))
+    streams = _Streams(files, indexes, _first_unfolded(unfolded))
     for key in stream_keys(files.disk, files.path):
         streams.add(key)
     next_token = max(streams.last_token + 1, first_token)
@@ -139,19 +139,19 @@ class _Streams:
             head.snapshot_revision = 0
 
 
-def _first_unfolded(pages: Iterable[list[format.Record]], seed: int) -> dict[tuple[bytes, int], int]:
+def _first_unfolded(pages: Iterable[list[format.Record]]) -> dict[tuple[bytes, int], int]:
     """Where in each stream's file the journal goes on; 0 where it begins the file anew, then or later."""
     begun: dict[tuple[bytes, int], int] = {}
     buckets: dict[bytes, str] = {}
     for fields, body in (record for page in pages for record in page):
         header = format.header_of(format.RecordHeader, fields)
         if header.kind in (format.COMMIT, format.SNAPSHOT):
-            bucket_id, stream_id, _ = format.split_prefix(body)
+            bucket_id, _, prefix_bytes = format.split_prefix(body)
             buckets[header.key] = bucket_id
             if header.kind == format.COMMIT:
                 place = header.place if header.sequence > 1 else 0
             else:
-                first = len(file_headers.segment_header(seed, bucket_id, stream_id, SNAPSHOTS))
+                first = file_headers.stream_file_header_bytes(body[:prefix_bytes], SNAPSHOTS)
                 place = header.place if header.place > first else 0
             begun.setdefault((header.key, header.kind), place)
         elif header.kind == format.DELETE_STREAM:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fsstore.engines.file.files import layout
 from fsstore.engines.file.formats import file_headers
-from fsstore.engines.file.formats.index_entries import COMMITS_ENTRY_BYTES, INDEX_HEADER_BYTES
+from fsstore.engines.file.formats.index_entries import COMMITS_ENTRY_BYTES, commits_offset
 from fsstore.engines.file.streams.index_file import IndexFile
 
 
@@ -26,7 +26,7 @@ class CommitsIndex(IndexFile):
         self.folded, self.next_token = file_headers.read_numbers(self.kind, header, self._seed, 2)
         if not self.next_token:
             raise file_headers.FormatError("a checkpoint token")
-        return self._offset(self.next_token)
+        return commits_offset(self.next_token)
 
     def create(self) -> None:
         """An empty index in place of any other."""
@@ -37,21 +37,17 @@ class CommitsIndex(IndexFile):
         self._disk.rename(path, self.path)
         self.folded, self.next_token = 0, 1
 
-    @staticmethod
-    def _offset(token: int) -> int:
-        return INDEX_HEADER_BYTES + (token - 1) * COMMITS_ENTRY_BYTES
-
     def read(self, first_token: int, last_token: int) -> bytes:
         """The entries of those tokens, raw; fewer at the end of the index."""
         assert self._handle is not None
         length = (last_token - first_token + 1) * COMMITS_ENTRY_BYTES
-        data = self._disk.read(self._handle, length, self._offset(first_token))
+        data = self._disk.read(self._handle, length, commits_offset(first_token))
         return data[: len(data) - len(data) % COMMITS_ENTRY_BYTES]
 
     def write(self, first_token: int, entries: bytes | bytearray) -> None:
         """Put packed entries from `first_token` on; repeating it is harmless."""
         assert self._handle is not None
-        self._disk.write(self._handle, entries, self._offset(first_token))
+        self._disk.write(self._handle, entries, commits_offset(first_token))
 
     def flush_file_system(self) -> bool:
         """Everything written to the store's file system since this was opened is on the device."""

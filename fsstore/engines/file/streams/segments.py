@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fsstore.engines.file.files.handles import opened, read_from, size_of
 from fsstore.engines.file.files.layout import StoreFiles
 from fsstore.engines.file.formats import file_headers, format, index_entries
 from fsstore.errors import CorruptionError
@@ -21,7 +22,7 @@ SNAPSHOTS = "snapshots"
 INDEX = "index"
 IDS = "ids"
 # Two ids of 1,000 characters of at most four bytes, and what stands around them.
-_NAMES_BYTES = 8_192 + 128
+NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16
 # Larger ones leave the processor's caches before they are used up, and are new memory each time.
 _CHUNK_BYTES = 1 << 18
@@ -114,8 +115,7 @@ class Segments:
         path = self.path(stream.key, kind)
         if not self._disk.exists(path):
             return
-        handle = self._disk.open(path)
-        try:
+        with opened(self._disk, path) as handle:
             end = self._disk.size(handle)
             data = self._disk.read(handle, min(end, _FIRST_CHUNK_BYTES), 0)
             try:
@@ -124,8 +124,6 @@ class Segments:
                     yield from (format.RecordHeader._make(fields) for fields, _ in page)
             except CorruptionError:
                 return
-        finally:
-            self._disk.close(handle)
 
     def measured(self, stream: Stream) -> index_entries.Head:
         """How far the stream's files go, from the files themselves: for where heads.index does not know.
@@ -151,13 +149,9 @@ class Segments:
     def size_bytes(self, stream: Stream, kind: str) -> int:
         """Of the stream's file of that kind; 0 when there is none."""
         try:
-            handle = self._disk.open(self.path(stream.key, kind))
+            return size_of(self._disk, self.path(stream.key, kind))
         except FileNotFoundError:
             return 0
-        try:
-            return self._disk.size(handle)
-        finally:
-            self._disk.close(handle)
 
     def _check_header(self, data: bytes, path: str, stream: Stream, kind: str) -> int:
         """Where the first record stands in a file that begins with `data`."""
@@ -170,12 +164,7 @@ class Segments:
     def names(self, key: bytes) -> tuple[str, str]:
         """Bucket id and stream id of the stream behind a key, from the header of its segment."""
         path = self.path(key, SEGMENT)
-        handle = self._disk.open(path)
-        try:
-            bucket_id, stream_id, _ = self.read_names(self._disk.read(handle, _NAMES_BYTES, 0), path, SEGMENT)
-        finally:
-            self._disk.close(handle)
-        return bucket_id, stream_id
+        return self.read_names(read_from(self._disk, path, 0, NAMES_BYTES), path, SEGMENT)[:2]
 
     def read_names(self, data: bytes, path: str, kind: str) -> tuple[str, str, int]:
         """Bucket id, stream id and length of the header in `data`; errors as for any damaged file."""

@@ -33,7 +33,7 @@ class CommitsCheck:
         """Damage of that stream was reported; its commits are not missed once more."""
         self._damaged.add(key)
 
-    def compare(self, key: bytes, header: format.RecordHeader) -> Finding | None:
+    def compare(self, header: format.RecordHeader) -> Finding | None:
         """Note that the commit was found; what is wrong with its entry."""
         commits, seed = self._look.commits, self._look.seed
         block, number = divmod(header.token, _BATCH_TOKENS)
@@ -44,23 +44,14 @@ class CommitsCheck:
         if commits is None or (first and header.token >= first):
             return None
         data = commits.read(header.token, header.token)
-        expected = index_entries.pack_commits_entry(
-            seed,
-            header.token,
-            key,
-            header.place,
-            header.length_bytes,
-            header.revision,
-            header.sequence,
-            header.stamp_us,
-        )
+        expected = index_entries.commits_entry(header, seed)
         if data == expected or not index_entries.commits_entry_is_whole(data.ljust(48, b"\0"), 0, header.token, seed):
             return None
         return Finding(
             self._path,
-            _offset(header.token),
+            index_entries.commits_offset(header.token),
             f"the entry of checkpoint {header.token} is another commit's",
-            f"commit {header.sequence} of the stream with key {key.hex()}",
+            f"commit {header.sequence} of the stream with key {header.key.hex()}",
             NOTHING_LOST,
             disposable=True,
         )
@@ -97,7 +88,7 @@ class CommitsCheck:
             elif not (entry.deleted or self._is_found(token, entry.key) or unfolded.deletes(entry.key, None)):
                 what = f"checkpoint {token} is in no segment"
                 expected = f"commit {entry.sequence} of the stream with key {entry.key.hex()} at byte {entry.place}"
-                yield Finding(self._path, _offset(token), what, expected, f"checkpoint {token}")
+                yield Finding(self._path, index_entries.commits_offset(token), what, expected, f"checkpoint {token}")
 
     def _note_empty(self, first: int, last: int) -> None:
         self._empty = (self._empty[0] if self._empty else first, last)
@@ -112,14 +103,10 @@ class CommitsCheck:
         what, expected = "an entry is damaged", f"the entry of checkpoint {first}"
         if last > first:
             what, expected = f"{last - first + 1} entries are damaged", f"the entries of checkpoints {first} to {last}"
-        return Finding(self._path, _offset(first), what, expected, NOTHING_LOST, True)
+        return Finding(self._path, index_entries.commits_offset(first), what, expected, NOTHING_LOST, True)
 
     def _is_found(self, token: int, key: bytes) -> bool:
         """Whether the commit was found, or is missing from a stream of which damage was reported already."""
         block, number = divmod(token, _BATCH_TOKENS)
         seen = self._seen.get(block)
         return (seen is not None and bool(seen[number >> 3] & 1 << (number & 7))) or key in self._damaged
-
-
-def _offset(token: int) -> int:
-    return index_entries.INDEX_HEADER_BYTES + (token - 1) * index_entries.COMMITS_ENTRY_BYTES

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.files.handles import opened, read_from
-from fsstore.engines.file.formats import file_headers, format, index_entries
+from fsstore.engines.file.formats import format, index_entries
 from fsstore.engines.file.log.scan import Gap, scan
-from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.streams.segments import NAMES_BYTES, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.stream_indexes import StreamIndexes
+from fsstore.errors import CorruptionError
 
 KINDS = {SEGMENT: format.COMMIT, SNAPSHOTS: format.SNAPSHOT}
-_NAMES_BYTES = 8_192 + 128
 
 
 class Names(NamedTuple):
@@ -25,17 +25,13 @@ class Names(NamedTuple):
     header_bytes: int
 
 
-def read_names(disk: Disk, path: str, kind: str, seed: int) -> Names | None:
+def read_names(disk: Disk, files: Segments, key: bytes, kind: str) -> Names | None:
     """The header of the file; `None` where it is damaged. `StorageError` where a later version wrote it."""
-    data = read_from(disk, path, 0, _NAMES_BYTES)
+    path = files.path(key, kind)
+    data = read_from(disk, path, 0, NAMES_BYTES)
     try:
-        fields, header_bytes = file_headers.read_file_header(kind, data, seed)
-        bucket_id, stream_id = fields
-    except file_headers.NewerFormatError as error:
-        raise file_headers.refused(path, error) from error
-    except ValueError:
-        return None
-    if not isinstance(bucket_id, str) or not isinstance(stream_id, str):
+        bucket_id, stream_id, header_bytes = files.read_names(data, path, kind)
+    except CorruptionError:
         return None
     return Names(Stream.of(bucket_id, stream_id), header_bytes)
 
@@ -43,9 +39,8 @@ def read_names(disk: Disk, path: str, kind: str, seed: int) -> Names | None:
 def stated_stream(disk: Disk, files: Segments, key: bytes) -> Stream | None:
     """The stream behind a key, from whichever of its files still says it."""
     for kind in KINDS:
-        path = files.path(key, kind)
-        if disk.exists(path):
-            names = read_names(disk, path, kind, files.seed)
+        if disk.exists(files.path(key, kind)):
+            names = read_names(disk, files, key, kind)
             if names is not None and names.stream.key == key:
                 return names.stream
     return None
@@ -67,7 +62,7 @@ class SegmentCheck:
         names: Names | None,
         end: int,
         last_sequence: int,
-        entry_fault: Callable[[bytes, format.RecordHeader], Finding | None],
+        entry_fault: Callable[[format.RecordHeader], Finding | None],
     ) -> None:
         self._disk = disk
         self._seed = seed
@@ -144,7 +139,7 @@ class SegmentCheck:
             yield self._finding(header.place, f"checkpoint {header.token}", f"one above {self._token}", header)
         self._sequence, self._revision, self._token = header.sequence, header.revision, header.token
         self.id_bits |= index_entries.id_bits(header.commit_id)
-        fault = self._entry_fault(self._key, header)
+        fault = self._entry_fault(header)
         if fault is not None:
             yield fault
 

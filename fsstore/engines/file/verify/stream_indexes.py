@@ -51,7 +51,7 @@ class StreamIndexes:
 
     def compare(self, header: format.RecordHeader) -> None:
         if self._index is not None and INDEX not in self._faults:
-            offset = index_entries.INDEX_HEADER_BYTES + (header.sequence - 1) * index_entries.STREAM_INDEX_ENTRY_BYTES
+            offset = index_entries.stream_index_offset(header.sequence)
             data = self._disk.read(self._index, index_entries.STREAM_INDEX_ENTRY_BYTES, offset)
             wanted = (header.place, header.length_bytes, header.revision, header.commit_id)
             if (

@@ -90,7 +90,7 @@ class StreamsCheck:
 
     def _file(self, key: bytes, kind: str, head: index_entries.Head | None, found: set[str]) -> Iterator[Finding]:
         look, path = self._look, self._files.path(key, kind)
-        names = read_names(self._disk, path, kind, look.seed)
+        names = read_names(self._disk, self._files, key, kind)
         if look.unfolded.deletes(key, names.stream.bucket_id if names is not None else None):
             return
         first = look.unfolded.first(key, KINDS[kind])

@@ -40,7 +40,8 @@ class Unfolded:
                 self._reset.add(item.key)
             elif item.kind in (format.COMMIT, format.SNAPSHOT):
                 kind = SEGMENT if item.kind == format.COMMIT else SNAPSHOTS
-                begins = item.place == len(file_headers.segment_header(0, *journal.names[item.key], kind))
+                prefix = format.stream_prefix(*journal.names[item.key])
+                begins = item.place == file_headers.stream_file_header_bytes(prefix, kind)
                 self._first.setdefault((item.key, item.kind), First(item.place, item.sequence, begins))
                 if item.kind == format.COMMIT:
                     self.first_token = self.first_token or item.token
