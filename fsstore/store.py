@@ -13,10 +13,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from uuid import UUID
 
 from fsstore.dispatch import SqliteProjection, StoreProjection, Subscription, Subscriptions
+from fsstore.dispatch.schedulers import Scheduler
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
@@ -32,22 +33,6 @@ _log = logging.getLogger("fsstore")
 StreamT = TypeVar("StreamT", bound=WorkingCopy)
 S = TypeVar("S")
 _OF_OPEN_STREAM = ("stream_id", "snapshot", "min_revision", "max_revision", "bucket_id")
-
-
-class Scheduler(Protocol):
-    """What delivers commits."""
-
-    def start(self) -> None:
-        """Begin, with what is undispatched. Called once at the most."""
-        ...
-
-    def committed(self, commit: Commit) -> None:
-        """This store stored `commit`; may raise `DispatchError`."""
-        ...
-
-    def close(self) -> None:
-        """End, and let go of the dispatcher."""
-        ...
 
 
 class StoreRules:

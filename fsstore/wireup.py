@@ -22,6 +22,7 @@ from fsstore.dispatch import (
     Retry,
     SynchronousDispatchScheduler,
 )
+from fsstore.dispatch.schedulers import Scheduler
 from fsstore.engine import PersistenceEngine
 from fsstore.engines import engine_for
 from fsstore.engines.threaded import awaiting_made, blocking, in_thread
@@ -40,8 +41,6 @@ from fsstore.serialization import (
 from fsstore.serialization.neventstore import serializer as neventstore
 from fsstore.store import EventStore
 
-_Scheduler = type[SynchronousDispatchScheduler] | type[AsynchronousDispatchScheduler]
-
 
 class Wireup:
     """Says step by step what a store is made of; `build()` makes it. Every step gives the builder back."""
@@ -56,7 +55,7 @@ class Wireup:
         self._keys: Keys | None = None
         self._hooks: list[Any] = []
         self._converters: dict[type, Callable[[Any], Any]] = {}
-        self._scheduler: _Scheduler | None = None
+        self._scheduler: type[Scheduler] | None = None
         self._dispatcher: Dispatcher | None = None
         self._retry: Retry | None = None
         self._start_dispatching = True
@@ -190,7 +189,7 @@ class Wireup:
         return self._schedule(AsynchronousDispatchScheduler, dispatcher, retry)
 
     def _schedule(
-        self, scheduler: _Scheduler, dispatcher: Dispatcher | Callable[..., Any] | None, retry: Retry | None
+        self, scheduler: type[Scheduler], dispatcher: Dispatcher | Callable[..., Any] | None, retry: Retry | None
     ) -> Self:
         if retry is not None and not isinstance(retry, Retry):
             raise not_a(Retry, retry)

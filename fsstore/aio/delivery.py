@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fsstore.dispatch import Dispatcher, Subscription, Subscriptions, SubscriptionState
 from fsstore.dispatch.dispatchers import DispatcherGoneError
+from fsstore.dispatch.schedulers import Scheduler
 from fsstore.dispatch.subscription import put_down
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import StoreClosedError
@@ -91,18 +92,6 @@ def selecting_in_loop(hooks: Hooks, in_loop: InLoop) -> Callable[[Commit], Commi
         return selected
 
     return select
-
-
-class Scheduler(Protocol):
-    """A scheduler of `fsstore.dispatch`."""
-
-    def start(self) -> None: ...
-
-    def told(self, commit: Commit) -> bool: ...
-
-    def committed(self, commit: Commit) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class AwaitedScheduler:

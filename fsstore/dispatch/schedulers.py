@@ -29,7 +29,7 @@ _Parked = dict[int, Exception | None]
 """The tokens of commits that were parked, with what the dispatcher failed with."""
 
 
-class _Scheduler:
+class Scheduler:
     """What both have: delivery, the turn, and an end.
 
     `standby_seconds` is how often a process asks for the turn while another one delivers; `lease_seconds` how long
@@ -62,8 +62,16 @@ class _Scheduler:
         """How delivery goes here; `published_health` tells how it goes in the process that delivers."""
         return self._delivery.health
 
+    def start(self) -> None:
+        """Begin, with what is undispatched. Called once at the most."""
+        raise NotImplementedError
+
     def told(self, commit: Commit) -> bool:
         """A commit was stored; whether its caller may go on at once. Waits for nothing."""
+        raise NotImplementedError
+
+    def committed(self, commit: Commit) -> None:
+        """The same, and its caller waits for as long as it must; may raise `DispatchError`."""
         raise NotImplementedError
 
     def _take_turn(self) -> bool:
@@ -125,7 +133,7 @@ class _Scheduler:
         self._delivery.close()
 
 
-class SynchronousDispatchScheduler(_Scheduler):
+class SynchronousDispatchScheduler(Scheduler):
     """Delivers before the committing call returns; when another process has the turn, once that has delivered.
 
     `committed` raises `DispatchError`, which says that the commit is stored, when the dispatcher keeps failing at it
@@ -241,7 +249,7 @@ def _closed_before() -> StoreClosedError:
     return StoreClosedError("the store was closed before it was delivered")
 
 
-class AsynchronousDispatchScheduler(_Scheduler):
+class AsynchronousDispatchScheduler(Scheduler):
     """Delivers in a thread of its own. A commit that cannot be delivered is tried again until it can, or parked."""
 
     _thread: threading.Thread
