@@ -23,9 +23,9 @@ from uuid import UUID
 from bson.binary import UUID_SUBTYPE, Binary
 
 from fsstore.engines.mongo.calls import Document
-from fsstore.engines.refusals import reading_snapshot, unreadable, unwritable
+from fsstore.engines.refusals import unreadable, unwritable
 from fsstore.errors import SerializationError
-from fsstore.model import Commit, CommitAttempt, Snapshot, named, stored_commit
+from fsstore.model import Commit, CommitAttempt, named, stored_commit
 from fsstore.serialization import Serializer, decode_payload, encode_payload
 
 # The longest ids and the other fields take less than what is left of a document's 16 MiB.
@@ -103,8 +103,5 @@ class OurForm:
     def snapshot_payload(self, payload: Any) -> Any:
         return self._serializer.dumps(payload)
 
-    def snapshot(self, document: Document) -> Snapshot:
-        key = document["_id"]
-        with reading_snapshot(key["BucketId"], key["StreamId"], key["StreamRevision"]):
-            payload = self._serializer.loads(document["Payload"])
-        return Snapshot(key["StreamId"], key["StreamRevision"], payload, key["BucketId"])
+    def snapshot_value(self, stored: Any) -> Any:
+        return self._serializer.loads(stored)

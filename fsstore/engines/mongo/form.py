@@ -39,8 +39,8 @@ class Form(Protocol):
         """A snapshot's payload as it stands in its document."""
         ...
 
-    def snapshot(self, document: Document) -> Snapshot:
-        """The snapshot that the document holds."""
+    def snapshot_value(self, stored: Any) -> Any:
+        """The payload that stands so in a snapshot's document."""
         ...
 
     def commit_id(self, commit_id: UUID) -> Binary:

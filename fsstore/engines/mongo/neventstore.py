@@ -28,9 +28,9 @@ from fsstore.engines.mongo.calls import Conversation, Document, find
 from fsstore.engines.mongo.documents import microseconds
 from fsstore.engines.mongo.layout import COMMITS
 from fsstore.engines.mongo.neventstore_values import DocumentValues
-from fsstore.engines.refusals import reading_snapshot, unreadable, unwritable
+from fsstore.engines.refusals import unreadable, unwritable
 from fsstore.errors import SerializationError, StorageError
-from fsstore.model import Commit, CommitAttempt, Snapshot, named, stored_commit
+from fsstore.model import Commit, CommitAttempt, named, stored_commit
 from fsstore.serialization.neventstore import MongoValues
 from fsstore.serialization.types import TypeRegistry
 
@@ -75,11 +75,8 @@ class NEventStoreForm:
             document["_id"],
         )
 
-    def snapshot(self, document: Document) -> Snapshot:
-        key = document["_id"]
-        with reading_snapshot(key["BucketId"], key["StreamId"], key["StreamRevision"]):
-            payload = self._values.snapshot(document["Payload"])
-        return Snapshot(key["StreamId"], key["StreamRevision"], payload, key["BucketId"])
+    def snapshot_value(self, stored: Any) -> Any:
+        return self._values.snapshot(stored)
 
     def stamped(self, start: datetime, end: datetime | None) -> Document:
         between = {"$gte": _up_to_millisecond(start)}

@@ -14,6 +14,7 @@ from bson import MinKey, encode
 from fsstore.engines.mongo.calls import Conversation, Document, aggregate, find
 from fsstore.engines.mongo.form import Form
 from fsstore.engines.mongo.layout import COMMITS, MOST, PAGE, SNAPSHOTS
+from fsstore.engines.refusals import reading_snapshot
 from fsstore.errors import SerializationError, StorageError
 from fsstore.model import Commit, Snapshot, StreamHead
 
@@ -101,7 +102,11 @@ class NumberedReads:
         # Whole keys are compared, field by field: the index over `_id`, which every collection has, is enough.
         between = {"$gt": key(MinKey()), "$lte": key(MOST if high is None else min(high, MOST))}
         found = yield find(SNAPSHOTS, {"_id": between}, sort=[("_id", -1)], limit=1)
-        return self._form.snapshot(found[0]) if found else None
+        if not found:
+            return None
+        revision = found[0]["_id"]["StreamRevision"]
+        with reading_snapshot(bucket_id, stream_id, revision):
+            return Snapshot(stream_id, revision, self._form.snapshot_value(found[0]["Payload"]), bucket_id)
 
     def heads(self, bucket_id: str, threshold: int) -> Conversation[list[StreamHead]]:
         """From the commits themselves, which the collection of heads may lag behind."""
