@@ -144,7 +144,7 @@ class Folding:
         if not self._is_due() or time.monotonic() < self._again_at_seconds:
             return
         try:
-            if not self._locks.fold.acquire(blocking=False):
+            if not self._locks.fold.try_to_acquire():
                 return
         except OSError as error:
             self._failed(error)

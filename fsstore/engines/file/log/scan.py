@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.files import layout
+from fsstore.engines.file.files.handles import opened
 from fsstore.engines.file.formats import file_headers, format
 
 _WINDOW_BYTES = 1 << 20
@@ -209,38 +210,26 @@ def survey(disk: Disk, directory: str, seed: int) -> Survey:
 
 
 def _records(disk: Disk, file: SeenFile, seed: int) -> Iterator[Whole | Gap]:
-    handle = disk.open(file.path)
-    try:
-        yield from scan(
-            disk,
-            handle,
-            seed,
-            file_headers.JOURNAL_HEADER_BYTES,
-            file.size_bytes,
-            lambda header: header.position - file.base,
-        )
-    finally:
-        disk.close(handle)
+    start = file_headers.JOURNAL_HEADER_BYTES
+    with opened(disk, file.path) as handle:
+        yield from scan(disk, handle, seed, start, file.size_bytes, lambda header: header.position - file.base)
 
 
 def _seen_file(disk: Disk, directory: str, base: int, seed: int) -> SeenFile:
     path = f"{directory}/{layout.journal_name(base)}"
-    handle = disk.open(path)
-    try:
+    with opened(disk, path) as handle:
         size = stated = disk.size(handle)
-        fault = None
-        try:
-            data = disk.read(handle, file_headers.JOURNAL_HEADER_BYTES, 0)
-            stated = file_headers.read_journal_size(data, base, seed)
-            if size < stated:
-                fault = f"{stated} bytes, as its header says, not {size}"
-        except file_headers.NewerFormatError as error:
-            raise file_headers.refused(path, error) from error
-        except file_headers.FormatError as error:
-            fault = str(error)
-        return SeenFile(base, stated, path, fault)
-    finally:
-        disk.close(handle)
+        data = disk.read(handle, file_headers.JOURNAL_HEADER_BYTES, 0)
+    fault = None
+    try:
+        stated = file_headers.read_journal_size(data, base, seed)
+        if size < stated:
+            fault = f"{stated} bytes, as its header says, not {size}"
+    except file_headers.NewerFormatError as error:
+        raise file_headers.refused(path, error) from error
+    except file_headers.FormatError as error:
+        fault = str(error)
+    return SeenFile(base, stated, path, fault)
 
 
 def _mark(header: format.RecordHeader) -> int:

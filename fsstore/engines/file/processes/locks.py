@@ -52,11 +52,8 @@ class FileLock:
     ) -> None:
         self.release()
 
-    def acquire(self, *, blocking: bool = True) -> bool:
-        """Take the lock; `False` when it is held elsewhere and `blocking` is false."""
-        if blocking:
-            self.__enter__()
-            return True
+    def try_to_acquire(self) -> bool:
+        """Take the lock, unless it is held elsewhere."""
         if not self._thread.acquire(blocking=False):
             return False
         taken = False

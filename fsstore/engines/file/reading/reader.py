@@ -20,7 +20,8 @@ from fsstore.engines.file.reading.looking import CHANGED, Looking
 from fsstore.engines.file.reading.unfolded import Unfolded
 from fsstore.engines.file.state.tail import Entry, StreamTail
 from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Stream
-from fsstore.errors import CorruptionError, SerializationError
+from fsstore.engines.refusals import reading_snapshot
+from fsstore.errors import CorruptionError
 from fsstore.model import Commit, Snapshot, StreamHead
 from fsstore.serialization import Serializer
 
@@ -180,12 +181,8 @@ class Reader:
         revision = fields[format.REVISION]
         if not revision or not body.startswith(stream.prefix):
             raise self._looking.no_sense(fields, f"a snapshot of {stream}")
-        try:
+        with reading_snapshot(stream.bucket_id, stream.stream_id, revision):
             payload = self._serializer.loads(body[len(stream.prefix) :])
-        except SerializationError as error:
-            raise SerializationError(
-                f"the snapshot of revision {revision} of {stream} cannot be read: {error}", error.path
-            ) from error
         return Snapshot(stream.stream_id, revision, payload, stream.bucket_id)
 
     def heads_to_snapshot(self, bucket_id: str, max_threshold: int) -> Iterator[StreamHead]:

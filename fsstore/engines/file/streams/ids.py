@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 from fsstore.engines.file.disk.disk import Disk
+from fsstore.engines.file.files.handles import opened
 from fsstore.engines.file.formats import file_headers, format
 
 _HEADER_BYTES = 4096
@@ -69,13 +70,10 @@ class IdIndex:
     def load(self, at_least: int, at_most: int) -> list[array[int]] | None:
         """The runs, or `None` unless they are whole, cover that many commits, and not many more than there can be."""
         try:
-            handle = self._disk.open(self._path)
+            with opened(self._disk, self._path) as handle:
+                runs = self._read(handle, at_most)
         except FileNotFoundError:
             return None
-        try:
-            runs = self._read(handle, at_most)
-        finally:
-            self._disk.close(handle)
         if runs is None or sum(map(len, runs)) < at_least:
             return None
         return runs

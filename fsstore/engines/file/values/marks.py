@@ -109,9 +109,7 @@ class DispatchCheckpoint:
         with self._mutex:
             marks = self._read()
             if marks.forget_after(token):
-                generation = self._generation + 1
-                content = slots.pack(generation, marks.up_to, marks.ranges)
-                slots.write(self._disk, self._handle, self._seed, generation, content)
+                self._write(self._handle, marks)
                 self._disk.flush(self._handle)
 
     def raise_to(self, token: int) -> None:
@@ -131,15 +129,8 @@ class DispatchCheckpoint:
             self._disk.lock(self._handle)
             try:
                 marks = self._read()
-                if not change(marks):
-                    return
-                generation = self._generation + 1
-                content = slots.pack(generation, marks.up_to, marks.ranges)
-                if len(content) > slots.MAX_CONTENT_BYTES:
-                    raise StorageError(
-                        f"too many commits are marked as dispatched out of order; dispatch from {marks.up_to + 1} on"
-                    )
-                slots.write(self._disk, self._handle, self._seed, generation, content)
+                if change(marks):
+                    self._write(self._handle, marks)
             except OSError as error:
                 raise StorageUnavailableError(
                     f"{self._path} could not be written ({error}); what was to be marked may be dispatched again",
@@ -147,6 +138,15 @@ class DispatchCheckpoint:
                 ) from error
             finally:
                 self._disk.unlock(self._handle)
+
+    def _write(self, handle: int, marks: Dispatched) -> None:
+        generation = self._generation + 1
+        content = slots.pack(generation, marks.up_to, marks.ranges)
+        if len(content) > slots.MAX_CONTENT_BYTES:
+            raise StorageError(
+                f"too many commits are marked as dispatched out of order; dispatch from {marks.up_to + 1} on"
+            )
+        slots.write(self._disk, handle, self._seed, generation, content)
 
     def close(self) -> None:
         """Nothing is marked any more; returns when what is being marked is."""
