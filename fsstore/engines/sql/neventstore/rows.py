@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, and_, or_, select, true
 
+from fsstore.engines.refusals import reading_snapshot, unreadable
 from fsstore.engines.sql.neventstore import cells
 from fsstore.engines.sql.neventstore.cells import Cells
 from fsstore.engines.sql.neventstore.generation import Generation
@@ -99,9 +100,7 @@ class Rows:
         try:
             headers, events = self.payloads.commit(columns.get("headers"), columns["payload"])
         except SerializationError as error:
-            raise SerializationError(
-                f"commit {commit_id} of stream {stream_id!r} in bucket {bucket_id!r}: {error}", error.path
-            ) from error
+            raise unreadable(bucket_id, stream_id, commit_id, error) from error
         return stored_commit(
             stream_id,
             int(columns["streamrevision"]),
@@ -117,12 +116,8 @@ class Rows:
     def snapshot(self, row: Row[Any], bucket_id: str, stream_id: str) -> Snapshot:
         """The snapshot of a row; `SerializationError` says which one cannot be read."""
         revision = int(row._mapping["streamrevision"])
-        try:
+        with reading_snapshot(bucket_id, stream_id, revision):
             payload = self.payloads.snapshot(row._mapping["payload"])
-        except SerializationError as error:
-            raise SerializationError(
-                f"snapshot {revision} of stream {stream_id!r} in bucket {bucket_id!r}: {error}", error.path
-            ) from error
         return Snapshot(stream_id, revision, payload, bucket_id)
 
 
