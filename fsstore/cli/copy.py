@@ -9,8 +9,8 @@ import typer
 from fsstore.cli.opening import JsonOption, KeyFileOption, key_file_option, reading, writing
 from fsstore.cli.output import note, print_json, progress
 from fsstore.cli.payloads import NamedKey
-from fsstore.cli.walk import head_token
 from fsstore.copying import Summary, copy_store
+from fsstore.dispatch.following import head_token
 
 TO_KEY_FILE = "--to-key-file"
 ToKeyFileOption = Annotated[list[NamedKey] | None, key_file_option(TO_KEY_FILE, "A key to encrypt TO with")]

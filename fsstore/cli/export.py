@@ -14,7 +14,7 @@ import typer
 
 from fsstore.cli.opening import BucketOption, KeyFileOption, StoreArgument, checked_name, reading
 from fsstore.cli.output import note, progress
-from fsstore.cli.walk import head_token
+from fsstore.dispatch.following import head_token
 from fsstore.engine import PersistenceEngine
 from fsstore.interchange import write_line, zipped
 

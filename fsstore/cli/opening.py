@@ -119,7 +119,7 @@ def file_store(store: str) -> tuple[RealDisk, str]:
 
 @contextmanager
 def _opened(
-    store: str, options: dict[str, Any], keys: Sequence[NamedKey] | None, key_option: str, *, opaque: bool = False
+    store: str, options: dict[str, Any], keys: Sequence[NamedKey] | None, key_option: str, *, opaque: bool
 ) -> Iterator[PersistenceEngine]:
     try:
         engine = engine_for(store, serializer=payload_serializer(keys, key_option, opaque=opaque), **options)

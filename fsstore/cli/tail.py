@@ -11,7 +11,8 @@ import typer
 
 from fsstore.cli.opening import BucketOption, JsonOption, KeyFileOption, StoreArgument, checked_name, reading
 from fsstore.cli.output import print_commit
-from fsstore.cli.walk import head_token, last_commits
+from fsstore.cli.walk import last_commits
+from fsstore.dispatch.following import head_token
 from fsstore.model import Commit
 
 

@@ -13,7 +13,7 @@ import typer
 from fsstore.cli.opening import JsonOption, KeyFileOption, StoreArgument, file_store, is_file_store, reading
 from fsstore.cli.output import print_json, progress
 from fsstore.cli.payloads import Ciphertext, KeyNotGivenError, NamedKey
-from fsstore.cli.walk import head_token
+from fsstore.dispatch.following import head_token
 from fsstore.engine import PersistenceEngine
 from fsstore.engines.file import FileEngine
 from fsstore.engines.file.verify import verify as verify_files

@@ -11,8 +11,6 @@ from fsstore.dispatch.following import head_token
 from fsstore.engine import PersistenceEngine
 from fsstore.model import Commit
 
-__all__ = ["StreamTotals", "head_token", "last_commits", "totals"]
-
 
 @dataclass(slots=True)
 class StreamTotals:

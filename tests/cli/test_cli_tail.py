@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fsstore import Commit, EventStoreError
-from fsstore.cli.walk import head_token, last_commits
+from fsstore.cli.walk import last_commits
+from fsstore.dispatch.following import head_token
 from fsstore.engines import engine_for
 from fsstore.interchange import write_line
 from fsstore.testing.attempts import fill, next_attempt

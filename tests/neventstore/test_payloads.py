@@ -12,7 +12,7 @@ import pytest
 from fsstore.errors import SerializationError
 from fsstore.model import EventMessage
 from fsstore.serialization.neventstore import Form, MongoValues, NEventStorePayloads, Notation, forms
-from fsstore.serialization.neventstore.mongo import codec_options
+from fsstore.serialization.neventstore.bson_documents import codec_options
 from tests.neventstore.samples import DATA, KEY, differences, expected
 
 SQLITE = {

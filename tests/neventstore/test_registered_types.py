@@ -18,7 +18,7 @@ import pytest
 from fsstore.errors import SerializationError
 from fsstore.serialization import TypeName, TypeRegistry
 from fsstore.serialization.neventstore import MongoValues, NEventStorePayloads
-from fsstore.serialization.neventstore.mongo import codec_options
+from fsstore.serialization.neventstore.bson_documents import codec_options
 from fsstore.serialization.neventstore.objects import Objects
 from tests.neventstore import ordering
 from tests.neventstore.samples import DATA, KEY, expected

@@ -107,9 +107,7 @@ class DocumentValues:
         """The members of an instance, nothing omitted, each in the place that its annotation declares."""
         stored = registered.members(value)
         return {
-            field.alias or member_name(field.name): self._fitted(
-                field.annotation, stored.get(field.name), (*path, field.name)
-            )
+            member_name(field): self._fitted(field.annotation, stored.get(field.name), (*path, field.name))
             for field in fields_of(registered.cls)
         }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsstore.errors import SerializationError
-from fsstore.serialization.encryption import Key
+from fsstore.serialization.encryption import KEY_BYTES, Key
 from fsstore.serialization.neventstore import bson_documents, json_text, messagepack
 
 MAX_BYTES = 1 << 28
@@ -152,7 +152,7 @@ def deflated(plain: bytes) -> bytes:
 
 def checked_key(key: bytes) -> Key:
     """`key` when AES can use it: 16, 24 or 32 bytes."""
-    if len(key) not in (16, 24, 32):
+    if len(key) not in KEY_BYTES:
         raise ValueError(f"the key of a C# store is 16, 24 or 32 bytes, not {len(key)}")
     return Key(key)
 

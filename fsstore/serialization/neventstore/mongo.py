@@ -2,7 +2,7 @@
 
 The driver for C# marks an object with `_t`, the class name alone, and holds what is no document of its own in
 `_v`; GUIDs are binary subtype 4 in network order or subtype 3 in .NET's, decimals Decimal128. Documents must be
-decoded with `codec_options()`. This module knows nothing of collections.
+decoded as `bson_documents.codec_options` says. This module knows nothing of collections.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from uuid import UUID
 
 from fsstore.errors import SerializationError
 from fsstore.model import EventMessage, stored_event
-from fsstore.serialization.neventstore.bson_documents import codec_options, plain
+from fsstore.serialization.neventstore.bson_documents import plain
 from fsstore.serialization.neventstore.objects import Objects
 from fsstore.serialization.neventstore.payloads import NEventStorePayloads
-
-__all__ = ["MongoValues", "codec_options"]
 
 
 class MongoValues:

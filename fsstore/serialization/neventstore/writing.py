@@ -144,8 +144,7 @@ class JsonWriter:
             member = stored.get(field.name)
             if member is None or (self._newtonsoft and _is_left_out(field, member)):
                 continue
-            name = field.alias or member_name(field.name)
-            found[name] = self._fitted(field.annotation, member, (*path, field.name))
+            found[member_name(field)] = self._fitted(field.annotation, member, (*path, field.name))
         return found
 
     def _fitted(self, annotation: Any, value: Any, path: Path) -> Any:
@@ -204,7 +203,7 @@ class JsonWriter:
         if registered is not None and is_class_with_fields(registered.cls):
             members = registered.members(value)
             shown = {
-                field.alias or member_name(field.name): self._marked(members[field.name], (*path, field.name))
+                member_name(field): self._marked(members[field.name], (*path, field.name))
                 for field in declared_fields_of(registered.cls)
                 if members.get(field.name) is not None and not _is_left_out(field, members[field.name])
             }
@@ -239,9 +238,9 @@ class JsonWriter:
         raise _refused(path, f"{key!r} cannot be the key of a dictionary")
 
 
-def member_name(name: str) -> str:
-    """`unit_price` as C# writes it: `UnitPrice`."""
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+def member_name(field: Field) -> str:
+    """`unit_price` as C# writes it: `UnitPrice`; or the alias that the field has."""
+    return field.alias or "".join(part[:1].upper() + part[1:] for part in field.name.split("_"))
 
 
 def _is_left_out(field: Field, value: Any) -> bool:
