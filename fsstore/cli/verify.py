@@ -85,6 +85,7 @@ class _Seen:
 class _Check:
     def __init__(self, *, keyed: bool) -> None:
         self._keyed = keyed
+        self._token = 0
         self.commits = self.encrypted = 0
         self.streams: dict[tuple[str, str], _Seen] = {}
 
@@ -124,8 +125,6 @@ class _Check:
                 yield from map(str, own(**options))
         except EventStoreError as error:
             yield str(error)
-
-    _token = 0
 
     def _next(self, commit: Commit) -> Iterator[str]:
         where = _where(commit.bucket_id, commit.stream_id)

@@ -67,14 +67,31 @@ class _Window:
         return self._end
 
 
-def scan(
-    disk: Disk, handle: int, seed: int, start: int, end: int, address: Callable[[format.RecordHeader], int] | None
-) -> Iterator[Whole | Gap]:
+Address = Callable[[format.RecordHeader], int]
+"""Gives the offset in a file at which a record says that it stands."""
+
+
+def in_file_of(path: str, key: bytes, kind: int) -> Address:
+    """The addresses in a stream's file at `path`, whose records are of that kind; others stand nowhere in it.
+
+    `StorageError` at one of that stream which a later version wrote.
+    """
+
+    def address(header: format.RecordHeader) -> int:
+        if header.key != key:
+            return -1
+        format.refuse_unknown(path, header)
+        return header.place if header.kind == kind else -1
+
+    return address
+
+
+def scan(disk: Disk, handle: int, seed: int, start: int, end: int, address: Address | None) -> Iterator[Whole | Gap]:
     """The whole records of a file from `start` to `end` and the gaps between them, by offset in the file.
 
-    `address` gives the offset at which a record says it stands; one that stands elsewhere is part of a gap. Without
-    it, whole records are found wherever they are. Takes a megabyte of memory and reads the file a few times at most,
-    whatever lengths its headers claim.
+    A record that stands elsewhere than its `address` says is part of a gap. Without that, whole records are found
+    wherever they are. Takes a megabyte of memory and reads the file a few times at most, whatever lengths its headers
+    claim.
     """
     end = min(end, disk.size(handle))
     window = _Window(disk, handle, end)

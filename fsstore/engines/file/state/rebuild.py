@@ -13,7 +13,7 @@ from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.files.handles import opened, size_of
 from fsstore.engines.file.files.layout import StoreFiles
 from fsstore.engines.file.formats import file_headers, format, index_entries
-from fsstore.engines.file.log.scan import Whole, scan
+from fsstore.engines.file.log.scan import Whole, in_file_of, scan
 from fsstore.engines.file.streams.commits_index import CommitsIndex
 from fsstore.engines.file.streams.index_file import StaleIndexError
 from fsstore.engines.file.streams.indexes import Indexes
@@ -167,14 +167,8 @@ def _first_unfolded(pages: Iterable[list[format.Record]]) -> dict[tuple[bytes, i
 def _whole_records(disk: Disk, path: str, seed: int, key: bytes, kind: int) -> Iterator[format.RecordHeader]:
     if not disk.exists(path):
         return
-
-    def address(header: format.RecordHeader) -> int:
-        if header.key == key:
-            format.refuse_unknown(path, header)
-        return header.place if header.key == key and header.kind == kind else -1
-
     with opened(disk, path) as handle:
-        for item in scan(disk, handle, seed, 0, disk.size(handle), address):
+        for item in scan(disk, handle, seed, 0, disk.size(handle), in_file_of(path, key, kind)):
             if isinstance(item, Whole):
                 yield item.header
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.files.handles import opened, read_from
 from fsstore.engines.file.formats import format, index_entries
-from fsstore.engines.file.log.scan import Gap, scan
+from fsstore.engines.file.log.scan import Gap, in_file_of, scan
 from fsstore.engines.file.streams.segments import NAMES_BYTES, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.stream_indexes import StreamIndexes
@@ -55,18 +55,17 @@ class SegmentCheck:
     def __init__(
         self,
         disk: Disk,
-        seed: int,
-        path: str,
-        kind: str,
+        files: Segments,
         key: bytes,
+        kind: str,
         names: Names | None,
         end: int,
         last_sequence: int,
         entry_fault: Callable[[format.RecordHeader], Finding | None],
     ) -> None:
         self._disk = disk
-        self._seed = seed
-        self._path = path
+        self._seed = files.seed
+        self._path = files.path(key, kind)
         self._kind = kind
         self._key = key
         self._names = names
@@ -100,7 +99,8 @@ class SegmentCheck:
             files.callback(indexes.close)
             gap: Gap | None = None
             at = start
-            for item in scan(self._disk, handle, self._seed, start, self._end, self._address):
+            address = in_file_of(self._path, self._key, KINDS[self._kind])
+            for item in scan(self._disk, handle, self._seed, start, self._end, address):
                 if isinstance(item, Gap):
                     gap = item
                     at = item.end
@@ -124,11 +124,6 @@ class SegmentCheck:
             if gap is not None:
                 yield self._gap(gap._replace(end=self._end), None)
         yield from indexes.findings()
-
-    def _address(self, header: format.RecordHeader) -> int:
-        if header.key == self._key:
-            format.refuse_unknown(self._path, header)
-        return header.place if header.key == self._key and header.kind == KINDS[self._kind] else -1
 
     def _commit(self, header: format.RecordHeader) -> Iterator[Finding]:
         if header.revision <= self._revision or header.revision < header.sequence:
@@ -158,11 +153,8 @@ class SegmentCheck:
             return f"snapshots of {self.stream}"
         if last == first:
             return f"commit {first} of {self.stream}"
-        return (
-            f"commits {first} to {last} of {self.stream}"
-            if last > first
-            else f"commits from {first} on of {self.stream}"
-        )
+        commits = f"commits {first} to {last}" if last > first else f"commits from {first} on"
+        return f"{commits} of {self.stream}"
 
     def _finding(self, offset: int, found: str, expected: str, header: format.RecordHeader) -> Finding:
         what = f"{self.stream} goes on with {found}"

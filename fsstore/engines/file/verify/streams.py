@@ -100,7 +100,7 @@ class StreamsCheck:
         if not end:
             return
         last = _last_sequence(kind, head, first)
-        check = SegmentCheck(self._disk, look.seed, path, kind, key, names, end, last, self._commits.compare)
+        check = SegmentCheck(self._disk, self._files, key, kind, names, end, last, self._commits.compare)
         beside = {}
         if kind == SEGMENT and not look.unfolded.touches(key):
             beside = {index: self._files.path(key, index) for index in (INDEX, IDS) if index in found}
