@@ -71,7 +71,8 @@ def test_a_copy_holds_the_same_in_the_same_order(source: PersistenceEngine, targ
     assert snapshot == source.get_snapshot("bucket 1", "stream 2/23", 29) is not None
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 5, 700, 1_200])
+# Among the commits and behind them, among the snapshots, among the marks.
+@pytest.mark.parametrize("steps", [1, 3, 590, 700])
 def test_a_copy_that_stopped_goes_on(source: PersistenceEngine, target: PersistenceEngine, steps: int) -> None:
     for _, _ in zip(range(steps), copy_store(source, target, EVERYTHING, Summary()), strict=False):
         pass

@@ -148,7 +148,8 @@ def in_shell(redirected: str, *arguments: object) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("redirected", "said"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")]
 )
-@pytest.mark.parametrize("verb", READING)
+# One that writes bytes, one that writes text, one that flushes it.
+@pytest.mark.parametrize("verb", ["export", "ls", "tail"])
 def test_an_output_that_takes_nothing_is_an_error_of_one_line(
     store: Path, verb: str, redirected: str, said: str
 ) -> None:
