@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Generator
-from types import TracebackType
 from typing import Any
 
 from fsstore.model import Commit
@@ -57,9 +56,7 @@ class AsyncEventStream(WorkingCopy):
         self._check()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
 

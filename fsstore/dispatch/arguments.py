@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from fsstore.dispatch.filters import Filter
 from fsstore.model import checked_at_least, checked_id, checked_name, checked_seconds
 
 MAX_NAME_CHARACTERS = 150
@@ -18,16 +19,19 @@ def checked_subscription(name: str) -> str:
     return name
 
 
-def check_filter(bucket_id: str | None, stream_prefix: str | None, event_types: Collection[type | str] = ()) -> None:
+def checked_filter(
+    bucket_id: str | None, stream_prefix: str | None, event_types: Collection[type | str] = ()
+) -> Filter:
     """What is wanted of a store's commits."""
     if bucket_id is not None:
-        checked_id(bucket_id, "bucket_id")
+        bucket_id = checked_id(bucket_id, "bucket_id")
     if stream_prefix is not None and not isinstance(stream_prefix, str):
         raise TypeError(f"stream_prefix must be a str or None, not {type(stream_prefix).__name__}")
     # A name alone is a collection, too: of letters.
     is_collection = isinstance(event_types, Collection) and not isinstance(event_types, str | type)
     if not is_collection or not all(isinstance(one, str | type) for one in event_types):
         raise TypeError(f"event_types must be a collection of classes and names, not {event_types!r}")
+    return Filter(bucket_id, stream_prefix, tuple(event_types))
 
 
 def check_reading(
@@ -45,7 +49,7 @@ def check_reading(
     **_others: object,
 ) -> None:
     """The options of a subscription."""
-    check_filter(bucket_id, stream_prefix, event_types)
+    checked_filter(bucket_id, stream_prefix, event_types)
     checked_at_least(from_checkpoint, 0, "from_checkpoint")
     if checked_at_least(partitions, 1, "partitions") > MAX_PARTITIONS:
         raise ValueError(f"partitions must be at most {MAX_PARTITIONS}, not {partitions}")

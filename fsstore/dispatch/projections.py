@@ -14,14 +14,13 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from fsstore.dispatch.arguments import check_filter, checked_subscription
-from fsstore.dispatch.filters import Filter
+from fsstore.dispatch.arguments import checked_filter, checked_subscription
 from fsstore.dispatch.following import Follower, head_token
 from fsstore.dispatch.positions import delivering
 from fsstore.dispatch.turns import KeptTurn, Turn
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import CorruptionError, LeaseLostError, SerializationError, StoreClosedError
-from fsstore.model import Commit, checked_at_least, checked_id
+from fsstore.model import Commit, checked_at_least
 from fsstore.options import check_options, keywords_of
 from fsstore.serialization import MsgpackSerializer, Serializer
 
@@ -51,8 +50,7 @@ class _Projection:
         self._engine = engine
         self.name = checked_subscription(name)
         self._select = select
-        check_filter(bucket_id, stream_prefix)
-        self._filter = Filter(None if bucket_id is None else checked_id(bucket_id, "bucket_id"), stream_prefix)
+        self._filter = checked_filter(bucket_id, stream_prefix)
         self._batch = min(checked_at_least(batch, 1, "batch"), sys.maxsize)  # what `islice` counts to
         self._stopping = threading.Event()
 

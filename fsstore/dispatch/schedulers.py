@@ -16,7 +16,7 @@ from fsstore.dispatch.dispatchers import Dispatcher, DispatcherGoneError
 from fsstore.dispatch.following import Follower
 from fsstore.dispatch.policy import DispatchHealth, Retry, Verdict, describe
 from fsstore.dispatch.rounds import Rounds
-from fsstore.dispatch.turns import KeptTurn
+from fsstore.dispatch.turns import LEASE_SECONDS, STANDBY_SECONDS, KeptTurn
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import DispatchError, LeaseLostError, StoreClosedError
 from fsstore.model import Commit, checked_seconds, named
@@ -43,8 +43,8 @@ class Scheduler:
         *,
         select: Callable[[Commit], Commit | None] = lambda commit: commit,
         retry: Retry | None = None,
-        lease_seconds: float = 10.0,
-        standby_seconds: float = 0.03,
+        lease_seconds: float = LEASE_SECONDS,
+        standby_seconds: float = STANDBY_SECONDS,
     ) -> None:
         self._engine = engine
         self._delivery = Delivery(engine, dispatcher, select, retry or Retry())

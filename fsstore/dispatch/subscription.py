@@ -16,16 +16,16 @@ import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from types import TracebackType
 
-from fsstore.dispatch.arguments import check_reading, checked_subscription
-from fsstore.dispatch.filters import Filter, partition_of
+from fsstore.dispatch.arguments import check_reading, checked_filter, checked_subscription
+from fsstore.dispatch.filters import partition_of
 from fsstore.dispatch.following import Follower
 from fsstore.dispatch.positions import checked_state, delivering
 from fsstore.dispatch.shares import Reading, Share
+from fsstore.dispatch.turns import LEASE_SECONDS, STANDBY_SECONDS
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import LeaseLostError, StoreClosedError
-from fsstore.model import Commit, checked_id, checked_seconds, not_a
+from fsstore.model import Commit, checked_seconds, not_a
 from fsstore.steps import all_of, run
 
 _log = logging.getLogger("fsstore.dispatch")
@@ -60,8 +60,8 @@ class Subscription:
         auto_acknowledge: bool = True,
         acknowledge_every: int = 1,
         timeout_seconds: float | None = None,
-        lease_seconds: float = 10.0,
-        standby_seconds: float = 0.03,
+        lease_seconds: float = LEASE_SECONDS,
+        standby_seconds: float = STANDBY_SECONDS,
     ) -> None:
         self._delivery = delivering(engine)
         self.name = checked_subscription(name)
@@ -89,14 +89,13 @@ class Subscription:
         self._step: object | None = None
         self._is_closed_within = False
         self._taken_over = False
-        bucket_id = None if bucket_id is None else checked_id(bucket_id, "bucket_id")
         reading = Reading(
             engine,
             self._delivery,
             self.name,
             partitions,
             select,
-            Filter(bucket_id, stream_prefix, tuple(event_types)),
+            checked_filter(bucket_id, stream_prefix, event_types),
             from_checkpoint,
             acknowledge_every,
             lease_seconds,
@@ -319,9 +318,7 @@ class Subscription:
     def __enter__(self) -> Subscription:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -14,6 +14,7 @@ from fsstore.engine import DeliveryEngine, Lease, PersistenceEngine
 from fsstore.errors import LeaseLostError, StoreClosedError
 from fsstore.model import checked_seconds
 
+LEASE_SECONDS, STANDBY_SECONDS = 10.0, 0.03
 _LONGEST_PAUSE_SECONDS = 0.25
 _PAUSE_GROWTH = 1.5
 
@@ -26,7 +27,11 @@ class Turn:
     """
 
     def __init__(
-        self, engine: PersistenceEngine, name: str, lease_seconds: float = 10.0, standby_seconds: float = 0.03
+        self,
+        engine: PersistenceEngine,
+        name: str,
+        lease_seconds: float = LEASE_SECONDS,
+        standby_seconds: float = STANDBY_SECONDS,
     ) -> None:
         self._leases = engine if isinstance(engine, DeliveryEngine) else None
         self._runs_out: bool = getattr(engine, "leases_run_out", True)

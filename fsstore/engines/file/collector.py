@@ -8,7 +8,6 @@ folded yet. Nothing here knows what a record is.
 from __future__ import annotations
 
 import gc
-from types import TracebackType
 
 
 class CollectorHeld:
@@ -21,8 +20,6 @@ class CollectorHeld:
         if self._was_on:
             gc.disable()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._was_on:
             gc.enable()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from types import TracebackType
 
 from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.files import layout
@@ -44,12 +43,7 @@ class FileLock:
                 ) from error
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def try_to_acquire(self) -> bool:
