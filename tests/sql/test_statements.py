@@ -76,6 +76,6 @@ def test_nothing_is_asked_with_an_empty_text() -> None:
         asked: list[dict[str, Any]] = []
         event.listen(connection, "before_execute", lambda *said: asked.append(said[3]))
         for ask in (reads.heads("bucket", 1), reads.undispatched(Rows(MsgpackSerializer()))):
-            assert list(ask(connection, None, 10).items) == []
+            assert list(ask(None, 10, connection).items) == []
     assert len(asked) == 2
     assert [value for values in asked for value in values.values() if value == ""] == []

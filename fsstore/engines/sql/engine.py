@@ -22,7 +22,7 @@ from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivery import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
 from fsstore.engines.sql.errors import COMMITTED_AGAIN, DONE_AGAIN
-from fsstore.engines.sql.reads import FIRST_PAGE, Ask, Page, next_limit
+from fsstore.engines.sql.reads import FIRST_PAGE, Ask, next_limit
 from fsstore.engines.sql.rows import Rows
 from fsstore.engines.sql.sqlite_file import is_missing
 from fsstore.engines.sql.transactions import KeyTakenError, Transactions, checked_timeout, connected
@@ -242,7 +242,7 @@ class SqlEngine(SqlDelivery):
     def _walk(self, ask: Ask[Item]) -> Iterator[Item]:
         after, limit = None, FIRST_PAGE
         while True:
-            page = self._read(partial(_asked, ask, after, limit), "reading")
+            page = self._read(partial(ask, after, limit), "reading")
             for item in page.items:
                 self._check()
                 yield item
@@ -295,7 +295,3 @@ class SqlEngine(SqlDelivery):
         """Forget every stream of the bucket, or of the store."""
         self._check()
         self._write(partial(writes.purge, bucket_id=arguments.checked_bucket(bucket_id)), f"purging {self._name}")
-
-
-def _asked(ask: Ask[Item], after: Any, limit: int, connection: Connection) -> Page[Item]:
-    return ask(connection, after, limit)

@@ -7,6 +7,7 @@ statement and no connection.
 from __future__ import annotations
 
 import enum
+import random
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
@@ -68,9 +69,9 @@ def judged(error: SQLAlchemyError, database: Database, *, committing: bool) -> V
     return Verdict.RECONNECT if error.statement is None else Verdict.FAILED
 
 
-def pause_seconds(tries: int, chance: float) -> float:
+def pause_seconds(tries: int) -> float:
     """How long to wait before the next try: longer each time, and not in step with others."""
-    return min(0.005 * 2.0**tries, 0.5) * (0.5 + chance / 2)
+    return min(0.005 * 2.0**tries, 0.5) * random.uniform(0.5, 1.0)
 
 
 def file_error(error: SQLAlchemyError, path: str, what: str) -> StorageError | None:

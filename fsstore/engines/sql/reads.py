@@ -34,8 +34,8 @@ class Page(Generic[Item]):
     payload_bytes: int = 0
 
 
-Ask = Callable[[Connection, Any, int], Page[Item]]
-"""Gives the page of at most so many items after a place; `None` is the beginning."""
+Ask = Callable[[Any, int, Connection], Page[Item]]
+"""Gives the page of items after a place, at most so many; `None` is the beginning."""
 
 FIRST_PAGE = 64
 _PAGE_ROWS = 2_000
@@ -142,7 +142,7 @@ def _of_optional_bucket(bucket_id: str | None) -> tuple[Select[Any], dict[str, A
 
 
 def _pages(rows: Rows, statement: Select[Any], values: dict[str, Any], key: int, first: int) -> Ask[Commit]:
-    def ask(connection: Connection, after: Any, limit: int) -> Page[Commit]:
+    def ask(after: Any, limit: int, connection: Connection) -> Page[Commit]:
         asked = {**values, "after": first if after is None else after, "limit": limit}
         found = connection.execute(statement, asked).all()
         # What cannot be read raises where it stands: those before it are given.
@@ -156,7 +156,7 @@ def heads(bucket_id: str, threshold: int) -> Ask[StreamHead]:
     """The streams of a bucket whose newest snapshot is so far behind, in no order that means anything."""
     values = {"bucket": bucket_key(bucket_id), "threshold": _within(threshold)}
 
-    def ask(connection: Connection, after: Any, limit: int) -> Page[StreamHead]:
+    def ask(after: Any, limit: int, connection: Connection) -> Page[StreamHead]:
         asked = {**values, "after": _BEFORE_EVERY_KEY if after is None else after, "limit": limit}
         found = connection.execute(_heads, asked).all()
         items = [StreamHead(bucket_id, unescaped(original), head, snapshot) for _, original, head, snapshot in found]

@@ -6,7 +6,6 @@ a transaction is a function that takes the connection; what an error means, `err
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -146,7 +145,7 @@ class Transactions:
                 given_up = tries >= TRIES or time.monotonic() - unreached_since >= self._timeout_seconds
                 if given_up or verdict not in (Verdict.AGAIN, Verdict.RECONNECT):
                     raise storage_error(error, verdict, self._database, what, self._file, settles) from error
-            self._waiting.sleep(pause_seconds(tries, random.random()))
+            self._waiting.sleep(pause_seconds(tries))
 
     def _interrupted(self, connection: Connection) -> None:
         """End a transaction of which this thread had not heard when it was interrupted: the pool does not look at what

@@ -227,7 +227,8 @@ class Reader:
             self._say_damage(head.key)
         if head.revision >= head.snapshot_revision + max_threshold:
             self._looking.check_open()
-            names = self._again(partial(self._names, head.key), partial(self._unnamed, head.key))
+            unnamed = partial(self._view.segments.damage, head.key, SEGMENT, 0, "the names of a stream")
+            names = self._again(partial(self._names, head.key), unnamed)
             if names is not None and names[0] == bucket_id:
                 yield StreamHead(bucket_id, names[1], head.revision, head.snapshot_revision)
 
@@ -250,9 +251,6 @@ class Reader:
                 if (tail is not None and tail.reset_at) or self._view.is_going(key):
                     return None
             raise
-
-    def _unnamed(self, key: bytes) -> CorruptionError:
-        return self._view.segments.damage(key, SEGMENT, 0, "the names of a stream")
 
     def _say_damage(self, key: bytes) -> None:
         """Read the files of a stream that a rebuilt index knows to be damaged: `CorruptionError` says where."""

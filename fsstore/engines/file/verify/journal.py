@@ -20,7 +20,7 @@ def damaged_records(look: Look) -> Iterator[Finding]:
     directory = f"{look.path}/{layout.JOURNAL}"
     if not seen.files:
         lost = f"every commit, snapshot and deletion from journal position {look.folded} on"
-        yield Finding(directory, None, "the store has no journal file", "at least one", lost, False)
+        yield Finding(directory, None, "the store has no journal file", "at least one", lost)
         return
     for file in (*seen.stale_files, *seen.files):
         if file.fault is not None:
@@ -56,7 +56,7 @@ def _missing_files(look: Look) -> Iterator[Finding]:
     else:
         lost = f"{_checkpoints(token, first.token - 1)}, and any snapshots or deletions between them"
     expected = f"the log from position {reached} on, found it from {first.place} on"
-    yield Finding(f"{look.path}/{layout.JOURNAL}", None, "journal files are missing", expected, lost, False)
+    yield Finding(f"{look.path}/{layout.JOURNAL}", None, "journal files are missing", expected, lost)
 
 
 def _checkpoints(first: int, last: int) -> str:
@@ -114,6 +114,5 @@ def _token_order(look: Look) -> Iterator[Finding]:
                     f"the journal goes on with checkpoint {item.token}",
                     f"checkpoint {expected}",
                     f"checkpoints {expected} to {item.token - 1}",
-                    False,
                 )
             expected = item.token + (item.kind == format.COMMIT)

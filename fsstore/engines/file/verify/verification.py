@@ -40,7 +40,7 @@ def _findings(disk: Disk, path: str, progress: Progress | None) -> Iterator[Find
     strangers = list(layout.strangers(disk, path))
     for one in strangers:
         lost = "what belongs in its place; nothing else was looked at"
-        yield Finding(one.path or path, None, one.what, one.expected or "a file", lost, False)
+        yield Finding(one.path or path, None, one.what, one.expected or "a file", lost)
     if strangers:
         return
     try:
@@ -52,7 +52,6 @@ def _findings(disk: Disk, path: str, progress: Progress | None) -> Iterator[Find
             "the store's meta file is damaged",
             error.expected or "a whole meta file",
             "the whole store cannot be read until its id is known again",
-            False,
         )
         return
     with Look(disk, path, meta, alone=False) as look:
