@@ -23,8 +23,6 @@ from fsstore.model import Commit, CommitAttempt, Snapshot, named
 _LARGEST = (1 << 31) - 1
 _PREDECESSORS_AT_ONCE = 100
 
-Rows = Sequence[dict[str, Any]]
-
 
 class NotStoredError(Exception):
     """The attempts do not follow what is stored. Roll back, then ask `refusal`."""
@@ -61,8 +59,8 @@ _insert_following = insert(commits).from_select(
 )
 
 
-def append(connection: Connection, attempts: Sequence[CommitAttempt], rows: Rows) -> list[Commit]:
-    """Store the attempts, or raise `NotStoredError`, or the database's own complaint about a key.
+def append(connection: Connection, attempts: Sequence[CommitAttempt], rows: Sequence[dict[str, Any]]) -> list[Commit]:
+    """Store the attempts, whose rows these are, or raise `NotStoredError`, or the database's own complaint about a key.
 
     Each stream's first attempt must follow a commit that is there; the others follow one another. That it is
     the last that is followed, and that no id is there twice, the unique keys say.

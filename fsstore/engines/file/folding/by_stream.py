@@ -12,7 +12,7 @@ from fsstore.engines.file.formats import format, index_entries
 from fsstore.engines.file.pace import Pace
 
 _PACED_RECORDS = 64
-Record = tuple[format.Fields, bytes]
+WholeRecord = tuple[format.Fields, bytes]
 """A record's header and all of its bytes."""
 
 
@@ -23,8 +23,8 @@ class StreamRecords:
     bucket_id: str
     stream_id: str
     reset: bool = False
-    commits: list[Record] = field(default_factory=list)
-    snapshots: list[Record] = field(default_factory=list)
+    commits: list[WholeRecord] = field(default_factory=list)
+    snapshots: list[WholeRecord] = field(default_factory=list)
 
 
 class ByStream:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.files.layout import StoreFiles
-from fsstore.engines.file.folding.by_stream import ByStream, Record, StreamRecords
+from fsstore.engines.file.folding.by_stream import ByStream, StreamRecords, WholeRecord
 from fsstore.engines.file.formats import file_headers, format, index_entries
 from fsstore.engines.file.log.journal import Journal
 from fsstore.engines.file.pace import Pace
@@ -191,7 +191,7 @@ class Fold:
             self._append(key, records, SNAPSHOTS, records.snapshots)
         self._heads.put(head)
 
-    def _append(self, key: bytes, records: StreamRecords, kind: str, added: list[Record]) -> None:
+    def _append(self, key: bytes, records: StreamRecords, kind: str, added: list[WholeRecord]) -> None:
         """One write for all records: their places follow one another without a gap."""
         path = self._files.path(key, kind)
         place = added[0][0][format.PLACE]

@@ -15,7 +15,7 @@ from fsstore.engines.file.log.journal import Journal
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.processes.control import TAIL
 from fsstore.engines.file.repair.quarantine import set_aside
-from fsstore.engines.file.repair.unfolded import Record
+from fsstore.engines.file.repair.unfolded import WholeRecord
 from fsstore.engines.file.state.rebuild import rebuild_indexes
 from fsstore.engines.file.streams.indexes import Indexes
 from fsstore.engines.file.streams.segments import IDS, INDEX, Segments
@@ -25,7 +25,7 @@ from fsstore.engines.file.verify.look import Look
 class _Kept:
     """The records of the old journal that are still to be folded, as the fold wants to read them."""
 
-    def __init__(self, records: list[Record]) -> None:
+    def __init__(self, records: list[WholeRecord]) -> None:
         self.records = records
 
     def pages(self, start: int, end: int) -> Iterator[tuple[bytes, list[format.Record]]]:
@@ -33,7 +33,7 @@ class _Kept:
             yield record, [(header, record[format.RECORD_HEADER_BYTES :])]
 
 
-def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[str]) -> None:
+def begin_journal(look: Look, kept: list[WholeRecord], next_token: int, damaged: set[str]) -> None:
     """Fold what is `kept`, then begin a journal at positions that were never used.
 
     Both indexes are made anew with it. The old journal's files are taken away, those in `damaged` to quarantine.
@@ -41,13 +41,11 @@ def begin_journal(look: Look, kept: list[Record], next_token: int, damaged: set[
     disk, path = look.disk, look.path
     indexes = Indexes(look.files, write=True)
     try:
-        unfolded: list[list[format.Record]] = [
-            [(header, record[format.RECORD_HEADER_BYTES :]) for header, record in kept]
-        ]
-        rebuild_indexes(look.files, indexes, 0, 1, unfolded)
+        log, end = _Kept(kept), kept[-1][0].end if kept else 0
+        rebuild_indexes(look.files, indexes, 0, 1, (page for _, page in log.pages(0, end)))
         if kept:
-            fold = Fold(look.files, _Kept(kept), indexes, index_from_bytes=1 << 63)  # type: ignore[arg-type]
-            fold.run(0, kept[-1][0].end, 1 << 63, again=False, begin=lambda _: None)
+            fold = Fold(look.files, log, indexes, index_from_bytes=1 << 63)  # type: ignore[arg-type]
+            fold.run(0, end, 1 << 63, again=False, begin=lambda _: None)
             _drop_stream_indexes(look, {header.key for header, _ in kept})
         base = _unused_position(look)
         rebuild_indexes(look.files, indexes, base, next_token, [])

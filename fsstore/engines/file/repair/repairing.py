@@ -22,7 +22,7 @@ from fsstore.engines.file.repair.journal import begin_journal
 from fsstore.engines.file.repair.quarantine import set_aside
 from fsstore.engines.file.repair.rewrite import Rewrite
 from fsstore.engines.file.repair.streams import DamagedStreams
-from fsstore.engines.file.repair.unfolded import Record, Shortened, UnfoldedRecords
+from fsstore.engines.file.repair.unfolded import Shortened, UnfoldedRecords, WholeRecord
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.verification import Verification
@@ -102,7 +102,7 @@ class _Repair:
         self._path = path
         self._indexes = {f"{path}/{name}" for name in (layout.HEADS_INDEX, layout.COMMITS_INDEX)}
         self._rewrites: list[Rewrite] = []
-        self._kept: list[Record] = []
+        self._kept: list[WholeRecord] = []
         self._shortened: list[Shortened] = []
 
     def __enter__(self) -> _Repair:

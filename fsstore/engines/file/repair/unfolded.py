@@ -16,7 +16,7 @@ from fsstore.engines.file.repair.remains import Extent, commits_text, measure
 from fsstore.engines.file.streams.segments import SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.look import Look
 
-Record = tuple[format.RecordHeader, bytes]
+WholeRecord = tuple[format.RecordHeader, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class UnfoldedRecords:
         # Of each stream that loses commits: the first and the last of them, 0 where it is snapshots alone.
         self._lost: dict[bytes, tuple[Stream, int, int]] = {}
 
-    def sort(self) -> tuple[list[Record], list[Shortened]]:
+    def sort(self) -> tuple[list[WholeRecord], list[Shortened]]:
         """The records, with the places they are folded to, and the streams that lose some of theirs."""
         kept = [record for header in self._acknowledged() for record in self._kept(header)]
         shortened = []
@@ -48,7 +48,7 @@ class UnfoldedRecords:
             shortened.append(Shortened(str(stream), text))
         return kept, shortened
 
-    def _kept(self, header: format.RecordHeader) -> Iterator[Record]:
+    def _kept(self, header: format.RecordHeader) -> Iterator[WholeRecord]:
         """The record as it is folded, if it is, after a deletion that must have come before it."""
         record = self._record(header)
         body = record[format.RECORD_HEADER_BYTES :]
@@ -98,7 +98,7 @@ class UnfoldedRecords:
             found.pop()
         return found
 
-    def _deletion(self, header: format.RecordHeader, stream: Stream) -> Record:
+    def _deletion(self, header: format.RecordHeader, stream: Stream) -> WholeRecord:
         """A record of what must have come before `header`, as the log may have said it."""
         seed, body = self._look.seed, stream.prefix
         deletion = format.RecordHeader(
