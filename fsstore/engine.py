@@ -36,7 +36,8 @@ class PersistenceEngine(Protocol):
         ...
 
     def drop(self) -> None:
-        """Destroy the store and everything in it, also after `close()`, then close. Harmless when repeated."""
+        """Destroy the store and everything in it, also after `close()`. Harmless when repeated. From here on every call
+        raises `StoreClosedError`, until `initialize()` makes a new store of this engine where it was not closed."""
         ...
 
     def commit(self, attempt: CommitAttempt) -> Commit:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from fsstore.engine import Lease
 from fsstore.engines import arguments
-from fsstore.engines.refusals import writing_snapshot
+from fsstore.engines.refusals import said_of, storing, writing_snapshot
 from fsstore.errors import ConcurrencyError, DuplicateCommitError, LeaseLostError, SerializationError, StoreClosedError
 from fsstore.model import (
     Commit,
@@ -52,11 +52,11 @@ class ModelEngine:
 
     def __init__(self, where: Path) -> None:
         self.where = where
-        self.closed = False
+        self.closed = self.dropped = False
 
     @property
     def model(self) -> EngineModel:
-        if self.closed:
+        if self.closed or self.dropped:
             raise StoreClosedError("this engine was closed; open it again")
         return places[self.where]
 
@@ -64,11 +64,16 @@ class ModelEngine:
         with lock:
             if self.closed:
                 raise StoreClosedError("this engine was closed; open it again")
+            self.dropped = False
             places.setdefault(self.where, self.model_class())
 
     def close(self) -> None:
         with lock:
             self.closed = True
+            self.release_all()
+
+    def release_all(self) -> None:
+        with lock:
             leases = deliveries[self.where].leases if self.where in deliveries else {}
             for name in [name for name, (_, holder) in leases.items() if holder is self]:
                 del leases[name]
@@ -77,7 +82,8 @@ class ModelEngine:
         with lock:
             places.pop(self.where, None)
             deliveries.pop(self.where, None)
-            self.close()
+            self.dropped = True
+            self.release_all()
 
     def commit(self, attempt: CommitAttempt) -> Commit:
         return self.commit_many([attempt])[0]
@@ -89,6 +95,8 @@ class ModelEngine:
         with lock:
             try:
                 return self.model.commit_many(attempts)
+            except StoreClosedError as error:
+                raise said_of(storing(attempts), error) from None
             except (ConcurrencyError, DuplicateCommitError) as error:
                 raise type(error)(self.describe(attempts)) from None
 

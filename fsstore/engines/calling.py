@@ -78,8 +78,8 @@ class CallingEngine(ABC):
         """The function's result. Cancelled, the call goes on to its end."""
 
     @abstractmethod
-    async def _finish(self, end: Callable[[], None]) -> None:
-        """Wait for calls under way, also for those whose callers were cancelled, then `end`."""
+    async def _finish(self, end: Callable[[PersistenceEngine], None]) -> None:
+        """Wait for calls under way, also for those whose callers were cancelled, then `end` what is called."""
 
     async def _settled(self, function: Callable[..., T], attempts: Sequence[CommitAttempt]) -> T:
         try:
@@ -96,12 +96,12 @@ class CallingEngine(ABC):
 
     async def close(self) -> None:
         """Finish what was accepted, also for callers that were cancelled, then close."""
-        await self._end(self._called.close)
+        await self._end(lambda engine: engine.close())
 
     async def drop(self) -> None:
-        await self._end(self._called.drop)
+        await self._end(lambda engine: engine.drop())
 
-    async def _end(self, end: Callable[[], None]) -> None:
+    async def _end(self, end: Callable[[PersistenceEngine], None]) -> None:
         from anyio import CancelScope
 
         # Where a cancelled scope is left, every `await` would be cancelled again.

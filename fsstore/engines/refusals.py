@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from typing import TypeVar
 from uuid import UUID
 
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, SerializationError, StorageError
+from fsstore.errors import ConcurrencyError, DuplicateCommitError, EventStoreError, SerializationError
 from fsstore.model import CommitAttempt, Snapshot, named
+
+ErrorT = TypeVar("ErrorT", bound=EventStoreError)
 
 
 def duplicate(attempt: CommitAttempt) -> DuplicateCommitError:
@@ -43,11 +46,13 @@ def does_not_follow(
 
 def storing(attempts: Sequence[CommitAttempt]) -> str:
     """What failed, when it was this."""
+    if not attempts:
+        return "storing nothing"
     others = len(attempts) - 1
     return f"storing {named(attempts[0])}" + (f" and {others} more" if others else "")
 
 
-def said_of(what: str, error: StorageError) -> StorageError:
+def said_of(what: str, error: ErrorT) -> ErrorT:
     """The same error, which others may have too, for who asked for `what`."""
     told = copy(error)
     told.args = (f"{what}: {error}",)

@@ -53,6 +53,17 @@ class TaskEngine(CallingEngine):
         self._spawn = spawn
         self._turns = asyncio.Semaphore(max_calls)
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._dropped = False
+
+    async def initialize(self) -> None:
+        await super().initialize()
+        if self._dropped:
+            await self._in_threads.initialize()
+            self._dropped = False
+
+    async def drop(self) -> None:
+        await super().drop()
+        self._dropped = True
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         self._check_loop()
@@ -72,9 +83,10 @@ class TaskEngine(CallingEngine):
         if not task.cancelled():
             task.exception()  # asked for, or asyncio would log that nobody did where its caller was cancelled
 
-    async def _finish(self, end: Callable[[], None]) -> None:
-        await self._carried_out(end)
-        await self._in_threads.close()
+    async def _finish(self, end: Callable[[PersistenceEngine], None]) -> None:
+        # The engine for threads may not be open yet, and finds out whose store it is while it is there.
+        await self._in_threads._end(end)
+        await self._carried_out(end, self._called)
 
     async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         attempts = checked_attempts(attempts)

@@ -41,7 +41,7 @@ class ThreadedEngine(CallingEngine):
     def _counted(self, function: Callable[..., T], *arguments: Any) -> T:
         return self._under_way.make(lambda: function(*arguments))
 
-    async def _finish(self, end: Callable[[], None]) -> None:
+    async def _finish(self, end: Callable[[PersistenceEngine], None]) -> None:
         # Behind those who wait for a thread already: what they ask for was accepted. And in the place of every thread,
         # as a call that is on its way into one is not counted yet.
         async with self._ending:
@@ -51,9 +51,9 @@ class ThreadedEngine(CallingEngine):
                     places.callback(self._limiter.release_on_behalf_of, place)
                 await self._run_sync(self._ended, end, limiter=self._limiter)
 
-    def _ended(self, end: Callable[[], None]) -> None:
+    def _ended(self, end: Callable[[PersistenceEngine], None]) -> None:
         self._under_way.wait()
-        end()
+        end(self._called)
 
 
 async def awaiting_made(make: Callable[[], PersistenceEngine]) -> AsyncPersistenceEngine:

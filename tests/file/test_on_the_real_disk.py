@@ -144,6 +144,24 @@ def test_a_store_that_is_open_elsewhere_is_not_dropped(tmp_path: Path) -> None:
     assert not (tmp_path / "a.store").exists()
 
 
+def test_a_walk_of_a_store_that_was_dropped_does_not_go_on_in_the_new_one(tmp_path: Path) -> None:
+    engine = opened(tmp_path / "a.store")
+    stored = fill(engine, "a", commits=3000, at_once=3000)
+    engine.fold()
+    walks = [engine.get_from_checkpoint(), engine.get_from("default", "a"), engine.get_undispatched_commits()]
+    assert [next(walk) for walk in walks] == [stored[0]] * 3
+    engine.drop()
+    engine.initialize()
+    anew = fill(engine, "a", commits=3000, at_once=3000)
+    for walk in walks:
+        seen = []
+        with pytest.raises(StoreClosedError, match="was dropped while this was read"):
+            seen.extend(walk)
+        assert not set(seen) & set(anew)
+    assert list(engine.get_from_checkpoint()) == anew
+    engine.close()
+
+
 def test_the_child_of_a_fork_is_told_and_its_parent_keeps_its_locks(tmp_path: Path) -> None:
     engine = opened(tmp_path / "a.store")
     child = os.fork()

@@ -22,7 +22,7 @@ import sqlalchemy
 import fsstore
 from fsstore.engine import PersistenceEngine
 from fsstore.errors import CorruptionError, SerializationError, StorageError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
+from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot, named
 from fsstore.wireup import Wireup
 from tests.neventstore.samples import DATA, KEY, differences, expected
 
@@ -307,9 +307,11 @@ def test_writing_is_refused_until_it_is_asked_for(store_url: str, name: str) -> 
         engine: PersistenceEngine = store.advanced
         commit = next(engine.get_from_checkpoint())
         words = "opened for reading only" if name.startswith("nes") else "fsstore copy"
+        refused = attempt()
+        for change in (lambda: engine.commit(refused), lambda: engine.commit_many([refused])):
+            with pytest.raises(StorageError, match=f"{named(refused)}: .*{words}"):
+                change()
         for change in (
-            lambda: engine.commit(attempt()),
-            lambda: engine.commit_many([attempt()]),
             lambda: engine.add_snapshot(Snapshot("order-1", 1, "state")),
             lambda: engine.mark_commit_as_dispatched(commit),
             lambda: engine.delete_stream("default", "order-1"),

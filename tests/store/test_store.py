@@ -92,6 +92,9 @@ def test_a_closed_store_refuses_everything(wireup: Wireup) -> None:
     ):
         with pytest.raises(StoreClosedError):
             call()
+    attempt = first_attempt("s", bucket_id="b")
+    with pytest.raises(StoreClosedError, match=rf"{attempt.commit_id} .*'s' .*'b'"):
+        store.commit(attempt)
 
 
 @pytest.mark.parametrize("leave", [EventStore.close, lambda store: store.__exit__(None, None, None)])

@@ -139,8 +139,9 @@ def test_the_file_engine_takes_its_options(tmp_path: Path, durability: str) -> N
         store.commit(first_attempt("s"))
     with Wireup.init().using_file_persistence(tmp_path / "s", read_only=True).build() as store:
         assert len(list(store.get_from("s"))) == 1
-        with pytest.raises(fsstore.StorageError, match="read-only"):
-            store.commit(first_attempt("t"))
+        attempt = first_attempt("t")
+        with pytest.raises(fsstore.StorageError, match=rf"{attempt.commit_id} .*'t' .*'default'.* is open read-only"):
+            store.commit(attempt)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 
+from fsstore.engine import PersistenceEngine
 from fsstore.engines.arguments import checked_attempts
 from fsstore.engines.calling import in_doubt
 from fsstore.engines.file.engine import FileEngine, stored
@@ -46,7 +47,6 @@ class AsyncFileEngine(ThreadedEngine):
         self._none_left = anyio.WouldBlock
         self._closing = True  # until there is a thread that commits
         self._queue: deque[CommitRequest] = deque()
-        self._alarm: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._done: deque[CommitRequest] = deque()
         self._telling = False
@@ -58,6 +58,7 @@ class AsyncFileEngine(ThreadedEngine):
             self._begin_committing()
 
     def _begin_committing(self) -> None:
+        self._alarm: SimpleQueue[bool] = SimpleQueue()  # without what ended a former thread
         thread = threading.Thread(target=self._commit_for_all, name="fsstore commits", daemon=True)
         try:
             thread.start()
@@ -67,9 +68,10 @@ class AsyncFileEngine(ThreadedEngine):
             ) from error
         self._thread, self._closing = thread, False
 
-    async def _finish(self, end: Callable[[], None]) -> None:
+    async def _finish(self, end: Callable[[PersistenceEngine], None]) -> None:
         self._closing = True
-        self._alarm.put(False)
+        if self._thread is not None:
+            self._alarm.put(False)
         try:
             await super()._finish(end)
         except StorageError:
@@ -78,8 +80,9 @@ class AsyncFileEngine(ThreadedEngine):
                 self._file.opened()
                 self._begin_committing()
             raise
+        self._thread = None
 
-    def _ended(self, end: Callable[[], None]) -> None:
+    def _ended(self, end: Callable[[PersistenceEngine], None]) -> None:
         if self._thread is not None:
             self._thread.join()
         super()._ended(end)
@@ -87,7 +90,6 @@ class AsyncFileEngine(ThreadedEngine):
     # ---- in the event loop ----
 
     async def commit(self, attempt: CommitAttempt) -> Commit:
-        self._file.writable()
         if not isinstance(attempt, CommitAttempt):
             raise not_a(CommitAttempt, attempt)
         attempts = (attempt,)
@@ -96,14 +98,13 @@ class AsyncFileEngine(ThreadedEngine):
         return Commit.of(attempt, request.records[0].token)
 
     async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
-        self._file.writable()
         attempts = checked_attempts(attempts)
-        if not attempts:
-            return []
         if len(attempts) > _MAX_ATTEMPTS_IN_LOOP:
             request = await self._call(self._file.request, attempts)
         else:
             request = self._file.request(attempts)
+        if not attempts:
+            return []
         await self._carried_out(request, attempts)
         return stored(attempts, request)
 
@@ -115,7 +116,7 @@ class AsyncFileEngine(ThreadedEngine):
             await self._turn()
         try:
             if self._closing:
-                raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
+                raise StoreClosedError(f"{request}: the store was closed before this was taken in; nothing was stored")
             request.wake = end
             self._queue.append(request)
             self._alarm.put(True)

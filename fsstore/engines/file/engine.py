@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from fsstore.engines.file.options import Options
 from fsstore.engines.file.processes.control import FAILED, FOLDED, NEXT_TOKEN, VISIBLE
 from fsstore.engines.file.writing.encoding import Encoder, KnownStreams
 from fsstore.engines.file.writing.planning import CommitRequest
+from fsstore.engines.refusals import said_of, storing
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, not_a
 from fsstore.serialization import MsgpackSerializer, Serializer
@@ -109,6 +110,16 @@ class FileEngine(FileDelivery):
             _open_engines.add(self)
 
     def _open(self) -> OpenStore:
+        store: OpenStore | None = None
+
+        def check_open() -> None:
+            if self.opened() is not store:  # dropped, and made anew
+                raise StoreClosedError(f"{self.path} was dropped while this was read")
+
+        store = self._opened_with(check_open)
+        return store
+
+    def _opened_with(self, check_open: Callable[[], object]) -> OpenStore:
         exists = layout.look(self._disk, self.path)
         network = self._disk.network_file_system(self.path)
         if network is not None:
@@ -121,13 +132,13 @@ class FileEngine(FileDelivery):
         if self.read_only:
             from fsstore.engines.file.lifetime.reading_only import open_to_read
 
-            return open_to_read(self._disk, self.path, self._options, self._serializer, self.opened)
+            return open_to_read(self._disk, self.path, self._options, self._serializer, check_open)
         if exists:
             layout.read_meta(self._disk, self.path)
         else:
             layout.make_directories(self._disk, self.path)
         store = open_to_write(
-            self._disk, self.path, self._options, self._serializer, self.opened, flush=self._durability == "commit"
+            self._disk, self.path, self._options, self._serializer, check_open, flush=self._durability == "commit"
         )
         self._encoder = Encoder(self._streams, self._serializer, store.seed, self._options)
         self.group = store.group
@@ -153,7 +164,7 @@ class FileEngine(FileDelivery):
                 self._disk.let_go()
 
     def drop(self) -> None:
-        """Remove the store's files, and its directory when nothing else is in it."""
+        """Remove the store's files, and its directory when nothing else is in it; `initialize()` makes a new store."""
         if self._forked:
             raise StoreClosedError(f"{self.path} was opened before a fork; open it anew in this process")
         if self.read_only:
@@ -161,9 +172,12 @@ class FileEngine(FileDelivery):
         with asked(f"dropping {self.path}"):
             if isinstance(self._store, WritableStore) and not self._closed and not self._store.locks.alone():
                 raise open_elsewhere(self.path)
+            was_closed = self._closed
             self.close()
             if layout.look(self._disk, self.path):
                 remove_store(self._disk, self.path)
+            with self._opening:
+                self._store, self._closed = None, was_closed
 
     def _leave_to_parent(self) -> None:
         """In the child of a fork: no use of the store."""
@@ -193,20 +207,18 @@ class FileEngine(FileDelivery):
 
     def commit(self, attempt: CommitAttempt) -> Commit:
         """Store `attempt`; durable when this returns."""
-        self.writable()
         if not isinstance(attempt, CommitAttempt):
             raise not_a(CommitAttempt, attempt)
-        request = self._encoder.commits((attempt,))
+        request = self.request((attempt,))
         self.group.run(request)
         return Commit.of(attempt, request.records[0].token)
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one durable step, or none."""
-        self.writable()
         attempts = arguments.checked_attempts(attempts)
+        request = self.request(attempts)
         if not attempts:
             return []
-        request = self.request(attempts)
         self.group.run(request)
         return stored(attempts, request)
 
@@ -217,7 +229,11 @@ class FileEngine(FileDelivery):
         return AsyncFileEngine(self)
 
     def request(self, attempts: Sequence[CommitAttempt]) -> CommitRequest:
-        """The attempts as bytes for the group; nothing is stored yet."""
+        """The attempts as bytes for the group; nothing is stored yet. Refused where the store takes no commits."""
+        try:
+            self.writable()
+        except (StorageError, StoreClosedError) as error:
+            raise said_of(storing(attempts), error) from None
         return self._encoder.commits(attempts)
 
     # ---- reads ----

@@ -20,6 +20,8 @@ from fsstore.engines.refusals import (
     duplicate,
     follows,
     reading_snapshot,
+    said_of,
+    storing,
     unreadable,
     unwritable,
     writing_snapshot,
@@ -65,7 +67,7 @@ class MemoryEngine(MemoryDelivery):
     def __init__(self, serializer: Serializer | None = None) -> None:
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = self._dropped = False
         self._forget_everything()
         self._begin_delivery()
 
@@ -76,22 +78,26 @@ class MemoryEngine(MemoryDelivery):
         self._last_token = 0
 
     def initialize(self) -> None:
-        """Nothing has to be made."""
-        self._check()
+        """Begin anew after `drop()`; else nothing has to be made."""
+        with self._lock:
+            self._dropped = False
+            self._check()
 
     def close(self) -> None:
         """Let go of everything that is stored."""
         with self._lock:
             self._closed = True
+            self.drop()
+
+    def drop(self) -> None:
+        """Forget everything: there is nothing else to destroy."""
+        with self._lock:
+            self._dropped = True
             self._forget_everything()
             self._end_delivery()
 
-    def drop(self) -> None:
-        """The same as `close()`: there is nothing else to destroy."""
-        self.close()
-
     def _check(self) -> None:
-        if self._closed:
+        if self._closed or self._dropped:
             raise StoreClosedError("this memory store is closed, and what it held is gone; open a new one")
 
     # ---- commits ----
@@ -102,8 +108,14 @@ class MemoryEngine(MemoryDelivery):
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none."""
-        self._check()
         attempts = arguments.checked_attempts(attempts)
+        try:
+            return self._store(attempts)
+        except StoreClosedError as error:
+            raise said_of(storing(attempts), error) from None
+
+    def _store(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        self._check()
         payloads = [self._encode(attempt) for attempt in attempts]
         with self._lock:
             self._check()

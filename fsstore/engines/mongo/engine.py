@@ -7,7 +7,7 @@ engine once more, with another client (`awaiting.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from copy import copy
 from datetime import datetime
@@ -73,7 +73,7 @@ class MongoEngine:
         self._numbering = waiting.lock()
         self._known = writing.Known()
         self._leases: set[Lease] = set()
-        self._dropped = False
+        self._dropped = self._begins_anew = False
 
     def awaiting(self) -> AsyncPersistenceEngine:
         """The twin for the tasks of the running event loop: with pymongo's awaiting client where that can run."""
@@ -85,6 +85,8 @@ class MongoEngine:
 
     def initialize(self) -> None:
         """Find out whose documents these are; make a store of ours where there is none."""
+        if self._begins_anew:
+            self.connect(self._client_class, self._waiting)
         self._store = self._driver.run(opening.opened(self._names, self._serializer), writing=True)
 
     @property
@@ -105,10 +107,11 @@ class MongoEngine:
 
     def close(self) -> None:
         """Finish what was accepted, release the leases and let go of the connections."""
+        self._begins_anew = False
         self._driver.close(delivery.release_leases(self._leases))
 
     def drop(self) -> None:
-        """Drop the collections of the store, also after `close()`, then close."""
+        """Drop the collections of the store, also after `close()`."""
         if self._dropped:
             return
         if self._driver.closing.is_set():
@@ -118,6 +121,7 @@ class MongoEngine:
         else:
             self._write(layout.forget(self._opened.kind))
             self.close()
+            self._begins_anew = True
         self._dropped = True
 
     def _anew(self) -> MongoEngine:
@@ -133,20 +137,23 @@ class MongoEngine:
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none. Several need a server with transactions."""
+        attempts = arguments.checked_attempts(attempts)
+        try:
+            numbers = self._store_all(attempts)
+        except (StorageError, StoreClosedError) as error:
+            raise said_of(storing(attempts), error) from error.__cause__
+        return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
+
+    def _store_all(self, attempts: Sequence[CommitAttempt]) -> Sequence[int]:
         store = self._opened
         store.check_writable()
-        attempts = arguments.checked_attempts(attempts)
         self._driver.check()
         documents = [store.form.document(attempt) for attempt in attempts]
         if not attempts:
             return []
         said = writing.store(store.form, attempts, documents, self._known, transactions=store.transactions)
         # Those of one process would only take the numbers from one another.
-        try:
-            numbers = self._driver.run(said, writing=True, turn=self._numbering)
-        except StorageError as error:
-            raise said_of(storing(attempts), error) from error.__cause__
-        return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
+        return self._driver.run(said, writing=True, turn=self._numbering)
 
     # ---- reads ----
 

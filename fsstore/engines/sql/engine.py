@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 
 from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines import arguments, without_password
-from fsstore.engines.refusals import reading_snapshot, storing
+from fsstore.engines.refusals import reading_snapshot, said_of, storing
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivery import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
@@ -75,7 +75,7 @@ class SqlEngine(SqlDelivery):
         self._process = os.getpid()
         self._under_way = UnderWay()
         self._closing = threading.Lock()
-        self._closed = self._dropped = False
+        self._closed = self._dropped = self._begins_anew = False
         self._begin_delivery(database.now)
 
     @property
@@ -93,6 +93,10 @@ class SqlEngine(SqlDelivery):
 
     def initialize(self) -> None:
         """Find out whose store it is; make the tables where there are none, bring older ones of ours up to date."""
+        with self._closing:
+            if self._begins_anew:
+                self._closed = self._dropped = self._begins_anew = False
+                self._begin_delivery(self.database.now)
         self._under_way.make(self._find_tables, self._check)
 
     def _find_tables(self) -> None:
@@ -131,6 +135,7 @@ class SqlEngine(SqlDelivery):
     def close(self) -> None:
         """Let calls that began finish, give up the leases, close all connections."""
         with self._closing:
+            self._begins_anew = False
             if self._closed:
                 return
             self._closed = True
@@ -143,11 +148,13 @@ class SqlEngine(SqlDelivery):
         self._engine.dispose(close=not inherited)
 
     def drop(self) -> None:
-        """Destroy the tables and everything in them, also after `close()`, then close; tables of others are refused."""
-        if not self._dropped:
-            self._under_way.make(self._drop, partial(self._check, even_closed=True))
-            self._dropped = True
+        """Destroy the tables and everything in them, also after `close()`; tables of others are refused."""
+        if self._dropped:
+            return
+        was_closed = self._closed
+        self._under_way.make(self._drop, partial(self._check, even_closed=True))
         self.close()
+        self._dropped, self._begins_anew = True, not was_closed
 
     def _drop(self) -> None:
         try:
@@ -181,8 +188,14 @@ class SqlEngine(SqlDelivery):
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one transaction, or raise and store none."""
-        self._check()
         attempts = arguments.checked_attempts(attempts)
+        try:
+            return self._store(attempts)
+        except StoreClosedError as error:
+            raise said_of(storing(attempts), error) from None
+
+    def _store(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
+        self._check()
         if not attempts:
             return []
         rows = [self._rows.row_of(attempt) for attempt in attempts]

@@ -83,6 +83,21 @@ class LifecyclePromises(EngineTests):
             with case(name), pytest.raises(StoreClosedError):
                 call(engine)
 
+    def test_a_closed_engine_names_what_it_does_not_store(self, engine: PersistenceEngine) -> None:
+        engine.close()
+        attempt = first_attempt("order 17", bucket_id="warehouse")
+        stores_it: dict[str, Callable[[], object]] = {
+            "commit": lambda: engine.commit(attempt),
+            "commit_many": lambda: engine.commit_many([attempt, next_attempt(attempt)]),
+            "commit_many of many": lambda: engine.commit_many([attempt, *map(first_attempt, map(str, range(50)))]),
+        }
+        for name, store in stores_it.items():
+            with case(name):
+                with pytest.raises(StoreClosedError) as raised:
+                    store()
+                for part in ("warehouse", "order 17", str(attempt.commit_id)):
+                    assert part in str(raised.value)
+
     def test_a_closed_engine_refuses_marks(self, engine: PersistenceEngine) -> None:
         commit = fill(engine, "stream")[0]
         engine.close()
@@ -168,6 +183,36 @@ class LifecyclePromises(EngineTests):
         engine = stores.open()
         assert list(engine.get_from_checkpoint()) == []
         assert fill(engine, "stream")[0].checkpoint_token == 1
+
+    def test_initializing_after_dropping_makes_a_new_store(self, engine: PersistenceEngine) -> None:
+        for _ in range(3):
+            commit, *_ = stored = fill(engine, "stream", commits=3)
+            assert tokens(stored) == [1, 2, 3]
+            engine.add_snapshot(Snapshot("stream", 2, "state"))
+            engine.mark_commit_as_dispatched(commit)
+            engine.drop()
+            engine.drop()
+            for call in ("commit", "get_from", "get_from_checkpoint", "get_snapshot"):
+                with case(call), pytest.raises(StoreClosedError):
+                    EVERY_CALL[call](engine)
+            engine.initialize()
+            engine.initialize()
+            found = contents(engine, commit)
+            assert (found.commits, found.undispatched, found.heads, found.snapshots) == ([], [], set(), [])
+            # As many as an engine may take another way for.
+            assert tokens(engine.commit_many(map(first_attempt, map(str, range(50))))) == list(range(1, 51))
+            engine.drop()
+            engine.initialize()
+
+    def test_a_closed_engine_stays_closed_when_it_is_dropped(self, stores: Stores) -> None:
+        closed_first, dropped_first = stores.open(), stores.open()
+        closed_first.close()
+        dropped_first.drop()
+        dropped_first.close()
+        closed_first.drop()
+        for name, engine in (("closed first", closed_first), ("dropped first", dropped_first)):
+            with case(name), pytest.raises(StoreClosedError):
+                engine.initialize()
 
     def test_dropping_again_is_harmless(self, engine: PersistenceEngine) -> None:
         fill(engine, "stream")

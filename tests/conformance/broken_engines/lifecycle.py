@@ -53,6 +53,13 @@ class ClosedEnginesWorkOn(ModelEngine):
         self.model  # noqa: B018
 
 
+@caught_by("test_a_closed_engine_names_what_it_does_not_store")
+class ClosedEnginesNameNothing(ModelEngine):
+    def commit_many(self, attempts):
+        self.model  # noqa: B018
+        return super().commit_many(attempts)
+
+
 @caught_by("test_a_walk_that_meets_a_closed_engine_ends_honestly", "test_no_walk_begins_after_closing")
 class WalksEndSilentlyOnClosing(ModelEngine):
     def while_open(self, found):
@@ -95,6 +102,20 @@ class DroppingTwiceFails(ModelEngine):
     def drop(self):
         del places[self.where]
         self.close()
+
+
+@caught_by("test_initializing_after_dropping_makes_a_new_store")
+class DroppedEnginesStayClosed(ModelEngine):
+    def drop(self):
+        super().drop()
+        self.close()
+
+
+@caught_by("test_a_closed_engine_stays_closed_when_it_is_dropped")
+class DroppingOpensAClosedEngine(ModelEngine):
+    def drop(self):
+        super().drop()
+        self.closed = False
 
 
 @caught_by(

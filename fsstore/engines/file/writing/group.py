@@ -79,7 +79,9 @@ class Group(Generic[RequestT]):
         try:
             with self._mutex:
                 if self._stopped:
-                    raise StoreClosedError("the store was closed before this was taken in; nothing was stored")
+                    raise StoreClosedError(
+                        f"{request}: the store was closed before this was taken in; nothing was stored"
+                    )
                 self._queue.append(request)
                 if self._leader is not None:
                     woken = Lock()

@@ -12,11 +12,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from fsstore.engines import arguments
+from fsstore.engines.refusals import said_of, storing
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.reading import Reading
 from fsstore.engines.sql.neventstore.rows import Rows
 from fsstore.engines.sql.neventstore.writing import Writing
-from fsstore.errors import StorageError
+from fsstore.errors import StorageError, StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
 
@@ -122,7 +123,12 @@ class NEventStoreEngine:
         return self.commit_many((attempt,))[0]
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
-        return self._writing.commit_many(arguments.checked_attempts(attempts))
+        attempts = arguments.checked_attempts(attempts)
+        try:
+            writing = self._writing
+        except (StorageError, StoreClosedError) as error:
+            raise said_of(storing(attempts), error) from None
+        return writing.commit_many(attempts)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         return self._writing.add_snapshot(arguments.checked_value(snapshot, Snapshot))
