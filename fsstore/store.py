@@ -21,7 +21,7 @@ from fsstore.dispatch.schedulers import Scheduler
 from fsstore.engine import DeliveryEngine, PersistenceEngine
 from fsstore.errors import AfterCommitError, StoreClosedError
 from fsstore.hooks import Hooks
-from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, named, not_a
+from fsstore.model import DEFAULT_BUCKET, Commit, CommitAttempt, Snapshot, checked_id, checked_int, named, not_a
 from fsstore.options import check_options
 from fsstore.steps import Call, Steps, all_of, run
 from fsstore.stream import EventStream, WorkingCopy
@@ -75,6 +75,8 @@ class StoreRules:
         max_revision: int | None = None,
         bucket_id: str | UUID = DEFAULT_BUCKET,
     ) -> tuple[StreamT, Steps[None]]:
+        if max_revision is not None and checked_int(max_revision, "max_revision") <= 0:
+            max_revision = None  # as with NEventStore
         if snapshot is None and stream_id is not None:
             opened = kind(self, checked_id(bucket_id, "bucket_id"), checked_id(stream_id, "stream_id"))
             return opened, opened.reading(min_revision, max_revision)
@@ -85,8 +87,7 @@ class StoreRules:
         if min_revision or bucket_id not in (DEFAULT_BUCKET, snapshot.bucket_id):
             raise TypeError("a snapshot says itself what min_revision and bucket_id say of a stream_id")
         opened = kind(self, snapshot.bucket_id, snapshot.stream_id)
-        # As with NEventStore, here 0 is no end.
-        return opened, opened.reading_after_snapshot(snapshot.stream_revision, max_revision or None)
+        return opened, opened.reading_after_snapshot(snapshot.stream_revision, max_revision)
 
     def read_stream(self, bucket_id: str, stream_id: str, min_revision: int, max_revision: int | None) -> Any:
         """Each commit as it is stored and as the hooks leave it; `None` where they hide it."""
@@ -96,9 +97,10 @@ class StoreRules:
         self, attempt: CommitAttempt, stored: Callable[[Commit], None] = lambda commit: None
     ) -> Steps[Commit | None]:
         """The rule of `commit`. `stored` is called once the commit is stored, whatever happens afterwards."""
-        self._check()
         if not isinstance(attempt, CommitAttempt):
             raise not_a(CommitAttempt, attempt)
+        if self._closed:
+            raise StoreClosedError(f"storing {named(attempt)}: this event store is closed; open it again")
         # For an interruption: a cancellation or a `KeyboardInterrupt`.
         note: str | None = "interrupted before it was stored: nothing was stored"
         try:
@@ -181,6 +183,7 @@ class EventStore(StoreRules):
         """`open_stream(stream_id, min_revision=0, max_revision=None, *, bucket_id="default")`: the stream with the
         events of that range. `open_stream(snapshot, max_revision=None)`: the stream with those after a snapshot.
 
+        `None` and, as with NEventStore, 0 are no end here; `get_from` has no event up to revision 0.
         `StreamNotFoundError` when nothing is there and `min_revision > 0`; `TypeError` for neither an id nor a
         snapshot, and for both.
         """

@@ -104,6 +104,8 @@ async def test_a_snapshot_opens_the_rest(store: AsyncEventStore) -> None:
     assert [event.body for event in opened.committed_events] == ["c"]
     opened = await store.open_stream(snapshot=snapshot, max_revision=2)
     assert (opened.stream_revision, opened.committed_events) == (2, ())
+    for opened in (await store.open_stream(snapshot, 0), await store.open_stream("order", 3, 0)):
+        assert (opened.stream_revision, [event.body for event in opened.committed_events]) == (3, ["c"])
 
 
 async def test_a_stream_is_opened_by_its_id_or_from_a_snapshot(store: AsyncEventStore) -> None:
@@ -118,6 +120,30 @@ async def test_an_empty_range_has_no_events(store: AsyncEventStore) -> None:
     await store.commit(first_attempt("order", events=6))
     with pytest.raises(StreamNotFoundError):
         await store.open_stream("order", 5, 3)
+
+
+@pytest.mark.parametrize("target", ["memory:", "{}/a.store", "sqlite:///{}/a.db"])
+async def test_a_store_that_was_dropped_and_made_anew_delivers(target: str, tmp_path: Path) -> None:
+    store = await fsstore.open_async(target.format(tmp_path))
+    for _ in range(3):
+        await store.commit(first_attempt("order"))
+        subscription = store.subscribe("mail", timeout_seconds=0)
+        assert [commit.checkpoint_token async for commit in subscription] == [1]
+        await subscription.close()
+        await store.advanced.drop()
+        await store.advanced.initialize()
+    await store.close()
+
+
+async def test_a_refused_commit_is_named(tmp_path: Path) -> None:
+    store = await fsstore.open_async(tmp_path / "a.store")
+    await store.close()
+    attempt = first_attempt("order")
+    with pytest.raises(StoreClosedError, match=rf"{attempt.commit_id} .*'order' .*'default'"):
+        await store.commit(attempt)
+    async with fsstore.open_async(tmp_path / "a.store", read_only=True) as store:
+        with pytest.raises(StorageError, match=rf"{attempt.commit_id} .*'order' .*'default'.* is open read-only"):
+            await store.commit(attempt)
 
 
 async def test_a_read_only_store_takes_no_dispatcher(tmp_path: Path) -> None:

@@ -266,6 +266,22 @@ class TestRanges:
         assert bodies(stream) == wanted
         assert stream.stream_revision == wanted[-1]
 
+    @pytest.mark.parametrize("no_end", [0, -1, None])
+    def test_zero_is_no_end_where_a_stream_is_opened(self, store: EventStore, no_end: int | None) -> None:
+        committed(store, "s", [1, 2], [3])
+        for stream in (
+            store.open_stream("s", 0, no_end),
+            store.open_stream("s", min_revision=2, max_revision=no_end),
+            store.open_stream(Snapshot("s", 1, "state"), no_end),
+            store.open_stream(snapshot=Snapshot("s", 1, "state"), max_revision=no_end),
+        ):
+            assert (bodies(stream)[-2:], stream.stream_revision) == ([2, 3], 3)
+            assert len(list(store.get_from("s", 0, no_end))) == (2 if no_end is None else 0)
+        wrong: Any = False
+        for first in ("s", Snapshot("s", 1, "state")):
+            with pytest.raises(TypeError, match="max_revision must be an int, not bool"):
+                store.open_stream(first, max_revision=wrong)
+
     def test_from_a_snapshot_only_what_follows_is_read(self, store: EventStore) -> None:
         committed(store, "s", ["a", "b"], ["c", "d"])
         stream = store.open_stream(Snapshot("s", 3, "state"))
