@@ -47,8 +47,30 @@ WRAPPED = 0xC1
 _WRAPPINGS = {0x5A: "compressed; open the store with compress()", 0x45: "encrypted; open the store with its key"}
 
 
+_NOT_FLAT = frozenset((dict, list, bytearray, memoryview))
+
+
 class _RefusedError(TypeError):
     """A value that cannot be written; where it stands is found out afterwards."""
+
+
+def _checked(data: bytes, value: Any) -> bytes:
+    """`data`, as which `value` was packed; refused where msgpack took something for bytes that would come back as such.
+    That is looked for where there may be bytes only: what stands before them seldom stands elsewhere."""
+    if 0xC4 in data or 0xC5 in data or 0xC6 in data:
+        _refuse_buffers(value)
+    return data
+
+
+def _refuse_buffers(value: Any) -> None:
+    """What is in tuples and objects was packed before, and looked at then."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        for member in value.values() if kind is dict else value:
+            if type(member) in _NOT_FLAT:
+                _refuse_buffers(member)
+    elif kind is bytearray or kind is memoryview:
+        raise _RefusedError(f"builtins.{kind.__name__} is not a type that is stored: give it as bytes")
 
 
 @lru_cache(maxsize=256)
@@ -89,7 +111,7 @@ class MsgpackSerializer:
         # packed, as it does where memory is short, and would put it before the next value.
         packers.packer = None
         try:
-            data = bytes(packer.pack(value))
+            data = _checked(bytes(packer.pack(value)), value)
         except (TypeError, ValueError, OverflowError, UnicodeError, RecursionError) as error:
             self._explain(value, ())
             raise SerializationError(f"the value cannot be written: {error}") from error
@@ -141,7 +163,7 @@ class MsgpackSerializer:
         raise _RefusedError(f"{kind.__module__}.{kind.__qualname__} {not_stored(kind)}")
 
     def _pack(self, value: Any, depth: int) -> bytes:
-        return bytes(msgpack.packb(value, default=self._write_hooks[depth], strict_types=True))
+        return _checked(bytes(msgpack.packb(value, default=self._write_hooks[depth], strict_types=True)), value)
 
     def _nested(self, value: Any, depth: int) -> bytes:
         if depth >= _MAX_EXTENSIONS:

@@ -6,9 +6,11 @@ values of `fsstore.model` and nothing of engines.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+import enum
+from collections import OrderedDict, defaultdict, deque
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -179,6 +181,46 @@ EXAMPLE_VALUES: tuple[Any, ...] = (
     {"type": "x", "$type": "y", "__type__": "z", "_t": "w"},
 )
 """One value or more of every plain type, on the edges where encodings change their form."""
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+class _Number(int):
+    pass
+
+
+class _Colour(enum.StrEnum):
+    RED = "red"
+
+
+class _Pair(NamedTuple):
+    left: int
+    right: int
+
+
+UNLIKELY_VALUES: tuple[Any, ...] = (
+    bytearray(b"x"),
+    memoryview(b"x"),
+    (1, (2, ())),
+    _Pair(1, 2),
+    {1, 2},
+    frozenset({1}),
+    _Text("x"),
+    _Number(1),
+    _Colour.RED,
+    OrderedDict(a=1),
+    defaultdict(list, a=[1]),
+    deque([1]),
+    datetime(2024, 1, 1),
+    time(1, 2),
+    timedelta(1),
+    1j,
+    {1: "a", 2**70: "b", None: "c", 1.5: "d", b"e": "f"},
+    {(1, 2): "a"},
+)
+"""What an engine may take or refuse; where it takes one, that comes back."""
 
 
 def same(left: Any, right: Any) -> bool:

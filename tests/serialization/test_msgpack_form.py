@@ -112,6 +112,9 @@ for _ in range(2_000):
         ({"a": (1, {2})}, ("a", 1), "set"),
         ({"when": datetime(2024, 1, 1)}, ("when",), "naive"),
         ({object: 1}, (repr(object),), "key"),
+        (bytearray(b"x"), (), "bytearray.*as bytes"),
+        ({"a": [b"x", {"b": memoryview(b"x")}]}, ("a", 1, "b"), "memoryview.*as bytes"),
+        ({"a": (1, bytearray(70_000))}, ("a", 1), "bytearray"),
     ],
 )
 def test_what_cannot_be_stored_is_named_by_its_path(value: Any, path: tuple[Any, ...], says: str) -> None:

@@ -12,12 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsstore.engine import PersistenceEngine
+from fsstore.errors import SerializationError
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot
 from fsstore.testing.attempts import fill, first_attempt, next_attempt
 from fsstore.testing.promises.stores import EngineTests, Stores, case
 from fsstore.testing.strategies import (
     AWKWARD_IDS,
     EXAMPLE_VALUES,
+    UNLIKELY_VALUES,
     bodies,
     commit_ids,
     first_attempts,
@@ -94,6 +96,20 @@ class ValuePromises(EngineTests):
             if not self.capabilities.durable:
                 break
             engine = stores.reopen(engine)
+
+    def test_what_would_come_back_otherwise_is_refused(self, engine: PersistenceEngine) -> None:
+        for place, value in enumerate(UNLIKELY_VALUES):
+            message = EventMessage([value], {"value": {"is": value}})
+            attempt = first_attempt(f"stream {place}", events=[message], headers={"value": value})
+            with case(repr(value)):
+                try:
+                    engine.commit(attempt)
+                except SerializationError:
+                    assert list(engine.get_from("default", attempt.stream_id)) == []
+                else:
+                    commit = one(engine, attempt)
+                    assert same(commit.events[0], message), f"{message!r} came back as {commit.events[0]!r}"
+                    assert same(commit.headers, attempt.headers)
 
     @examples(body=bodies(), event_headers=headers(), commit_headers=headers())
     def test_any_body_and_headers(
