@@ -198,15 +198,17 @@ class Wireup:
         return self if dispatcher is None else self.dispatch_to(dispatcher)
 
     def dispatch_to(self, dispatcher: Dispatcher | Callable[..., Any], *, start: bool = True) -> Self:
-        """Who gets the commits; a plain function is wrapped. Without a scheduler, synchronously.
+        """Who gets the commits; a plain function is wrapped, and so is who has no `close`. Without a scheduler,
+        synchronously.
 
         Delivery starts when the store is built, or with `start=False` at `store.start_dispatching()`. A second one is a
         `ValueError`: a commit is marked once, for one of them.
         """
-        if not isinstance(dispatcher, Dispatcher):
-            dispatcher = DelegateMessageDispatcher(dispatcher)
-        elif isinstance(dispatcher, type):
+        if isinstance(dispatcher, type) and hasattr(dispatcher, "dispatch"):
             raise TypeError(f"{dispatcher.__qualname__} is a class: pass an instance of it as the dispatcher")
+        if not isinstance(dispatcher, Dispatcher):
+            # One that has nothing to let go of may have no `close`.
+            dispatcher = DelegateMessageDispatcher(getattr(dispatcher, "dispatch", dispatcher))
         if self._dispatcher is not None and self._dispatcher is not dispatcher:
             raise ValueError(
                 "a dispatcher is given already, and a store has one: let it call the others, or let them subscribe"

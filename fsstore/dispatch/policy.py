@@ -26,7 +26,7 @@ class Retry:
 
     initial_backoff_seconds: float = 0.05
     max_backoff_seconds: float = 30.0
-    max_attempts: int = 3
+    max_attempts: int = 5
     max_seconds: float | None = None
     then: Literal["stop", "park"] = "stop"
 

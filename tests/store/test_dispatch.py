@@ -51,6 +51,13 @@ class TestSynchronous:
             store.commit(first_attempt("s"))
             assert receiver.tokens == [1]
 
+    def test_without_another_policy_it_may_fail_some_times(self) -> None:
+        receiver = Receiver()
+        receiver.failures = {1: 4}
+        with Wireup.init().using_synchronous_dispatch_scheduler(receiver).build() as store:
+            store.commit(first_attempt("s"))
+            assert receiver.tokens == [1]
+
     def test_one_that_does_not_says_that_the_commit_is_stored(self, wireup: Wireup) -> None:
         receiver = Receiver()
         receiver.failures = {1: 3 + 3}

@@ -274,11 +274,25 @@ class TestWrongArguments:
 
     def test_half_a_dispatcher(self) -> None:
         class Half:
-            def dispatch(self, commit: Any) -> None: ...
+            def close(self) -> None: ...
 
         wrong: Any = Half()
         with pytest.raises(TypeError, match=r"or a dispatcher, which has `dispatch` and `close`, not Half$"):
             Wireup.init().dispatch_to(wrong)
+
+    def test_a_dispatcher_without_anything_to_close(self) -> None:
+        delivered: list[Any] = []
+
+        class Dispatching:
+            def dispatch(self, commit: Any) -> None:
+                delivered.append(commit)
+
+        one: Any = Dispatching()
+        with Wireup.init().dispatch_to(one).build() as store:
+            assert [store.commit(first_attempt("s"))] == delivered
+        a_class: Any = Dispatching
+        with pytest.raises(TypeError, match="Dispatching is a class: pass an instance"):
+            Wireup.init().dispatch_to(a_class)
 
     def test_two_dispatchers(self) -> None:
         first = NullDispatcher()
