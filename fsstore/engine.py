@@ -37,7 +37,8 @@ class PersistenceEngine(Protocol):
 
     def drop(self) -> None:
         """Destroy the store and everything in it, also after `close()`. Harmless when repeated. From here on every call
-        raises `StoreClosedError`, until `initialize()` makes a new store of this engine where it was not closed."""
+        raises `StoreClosedError`, until `initialize()` makes a new store of this engine where it was not closed. Who
+        delivers or subscribes is begun anew, too: tokens count from 1 again."""
         ...
 
     def commit(self, attempt: CommitAttempt) -> Commit:

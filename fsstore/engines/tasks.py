@@ -84,9 +84,8 @@ class TaskEngine(CallingEngine):
             task.exception()  # asked for, or asyncio would log that nobody did where its caller was cancelled
 
     async def _finish(self, end: Callable[[PersistenceEngine], None]) -> None:
-        # The engine for threads may not be open yet, and finds out whose store it is while it is there.
-        await self._in_threads._end(end)
         await self._carried_out(end, self._called)
+        await self._in_threads._end(end)
 
     async def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         attempts = checked_attempts(attempts)

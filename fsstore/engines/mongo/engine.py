@@ -114,15 +114,19 @@ class MongoEngine:
         """Drop the collections of the store, also after `close()`."""
         if self._dropped:
             return
-        if self._driver.closing.is_set():
-            # A client that was closed is of no use any more.
-            with closing(self._anew()) as engine:
-                engine.drop()
-        else:
-            self._write(layout.forget(self._opened.kind))
+        if not self._driver.closing.is_set():
+            if self._is_there():
+                self._opened.check_writable()
+            # Who commits meanwhile would make collections of nobody's.
             self.close()
             self._begins_anew = True
+        with closing(self._anew()) as engine:  # as a client that was closed is of no use any more
+            if engine._is_there():
+                engine._write(layout.forget(engine._opened.kind))
         self._dropped = True
+
+    def _is_there(self) -> bool:
+        return self._driver.run(layout.recognize(self._names)) is not None
 
     def _anew(self) -> MongoEngine:
         engine = copy(self)

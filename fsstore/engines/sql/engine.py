@@ -139,6 +139,9 @@ class SqlEngine(SqlDelivery):
             if self._closed:
                 return
             self._closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         inherited = self._process != os.getpid()
         if not inherited:
             self._end_waiting()
@@ -151,15 +154,22 @@ class SqlEngine(SqlDelivery):
         """Destroy the tables and everything in them, also after `close()`; tables of others are refused."""
         if self._dropped:
             return
-        was_closed = self._closed
-        self._under_way.make(self._drop, partial(self._check, even_closed=True))
-        self.close()
-        self._dropped, self._begins_anew = True, not was_closed
-
-    def _drop(self) -> None:
+        self._check(even_closed=True)
+        with self._closing:
+            was_closed, self._closed = self._closed, True  # nobody looks for tables that are gone
         try:
+            if not was_closed:
+                self._end_waiting()
+                self._under_way.wait(self._waiting.sleep)
             if not is_missing(self.url):
                 self._transactions.write(self._drop_tables, f"dropping {self._name}")
+            self._dropped = True
+            if not was_closed:
+                self._let_go()
+                self._begins_anew = True
+        except BaseException:
+            self._closed = was_closed
+            raise
         finally:
             if self._closed:
                 self._engine.dispose()  # of what was connected for this

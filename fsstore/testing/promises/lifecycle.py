@@ -38,6 +38,33 @@ EVERY_CALL: dict[str, Callable[[PersistenceEngine], object]] = {
 }
 
 
+def written_until_refused(engine: PersistenceEngine, end: Callable[[], None]) -> list[CommitAttempt]:
+    """What was acknowledged of a stream that a thread wrote until `end` was called and it got a `StoreClosedError`."""
+    started = Event()
+    acknowledged: list[CommitAttempt] = []
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        attempt = first_attempt("stream")
+        try:
+            while True:
+                engine.commit(attempt)
+                acknowledged.append(attempt)
+                started.set()
+                attempt = next_attempt(attempt)
+        except BaseException as error:
+            errors.append(error)
+            started.set()
+
+    writer = Thread(target=write)
+    writer.start()
+    started.wait()
+    end()
+    writer.join()
+    assert [type(error) for error in errors] == [StoreClosedError], errors
+    return acknowledged
+
+
 COMMIT_WALKS: dict[str, Callable[[PersistenceEngine], Iterator[Commit]]] = {
     "get_from": lambda engine: engine.get_from("default", "stream"),
     "get_from_checkpoint": lambda engine: engine.get_from_checkpoint(),
@@ -130,28 +157,7 @@ class LifecyclePromises(EngineTests):
 
     def test_closing_finishes_what_was_accepted(self, stores: Stores) -> None:
         engine = stores.open()
-        started = Event()
-        acknowledged: list[CommitAttempt] = []
-        errors: list[BaseException] = []
-
-        def write() -> None:
-            attempt = first_attempt("stream")
-            try:
-                while True:
-                    engine.commit(attempt)
-                    acknowledged.append(attempt)
-                    started.set()
-                    attempt = next_attempt(attempt)
-            except BaseException as error:
-                errors.append(error)
-                started.set()
-
-        writer = Thread(target=write)
-        writer.start()
-        started.wait()
-        engine.close()
-        writer.join()
-        assert [type(error) for error in errors] == [StoreClosedError]
+        acknowledged = written_until_refused(engine, engine.close)
         if self.capabilities.durable:
             found = list(stores.open().get_from("default", "stream"))
             assert [each.commit_id for each in found] == [each.commit_id for each in acknowledged]
@@ -172,6 +178,12 @@ class LifecyclePromises(EngineTests):
         anew = fill(engine, "stream", commits=2)
         assert list(engine.get_from("default", "stream")) == anew
         assert list(engine.get_undispatched_commits()) == anew
+
+    def test_commits_that_meet_a_drop_are_refused(self, engine: PersistenceEngine) -> None:
+        for _ in range(5):
+            written_until_refused(engine, engine.drop)
+            engine.initialize()
+            assert list(engine.get_from_checkpoint()) == []
 
     def test_dropping_after_closing_destroys_too(self, stores: Stores) -> None:
         engine = stores.open()

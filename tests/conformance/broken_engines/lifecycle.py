@@ -8,9 +8,7 @@ from dataclasses import replace
 from model_engine import ModelEngine, lock, places
 
 from broken_engines.breaking import CAPABILITIES, caught_by
-from fsstore.errors import (
-    StoreClosedError,
-)
+from fsstore.errors import StorageError, StoreClosedError
 from fsstore.testing import EngineModel
 
 
@@ -73,6 +71,14 @@ class WalksEndSilentlyOnClosing(ModelEngine):
 class WalksGoOnAfterClosing(ModelEngine):
     def while_open(self, found):
         return iter(found)
+
+
+@caught_by("test_commits_that_meet_a_drop_are_refused")
+class CommitsLookForWhatIsGone(ModelEngine):
+    def commit_many(self, attempts):
+        if self.dropped:
+            raise StorageError("no such table")
+        return super().commit_many(attempts)
 
 
 @caught_by("test_closing_finishes_what_was_accepted")
