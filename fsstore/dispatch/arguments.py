@@ -1,4 +1,6 @@
-"""What subscriptions and projections are called with. A wrong argument is a `TypeError` or `ValueError` of the call."""
+"""What subscriptions, projections and dispatchers to a bus are called with. A wrong argument is a `TypeError` or
+`ValueError` of the call.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from fsstore.model import checked_at_least, checked_id, checked_name, checked_se
 
 MAX_NAME_CHARACTERS = 150
 MAX_PARTITIONS = 10_000  # each has a lease and a position of its own
+_LONGEST_TIMEOUT_SECONDS = 2_000_000.0  # in milliseconds, the most that every bus and its client can take
 
 
 def checked_subscription(name: str) -> str:
@@ -60,3 +63,8 @@ def check_reading(
     checked_seconds(standby_seconds, "standby_seconds")
     if not isinstance(auto_acknowledge, bool):
         raise TypeError(f"auto_acknowledge must be a bool, not {type(auto_acknowledge).__name__}")
+
+
+def checked_timeout(value: float) -> float:
+    """How long a broker is waited for."""
+    return checked_seconds(value, "timeout_seconds", most=_LONGEST_TIMEOUT_SECONDS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fsstore.dispatch.arguments import checked_timeout
 from fsstore.dispatch.messages import CloudEvents, MessageForm
 from fsstore.model import Commit
 
@@ -34,13 +35,14 @@ class KafkaDispatcher:
             import confluent_kafka
         except ImportError as error:
             raise ImportError("Kafka needs the package confluent-kafka: pip install 'fsstore[kafka]'") from error
+        timeout_seconds = checked_timeout(timeout_seconds)
         self._kafka: Any = confluent_kafka
         self._settings = {
             "bootstrap.servers": servers,
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 0,
-            "message.timeout.ms": int(timeout_seconds * 1000),
+            "message.timeout.ms": max(1, int(timeout_seconds * 1000)),  # to the client, 0 is for ever
             **{name.replace("_", "."): value for name, value in settings.items()},
         }
         self._topic = topic

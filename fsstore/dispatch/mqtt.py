@@ -9,11 +9,13 @@ from threading import Event
 from typing import Any
 from urllib.parse import quote
 
+from fsstore.dispatch.arguments import checked_timeout
 from fsstore.dispatch.messages import CloudEvents, MessageForm
-from fsstore.model import Commit
+from fsstore.model import Commit, checked_at_least
 
 # Above these a reason code of MQTT 5 is a failure (MQTT 5.0, section 2.4); 0x10 says that nobody subscribes now.
 _FIRST_FAILURE = 0x80
+_LAST_PORT = 65535
 
 
 class MqttDispatcher:
@@ -45,12 +47,14 @@ class MqttDispatcher:
         except ImportError as error:
             raise ImportError("MQTT needs the package paho-mqtt: pip install 'fsstore[mqtt]'") from error
         self._paho: Any = paho.mqtt
+        if checked_at_least(port, 1, "port") > _LAST_PORT:
+            raise ValueError(f"port must be at most {_LAST_PORT}, not {port}")
         self._address = host, port
         self._topic = topic
         self._client_id = client_id
         self._login = username, password
         self._tls = tls
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = checked_timeout(timeout_seconds)
         self._form = form if form is not None else CloudEvents()
         self._client: Any = None
         self._acknowledged: dict[int, Any] = {}

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
 
+from fsstore.dispatch.arguments import checked_timeout
 from fsstore.dispatch.messages import CloudEvents, MessageForm
 from fsstore.model import Commit
 
@@ -48,7 +49,7 @@ class JetStreamDispatcher:
         self._servers = servers
         self._subject = subject
         self._stream = stream
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = timeout_seconds = checked_timeout(timeout_seconds)
         self._form = form if form is not None else CloudEvents()
         self._options = {"connect_timeout": timeout_seconds, "allow_reconnect": False, **connect_options}
         self._client: Any = None

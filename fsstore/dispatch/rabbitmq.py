@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fsstore.dispatch.arguments import checked_timeout
 from fsstore.dispatch.messages import CloudEvents, Message, MessageForm
 from fsstore.model import Commit
 
@@ -37,6 +38,7 @@ class RabbitDispatcher:
         except ImportError as error:
             raise ImportError("RabbitMQ needs the package pika: pip install 'fsstore[rabbitmq]'") from error
         self._pika: Any = pika
+        timeout_seconds = checked_timeout(timeout_seconds)
         self._parameters = pika.URLParameters(url)
         if self._parameters.blocked_connection_timeout is None:
             self._parameters.blocked_connection_timeout = timeout_seconds

@@ -5,10 +5,12 @@ Redis answers before its append-only file is flushed, unless it runs with `appen
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from fsstore.dispatch.arguments import checked_timeout
 from fsstore.dispatch.messages import CloudEvents, MessageForm
-from fsstore.model import Commit
+from fsstore.model import Commit, checked_at_least
 
 
 class RedisStreamDispatcher:
@@ -35,12 +37,13 @@ class RedisStreamDispatcher:
             import redis
         except ImportError as error:
             raise ImportError("Redis needs the package redis: pip install 'fsstore[redis]'") from error
+        timeout_seconds = checked_timeout(timeout_seconds)
         self._redis: Any = redis
         self._client: Any = redis.Redis.from_url(url, socket_timeout=timeout_seconds + 1)
         self._stream = stream
-        self._max_entries = max_entries
-        self._replicas = replicas
-        self._timeout_ms = int(timeout_seconds * 1000)
+        self._max_entries = None if max_entries is None else _number(max_entries, 1, "max_entries")
+        self._replicas = _number(replicas, 0, "replicas")
+        self._timeout_ms = max(1, int(timeout_seconds * 1000))  # to Redis, 0 is for ever
         self._form = form if form is not None else CloudEvents()
 
     def dispatch(self, commit: Commit) -> None:
@@ -60,3 +63,7 @@ class RedisStreamDispatcher:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _number(value: int, least: int, what: str) -> int:
+    return min(checked_at_least(value, least, what), sys.maxsize)  # the most that Redis counts to

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from fsstore.engine import AsyncPersistenceEngine, PersistenceEngine
 from fsstore.engines.calling import CallingEngine
 from fsstore.engines.under_way import UnderWay
+from fsstore.model import checked_at_least
 
 T = TypeVar("T")
 
@@ -22,9 +23,8 @@ class ThreadedEngine(CallingEngine):
     """An `AsyncPersistenceEngine` over `blocking`, with at most `max_threads` calls under way at once."""
 
     def __init__(self, blocking: PersistenceEngine, *, max_threads: int = 8) -> None:
+        checked_at_least(max_threads, 1, "max_threads")
         anyio = _anyio()
-        if max_threads < 1:
-            raise ValueError(f"max_threads must be at least 1, not {max_threads}")
         super().__init__(blocking)
         self.blocking = blocking
         self._run_sync = anyio.to_thread.run_sync

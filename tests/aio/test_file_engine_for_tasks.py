@@ -124,6 +124,15 @@ async def test_a_store_that_is_not_dropped_as_it_is_open_elsewhere_goes_on(engin
     other.close()
 
 
+async def test_what_is_no_bound_is_refused(tmp_path: Path) -> None:
+    engine = FileEngine(tmp_path / "a.store")
+    for wrong in (0, -1, True, 1.0, "1", float("inf"), None):
+        with pytest.raises((TypeError, ValueError), match=r"^max_threads must be "):
+            AsyncFileEngine(engine, max_threads=wrong)  # type: ignore[arg-type]
+        with pytest.raises((TypeError, ValueError), match=r"^max_waiting_commits must be "):
+            AsyncFileEngine(engine, max_waiting_commits=wrong)  # type: ignore[arg-type]
+
+
 async def test_at_most_max_threads_calls_are_under_way() -> None:
     class BusyEngine(MemoryEngine):
         most = now = 0

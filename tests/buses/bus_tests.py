@@ -7,6 +7,7 @@ away is `FSSTORE_TEST_OUTAGE_SECONDS` (default 1).
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import defaultdict
@@ -37,7 +38,7 @@ class BusTests:
     def prepare(self, broker: Broker) -> None:
         """Make what an operator would have made: queues, topics."""
 
-    def dispatcher(self, broker: Broker, form: MessageForm | None = None) -> Dispatcher:
+    def dispatcher(self, broker: Broker, form: MessageForm | None = None, **options: Any) -> Dispatcher:
         raise NotImplementedError
 
     def consume(self, broker: Broker) -> list[tuple[str, bytes]]:
@@ -75,6 +76,14 @@ class BusTests:
         dispatcher.close()
         [(_, body)] = self.consume(broker)
         assert unpacked(MsgpackSerializer(), body) == commit
+
+    def test_the_broker_may_be_waited_for_for_ever(self, broker: Broker) -> None:
+        commits = [Commit.of(first_attempt("order-1"), token) for token in (1, 2, 3, 4)]
+        for commit, huge in zip(commits, (2**70, 10**400, 1e300, math.inf), strict=True):
+            dispatcher = self.dispatcher(broker, timeout_seconds=huge)
+            dispatcher.dispatch(commit)
+            dispatcher.close()
+        assert [one for one, _ in self.consume(broker)] == [str(commit.commit_id) for commit in commits]
 
     def test_stream_ids_may_be_long_and_of_any_characters(self, broker: Broker) -> None:
         ids = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from servers import brokers
 from servers.brokers import Broker
@@ -25,8 +27,8 @@ class TestKafka(BusTests):
 
     _read_up_to = 0
 
-    def dispatcher(self, broker: Broker, form: MessageForm | None = None) -> KafkaDispatcher:
-        return KafkaDispatcher(broker.url, topic="commits", timeout_seconds=5, form=form)
+    def dispatcher(self, broker: Broker, form: MessageForm | None = None, **options: Any) -> KafkaDispatcher:
+        return KafkaDispatcher(broker.url, topic="commits", form=form, **{"timeout_seconds": 5, **options})
 
     def consume(self, broker: Broker) -> list[tuple[str, bytes]]:
         consumer = kafka.Consumer(

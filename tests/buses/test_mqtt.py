@@ -24,8 +24,8 @@ class TestMqtt(BusTests):
     def prepare(self, broker: Broker) -> None:
         self.consume(broker)
 
-    def dispatcher(self, broker: Broker, form: MessageForm | None = None) -> MqttDispatcher:
-        return MqttDispatcher(broker.url, broker.port, form=form)
+    def dispatcher(self, broker: Broker, form: MessageForm | None = None, **options: Any) -> MqttDispatcher:
+        return MqttDispatcher(broker.url, broker.port, form=form, **options)
 
     def consume(self, broker: Broker) -> list[tuple[str, bytes]]:
         """Come back to the session, take what was kept for it, and leave it in place."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from typing import Any
 
 import pytest
 from servers import brokers
@@ -22,8 +23,8 @@ nats = pytest.importorskip("nats", reason="pip install 'fsstore[nats]'")
 class TestJetStream(BusTests):
     start_broker = brokers.nats
 
-    def dispatcher(self, broker: Broker, form: MessageForm | None = None) -> JetStreamDispatcher:
-        return JetStreamDispatcher(broker.url, stream="COMMITS", form=form)
+    def dispatcher(self, broker: Broker, form: MessageForm | None = None, **options: Any) -> JetStreamDispatcher:
+        return JetStreamDispatcher(broker.url, stream="COMMITS", form=form, **options)
 
     def prepare(self, broker: Broker) -> None:
         asyncio.run(self._prepare(broker))

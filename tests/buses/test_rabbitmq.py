@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
 import pytest
 from servers import brokers
@@ -30,8 +31,8 @@ class TestRabbitMQ(BusTests):
         channel.queue_bind(QUEUE, "commits", "#")
         connection.close()
 
-    def dispatcher(self, broker: Broker, form: MessageForm | None = None) -> RabbitDispatcher:
-        return RabbitDispatcher(broker.url, exchange="commits", form=form)
+    def dispatcher(self, broker: Broker, form: MessageForm | None = None, **options: Any) -> RabbitDispatcher:
+        return RabbitDispatcher(broker.url, exchange="commits", form=form, **options)
 
     def consume(self, broker: Broker) -> list[tuple[str, bytes]]:
         connection = pika.BlockingConnection(pika.URLParameters(broker.url))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from servers import brokers
 from servers.brokers import Broker
@@ -18,8 +20,8 @@ redis = pytest.importorskip("redis", reason="pip install 'fsstore[redis]'")
 class TestRedisStreams(BusTests):
     start_broker = brokers.redis
 
-    def dispatcher(self, broker: Broker, form: MessageForm | None = None) -> RedisStreamDispatcher:
-        return RedisStreamDispatcher(broker.url, stream="commits", form=form)
+    def dispatcher(self, broker: Broker, form: MessageForm | None = None, **options: Any) -> RedisStreamDispatcher:
+        return RedisStreamDispatcher(broker.url, stream="commits", form=form, **options)
 
     def consume(self, broker: Broker) -> list[tuple[str, bytes]]:
         client = redis.Redis.from_url(broker.url)

@@ -21,7 +21,7 @@ from fsstore.engines.file.looping import event_loop
 from fsstore.engines.file.writing.planning import CommitRequest, SeveralCommits
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.errors import StorageError, StorageUnavailableError, StoreClosedError
-from fsstore.model import Commit, CommitAttempt, not_a
+from fsstore.model import Commit, CommitAttempt, checked_at_least, not_a
 
 # A larger batch is encoded in a thread, so that the event loop is not kept from its other tasks.
 _MAX_ATTEMPTS_IN_LOOP = 32
@@ -40,8 +40,7 @@ class AsyncFileEngine(ThreadedEngine):
         super().__init__(blocking, max_threads=max_threads)
         import anyio
 
-        if max_waiting_commits < 1:
-            raise ValueError(f"max_waiting_commits must be at least 1, not {max_waiting_commits}")
+        checked_at_least(max_waiting_commits, 1, "max_waiting_commits")
         self._file = blocking
         self._turns = anyio.Semaphore(max_waiting_commits, fast_acquire=True)
         self._none_left = anyio.WouldBlock
