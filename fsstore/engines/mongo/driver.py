@@ -73,9 +73,9 @@ class Driver:
         if os.getpid() != self._process:
             raise StoreClosedError("this MongoDB store was opened before a fork; open it again in this process")
 
-    def close(self, last_words: Conversation[None]) -> None:
-        """Wait for what is running, say `last_words`, then close the client. They go unheard when the server
-        cannot be reached."""
+    def close(self, last_words: Conversation[None], let_go: Callable[[], None]) -> None:
+        """Wait for what is running, say `last_words` and have `let_go` close what is open, then close the client. They
+        go unheard when the server cannot be reached."""
         if os.getpid() != self._process:
             return
         with self._closing:
@@ -86,6 +86,7 @@ class Driver:
         try:
             with suppress(PyMongoError):
                 self._converse(last_words, None)
+                let_go()
         finally:
             self._waiting.result(self._client.close())
 

@@ -20,12 +20,13 @@ from pymongo.write_concern import WriteConcern
 
 from fsstore.engine import AsyncPersistenceEngine, Lease
 from fsstore.engines import arguments
-from fsstore.engines.mongo import changing, delivery, layout, opening, waking, writing
+from fsstore.engines.mongo import changing, delivery, layout, opening, writing
 from fsstore.engines.mongo.calls import Conversation
 from fsstore.engines.mongo.driver import Driver
 from fsstore.engines.mongo.form import Pages
 from fsstore.engines.mongo.layout import Names
 from fsstore.engines.mongo.opening import Opened
+from fsstore.engines.mongo.waking import Waking
 from fsstore.engines.refusals import said_of, storing, writing_snapshot
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
@@ -69,6 +70,7 @@ class MongoEngine:
         """Begin with a client of one kind; for `awaiting.py`, which has another."""
         self._client_class, self._waiting = client_class, waiting
         self._driver = Driver(self._connected(client_class), waiting)
+        self._waking = Waking(self._driver)
         self._store: Opened | None = None
         self._numbering = waiting.lock()
         self._known = writing.Known()
@@ -108,7 +110,7 @@ class MongoEngine:
     def close(self) -> None:
         """Finish what was accepted, release the leases and let go of the connections."""
         self._begins_anew = False
-        self._driver.close(delivery.release_leases(self._leases))
+        self._driver.close(delivery.release_leases(self._leases), self._waking.close)
 
     def drop(self) -> None:
         """Drop the collections of the store, also after `close()`."""
@@ -276,7 +278,6 @@ class MongoEngine:
         """Wait until there may be a commit after `checkpoint_token`."""
         checkpoint_token, timeout_seconds = arguments.checked_wait(checkpoint_token, timeout_seconds)
         store = self._opened
-        question = store.reads.is_above
-        return waking.wait_for_commits(
-            self._driver, question, checkpoint_token, timeout_seconds, change_streams=store.transactions
+        return self._waking.wait(
+            store.reads.is_above, checkpoint_token, timeout_seconds, change_streams=store.transactions
         )
