@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tasks_on_a_driver import DriverForTasks, UnderTrio, threads_do_it
@@ -57,3 +58,15 @@ async def test_the_loop_goes_on_while_another_holds_the_database(tmp_path: Path)
 
 async def test_a_database_in_memory_stays_with_threads() -> None:
     await threads_do_it("sqlite://")
+
+
+async def test_a_store_that_is_made_on_mariadb_says_nothing_in_the_log_of_its_application(
+    mariadb_databases: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("asyncmy", reason="pip install 'fsstore[aiosql]'")
+    for _ in range(2):
+        async with fsstore.open_async(mariadb_databases.url(tmp_path)) as store:
+            await store.commit(first_attempt("order"))
+            await store.advanced.drop()
+    mariadb_databases.drop(tmp_path)
+    assert caplog.messages == []

@@ -20,6 +20,8 @@ from sqlalchemy import (
     Table,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import DDLCompiler
 from sqlalchemy.types import TypeEngine
 
 from fsstore.engines.sql import types
@@ -27,6 +29,15 @@ from fsstore.engines.sql import types
 _ORIGINAL_CHARACTERS = 2_000  # 1,000, each escaped in the worst case
 
 metadata = MetaData()
+
+
+class _PrimaryKey(PrimaryKeyConstraint):
+    """A primary key with a name, but on MySQL and MariaDB, which ignore it with a warning that asyncmy logs."""
+
+
+@compiles(_PrimaryKey, "mysql", "mariadb")
+def _without_name(key: _PrimaryKey, compiler: DDLCompiler, **_options: Any) -> str:
+    return f"PRIMARY KEY ({', '.join(compiler.preparer.format_column(each) for each in key.columns)})"
 
 
 def _column(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], **options: Any) -> Column[Any]:
@@ -56,7 +67,7 @@ commits = _table(
     _column("Dispatched", SmallInteger, server_default=text("0")),
     _column("Headers", types.Payload, nullable=True),
     _column("Payload", types.Payload),
-    PrimaryKeyConstraint("CheckpointNumber", name="PK_Commits"),
+    _PrimaryKey("CheckpointNumber", name="PK_Commits"),
     CheckConstraint("StreamRevision > 0"),
     CheckConstraint("Items > 0"),
     CheckConstraint("CommitSequence > 0"),
@@ -84,7 +95,7 @@ snapshots = _table(
     _column("StreamId", types.Key),
     _column("StreamRevision", Integer),
     _column("Payload", types.Payload),
-    PrimaryKeyConstraint("BucketId", "StreamId", "StreamRevision", name="PK_Snapshots"),
+    _PrimaryKey("BucketId", "StreamId", "StreamRevision", name="PK_Snapshots"),
     CheckConstraint("StreamRevision > 0"),
 )
 
@@ -93,7 +104,7 @@ store = _table(
     _column("Id", SmallInteger, autoincrement=False),
     _column("SchemaVersion", Integer),
     _column("LastToken", types.Number),
-    PrimaryKeyConstraint("Id", name="PK_FsstoreStore"),
+    _PrimaryKey("Id", name="PK_FsstoreStore"),
 )
 """One row. That it is there says whose store this is; its lock is what commits queue at."""
 
@@ -102,7 +113,7 @@ checkpoints = _table(
     _column("NameKey", types.Key),
     _column("Name", types.text(400)),
     _column("Value", types.Payload),
-    PrimaryKeyConstraint("NameKey", name="PK_FsstoreCheckpoints"),
+    _PrimaryKey("NameKey", name="PK_FsstoreCheckpoints"),
 )
 
 leases = _table(
@@ -112,7 +123,7 @@ leases = _table(
     _column("Holder", types.Key, nullable=True),
     _column("Fence", types.Number),
     _column("ExpiresAt", Double),
-    PrimaryKeyConstraint("NameKey", name="PK_FsstoreLeases"),
+    _PrimaryKey("NameKey", name="PK_FsstoreLeases"),
 )
 
 DELIVERY = (checkpoints, leases)

@@ -12,7 +12,7 @@ CREATE TABLE Commits (
 	Dispatched SMALLINT NOT NULL DEFAULT 0,
 	Headers LONGBLOB,
 	Payload LONGBLOB NOT NULL,
-	CONSTRAINT `PK_Commits` PRIMARY KEY (CheckpointNumber),
+	PRIMARY KEY (CheckpointNumber),
 	CHECK (StreamRevision > 0),
 	CHECK (Items > 0),
 	CHECK (CommitSequence > 0)
@@ -36,7 +36,7 @@ CREATE TABLE FsstoreCheckpoints (
 	NameKey VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
 	Name VARCHAR(400) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
 	Value LONGBLOB NOT NULL,
-	CONSTRAINT `PK_FsstoreCheckpoints` PRIMARY KEY (NameKey)
+	PRIMARY KEY (NameKey)
 )ENGINE=InnoDB
 ;
 CREATE TABLE FsstoreLeases (
@@ -45,14 +45,14 @@ CREATE TABLE FsstoreLeases (
 	Holder VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin,
 	Fence BIGINT NOT NULL,
 	ExpiresAt DOUBLE NOT NULL,
-	CONSTRAINT `PK_FsstoreLeases` PRIMARY KEY (NameKey)
+	PRIMARY KEY (NameKey)
 )ENGINE=InnoDB
 ;
 CREATE TABLE FsstoreStore (
 	Id SMALLINT NOT NULL,
 	SchemaVersion INTEGER NOT NULL,
 	LastToken BIGINT NOT NULL,
-	CONSTRAINT `PK_FsstoreStore` PRIMARY KEY (Id)
+	PRIMARY KEY (Id)
 )ENGINE=InnoDB
 ;
 CREATE TABLE Snapshots (
@@ -60,7 +60,7 @@ CREATE TABLE Snapshots (
 	StreamId VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
 	StreamRevision INTEGER NOT NULL,
 	Payload LONGBLOB NOT NULL,
-	CONSTRAINT `PK_Snapshots` PRIMARY KEY (BucketId, StreamId, StreamRevision),
+	PRIMARY KEY (BucketId, StreamId, StreamRevision),
 	CHECK (StreamRevision > 0)
 )ENGINE=InnoDB
 ;
