@@ -60,6 +60,15 @@ async def test_a_database_in_memory_stays_with_threads() -> None:
     await threads_do_it("sqlite://")
 
 
+async def test_an_option_that_only_the_driver_for_threads_has_stays_with_threads(
+    mariadb_databases: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("asyncmy", reason="pip install 'fsstore[aiosql]'")
+    url = mariadb_databases.url(tmp_path)
+    await threads_do_it(f"{url}{'&' if '?' in url else '?'}program_name=orders&write_timeout=9")
+    mariadb_databases.drop(tmp_path)
+
+
 async def test_a_store_that_is_made_on_mariadb_says_nothing_in_the_log_of_its_application(
     mariadb_databases: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

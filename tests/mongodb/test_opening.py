@@ -79,6 +79,21 @@ def test_an_option_that_nobody_has_is_named_with_those_that_there_are() -> None:
         open_engine("mongodb://127.0.0.1/", no_such_option=1)
 
 
+@pytest.mark.parametrize("url", ["mongodb://me:{}@127.0.0.1/?bogus=1", "mongodb://me:{}@127.0.0.1/orders?w=1&bogus=1"])
+def test_an_option_that_no_url_has_is_refused(url: str, recwarn: pytest.WarningsRecorder) -> None:
+    shown = re.escape(url.format("***"))
+    with pytest.raises(
+        TypeError, match=f"^the URL {shown} has no option 'bogus'; it has those of pymongo's MongoClient$"
+    ):
+        open_engine(url.format("secret"))
+    assert not recwarn.list
+
+
+def test_a_value_that_an_option_of_the_url_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^the URL mongodb://127\.0\.0\.1/\?journal=maybe cannot be used: .*journal"):
+        open_engine("mongodb://127.0.0.1/?journal=maybe")
+
+
 @pytest.mark.parametrize("url", ["mongodb://", "mongodb://127.0.0.1/two words", "mongodb://me@home:secret@127.0.0.1/"])
 def test_what_is_no_url_is_a_value_error(url: str) -> None:
     with pytest.raises(ValueError, match="no MongoDB URL"):

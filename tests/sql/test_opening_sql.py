@@ -14,6 +14,7 @@ from sqlalchemy import update
 import fsstore
 from fsstore.engines import engine_for
 from fsstore.engines.sql import schema, tables
+from fsstore.engines.sql.dialects import parsed
 from fsstore.engines.sql.engine import SqlEngine
 from fsstore.errors import StorageError
 from fsstore.testing.attempts import fill, first_attempt
@@ -64,6 +65,25 @@ def test_an_option_that_no_url_of_sqlite_has_is_refused(option: str, tmp_path: P
         fill(store.advanced, "stream")
     with fsstore.open(f"sqlite:///file:{tmp_path}/orders.db?mode=rw&uri=true") as store:
         assert len(list(store.get_from("stream"))) == 1
+
+
+@pytest.mark.parametrize("database", ["mysql", "mariadb", "mssql", "oracle"])
+def test_an_option_that_the_url_of_a_server_does_not_have_is_refused_before_it_is_asked(database: str) -> None:
+    driver = {"mssql": "pymssql", "oracle": "oracledb"}.get(database, "pymysql")
+    pytest.importorskip(driver, reason=f"pip install 'fsstore[{database}]'")
+    path = "?service_name=orders&bogus=1" if database == "oracle" else "orders?bogus=1"
+    with pytest.raises(
+        TypeError,
+        match=rf"^the URL {database}\+{driver}://me:\*\*\*@127\.0\.0\.1:1/.*bogus=1.* has no option 'bogus'; "
+        rf"it has those of {driver}\.connect$",
+    ):
+        engine_for(f"{database}://me:secret@127.0.0.1:1/{path}")
+
+
+@pytest.mark.parametrize("option", ["ssl_ca=a.pem&ssl_check_hostname=true", "charset=utf8mb4&connect_timeout=3"])
+def test_an_option_that_is_read_on_the_way_to_the_driver_is_none_that_nobody_has(option: str) -> None:
+    pytest.importorskip("pymysql", reason="pip install 'fsstore[mysql]'")
+    assert parsed(f"mysql://127.0.0.1/orders?{option}")
 
 
 def test_readers_and_a_writer_of_an_sqlite_file_do_not_wait_for_one_another(tmp_path: Path) -> None:

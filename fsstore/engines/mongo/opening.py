@@ -13,8 +13,10 @@ from typing import Any
 from pymongo.errors import ConfigurationError, InvalidName, InvalidURI
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
+from pymongo.uri_parser import split_options
 from pymongo.write_concern import WriteConcern
 
+from fsstore.engines import without_password
 from fsstore.engines.mongo import layout, neventstore
 from fsstore.engines.mongo.calls import Conversation
 from fsstore.engines.mongo.documents import OurForm
@@ -34,8 +36,8 @@ _OPTIONS = (
     *("commits", "database", "own", "read_concern", "snapshots", "streams", "write_concern"),
     "those of pymongo's MongoClient",
 )
-_UNKNOWN = re.compile(r"Unknown option:? (\w+)")
-"""How pymongo begins to say it."""
+_UNKNOWN = re.compile(r"Unknown option:? ?(\w*)")
+"""How pymongo begins to say it; not of which, where it stands in the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def connected(
     client_options: Mapping[str, Any],
 ) -> Connected:
     """Nothing is sent yet. What the caller leaves open the URL says, and else the safe way is taken."""
+    _check_url(url)
     try:
         client = client_class(url, connect=False, **client_options)
     except InvalidURI as error:
@@ -94,6 +97,21 @@ def connected(
     except InvalidName as error:
         raise ValueError(f"this is no name in MongoDB: {error}") from error
     return Connected(client, roles, write_concern)
+
+
+def _check_url(url: str) -> None:
+    """`TypeError` for an option that no URL has, `ValueError` for one that is none: pymongo would warn, and go on
+    without it."""
+    # Behind the last @, as a password that nobody escaped may hold a question mark.
+    for option in filter(None, re.split("[&;]", url.rpartition("@")[2].partition("?")[2])):
+        try:
+            split_options(option)
+        except (ConfigurationError, OSError, TypeError, ValueError) as error:
+            of = f"the URL {without_password(url)}"
+            if _UNKNOWN.match(str(error)):
+                known = ("those of pymongo's MongoClient",)
+                raise no_option(of, option.partition("=")[0], known) from error
+            raise ValueError(f"{of} cannot be used: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

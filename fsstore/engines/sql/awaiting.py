@@ -14,6 +14,7 @@ from sqlalchemy import URL, Engine
 from sqlalchemy.util import greenlet_spawn
 
 from fsstore.engines import tasks
+from fsstore.engines.sql.dialects import unknown_options
 from fsstore.engines.sql.engine import SqlEngine
 from fsstore.engines.sql.sqlite_file import in_memory
 from fsstore.engines.waiting import TaskWaiting
@@ -50,8 +51,11 @@ def twin(blocking: SqlEngine) -> AsyncSqlEngine | None:
         if "connect_args" in blocking.sqlalchemy_options:  # meant for the other driver
             return None
         database = replace(database, connect_arguments=database.asyncio_arguments)
+    url = _for_tasks(blocking.url, driver)
+    if unknown_options(url, driver):  # what the other one takes
+        return None
     called = copy(blocking)
-    called.connect(_for_tasks(blocking.url, driver), database, TaskWaiting(), _created)
+    called.connect(url, database, TaskWaiting(), _created)
     return AsyncSqlEngine(called, blocking, max_calls=2 * blocking.pool_size, spawn=greenlet_spawn)
 
 

@@ -5,6 +5,7 @@ Knows SQLAlchemy and the drivers' manners; no table, no statement about commits.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,7 +17,8 @@ from sqlalchemy import URL, ColumnElement, Connection, Double, Engine, event, li
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from fsstore.options import check_options
+from fsstore.engines import without_password
+from fsstore.options import check_options, no_option
 
 WRITES = "fsstore_writes"
 """The execution option of a connection whose transaction is going to write."""
@@ -214,9 +216,27 @@ def parsed(url: str) -> tuple[URL, Database]:
         known = ", ".join(sorted(database.modules))
         raise ValueError(f"the driver {driver!r} is not one that waits: for {database.name} use {known}")
     _require(database, database.modules[driver])
+    found = found.set(drivername=f"{name}+{driver}")
     if name == "sqlite" and not found.query.get("uri"):  # SQLAlchemy would leave them out
         check_options("the URL of an SQLite database", found.query, _IN_SQLITE_URL)
-    return found.set(drivername=f"{name}+{driver}"), database
+    module = database.modules[driver]
+    for option in sorted(unknown_options(found, module)):
+        shown = without_password(found.render_as_string(hide_password=True))
+        raise no_option(f"the URL {shown}", option, (f"those of {module}.connect",))
+    return found, database
+
+
+def unknown_options(url: URL, module: str) -> set[str]:
+    """What the driver does not take of all that the URL says, as far as the signature of its `connect` tells."""
+    try:
+        taken = inspect.signature(import_module(module).connect).parameters
+    except ValueError:  # it is not written in Python
+        return set()
+    if not url.query or any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return set()
+    dialect: Any = url.get_dialect()
+    _, given = dialect(dbapi=dialect.import_dbapi()).create_connect_args(url)
+    return set(given) - set(taken)
 
 
 def _require(database: Database, module: str) -> None:
