@@ -224,10 +224,12 @@ class StoreProjection(_Projection, Generic[S]):
 
 
 class SqliteProjection(_Projection):
-    """`apply(connection, commit)` changes tables of the caller's own; it must not commit or roll back.
+    """`apply(connection, commit)` changes tables of the caller's own; it must not commit or roll back, as
+    `with connection:` and `executescript` do: then it is a `ValueError`.
 
     Each batch is one transaction of `connection`, which also moves the projection's row in the table
-    `fsstore_projections`. Several processes may fold into one database: each begins where the others are.
+    `fsstore_projections`; a connection that is in a transaction already is a `ValueError`. Several processes may fold
+    into one database: each begins where the others are.
     `clear(connection)` empties the tables when it is rebuilt.
     """
 
@@ -257,6 +259,11 @@ class SqliteProjection(_Projection):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._connection.in_transaction:
+            raise ValueError(
+                f"projection {self.name!r}: its connection is in a transaction: commit it or roll it back before, and "
+                "open it without autocommit=False"
+            )
         # Immediately: two processes must not both read the place and then both fold what follows it.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -267,6 +274,13 @@ class SqliteProjection(_Projection):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _check_transaction(self, what: str) -> None:
+        if not self._connection.in_transaction:
+            raise ValueError(
+                f"projection {self.name!r}: {what} ended the transaction, in which its changes and the place are "
+                "stored together: let it neither commit nor roll back, nor enter `with connection:`"
+            )
 
     def _stored_position(self) -> int:
         row: Any = self._connection.execute(
@@ -280,6 +294,7 @@ class SqliteProjection(_Projection):
             commits = self._next_commits()
             for commit in self._wanted(commits):
                 self._apply(self._connection, commit)
+                self._check_transaction("apply")
             if commits:
                 self._move_to(commits[-1].checkpoint_token)
         if commits:
@@ -297,5 +312,6 @@ class SqliteProjection(_Projection):
             raise ValueError(f"projection {self.name!r} was made without clear=, so it cannot be rebuilt")
         with self._transaction():
             self._clear(self._connection)
+            self._check_transaction("clear")
             self._move_to(0)
         self.position = 0

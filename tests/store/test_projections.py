@@ -247,6 +247,39 @@ class TestSqlite:
         ).rebuild()
         assert self.rows(database) == {"a": 6}
 
+    def test_a_connection_in_a_transaction_is_refused(self, store: EventStore, database: sqlite3.Connection) -> None:
+        fill(store.advanced, "a")
+        projection = store.sqlite_projection("counts", database, self.apply, clear=lambda connection: None)
+        database.execute("INSERT INTO counts VALUES ('mine', 1)")
+        refused = pytest.raises(ValueError, match=r"^projection 'counts': its connection is in a transaction")
+        for call in (
+            projection.catch_up,
+            projection.rebuild,
+            lambda: store.sqlite_projection("counts", database, self.apply),
+        ):
+            with refused:
+                call()
+        database.commit()
+        projection.catch_up()
+        assert self.rows(database) == {"mine": 1, "a": 2}
+
+    @pytest.mark.parametrize("isolation_level", ["", None])
+    def test_an_apply_that_commits_is_told_that_it_must_not(
+        self, store: EventStore, database: sqlite3.Connection, isolation_level: str | None
+    ) -> None:
+        fill(store.advanced, "a", commits=2)
+        database.isolation_level = isolation_level  # type: ignore[assignment]
+
+        def apply(connection: sqlite3.Connection, commit: Commit) -> None:
+            with connection:
+                self.apply(connection, commit)
+
+        projection = store.sqlite_projection("counts", database, apply, clear=lambda connection: connection.rollback())
+        for call, what in ((projection.catch_up, "apply"), (projection.rebuild, "clear")):
+            with pytest.raises(ValueError, match=f"^projection 'counts': {what} ended the transaction"):
+                call()
+            assert (projection.position, database.in_transaction) == (0, False)
+
     def test_an_engine_that_cannot_be_waited_for_is_followed(self, tmp_path: Path) -> None:
         class Plain:
             """What is asked of any engine."""
