@@ -86,6 +86,12 @@ def test_an_option_that_is_read_on_the_way_to_the_driver_is_none_that_nobody_has
     assert parsed(f"mysql://127.0.0.1/orders?{option}")
 
 
+@pytest.mark.parametrize("url", ["sqlite://orders.db", "sqlite://user@/orders.db"])
+def test_a_url_of_sqlite_with_two_slashes_is_told_that_it_takes_three(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^an SQLite URL names a file after three slashes .*, not '.*orders\.db'$"):
+        fsstore.open(url)
+
+
 def test_readers_and_a_writer_of_an_sqlite_file_do_not_wait_for_one_another(tmp_path: Path) -> None:
     fsstore.open(f"sqlite:///{tmp_path}/orders.db").close()
     with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:

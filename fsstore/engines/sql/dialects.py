@@ -216,6 +216,11 @@ def parsed(url: str) -> tuple[URL, Database]:
         known = ", ".join(sorted(database.modules))
         raise ValueError(f"the driver {driver!r} is not one that waits: for {database.name} use {known}")
     _require(database, database.modules[driver])
+    if name == "sqlite" and (found.host or found.username or found.password or found.port):
+        raise ValueError(
+            "an SQLite URL names a file after three slashes (sqlite:///orders.db), with four its whole path, "
+            f"not {found.render_as_string(hide_password=True)!r}"
+        )
     found = found.set(drivername=f"{name}+{driver}")
     if name == "sqlite" and not found.query.get("uri"):  # SQLAlchemy would leave them out
         check_options("the URL of an SQLite database", found.query, _IN_SQLITE_URL)
