@@ -107,6 +107,7 @@ class _Check:
                 if self._keyed and (wrong or isinstance(error.__cause__, KeyNotGivenError)):
                     raise  # the keys are not the store's, or not all of them, which is no damage
                 yield f"reading by checkpoint stopped after {self.commits:,} commits: {error}"
+                head = self._token  # what comes behind was read in one way only
         with progress("by stream", len(self.streams)) as advance:
             for number, key in enumerate(self.streams, 1):
                 yield from self._compare(*key, head)

@@ -90,6 +90,18 @@ def test_what_disagrees_is_found(
     assert any(finding in each for each in result["findings"])
 
 
+def test_what_reading_by_checkpoint_did_not_come_to_is_not_called_missing(
+    fsstore: Run, attempts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Wrong()
+    engine.commit_many(attempts)
+    monkeypatch.setattr(engine, "by_checkpoint", damaged)
+    monkeypatch.setattr(engine, "close", lambda: None)
+    monkeypatch.setattr(opening, "engine_for", lambda *_, **__: engine)
+    (result,) = fsstore("verify", "memory:", "--json").json
+    assert result["findings"] == ["reading by checkpoint stopped after 1 commits: a record is damaged"]
+
+
 def test_a_stream_that_is_deleted_meanwhile_is_no_damage(
     fsstore: Run, attempts: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
