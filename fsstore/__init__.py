@@ -20,7 +20,7 @@ from fsstore.errors import (
 )
 from fsstore.hooks import PipelineHook
 from fsstore.model import Commit, CommitAttempt, EventMessage, Snapshot, StreamHead
-from fsstore.serialization import Keys, MsgpackSerializer, Serializer, TypeName, event_type
+from fsstore.serialization import Keys, MsgpackSerializer, Serializer, TypeName, TypeRegistry, event_type
 from fsstore.store import EventStore
 from fsstore.stream import EventStream
 from fsstore.wireup import Wireup, open, open_async
@@ -62,6 +62,7 @@ __all__ = [
     "StreamHead",
     "StreamNotFoundError",
     "TypeName",
+    "TypeRegistry",
     "Wireup",
     "__version__",
     "event_type",
