@@ -46,7 +46,8 @@ class InterchangeError(EventStoreError):
 def write_line(commit: Commit | CommitAttempt) -> str:
     """`commit` as one line of JSON, without the newline; a `Commit` with its `checkpoint_token`.
 
-    Raises `SerializationError`, naming the path, for a value that has no form here, or is nested too deeply.
+    Raises `SerializationError`, naming the path, for a value that is nested too deeply or has no form here, as objects
+    of registered types, which `fsstore.dispatch.messages.CloudEvents` can write.
     """
     try:
         return _dumps(_line(commit))
