@@ -198,6 +198,15 @@ def test_a_lease_may_be_for_ever(url: str) -> None:
             engine.release_lease(lease)
 
 
+def test_a_token_beyond_32_bits_is_an_integer_of_pythons(database: Any, url: str) -> None:
+    with fsstore.open(url) as store:
+        fill(store.advanced, "order")
+        document = database.Commits.find_one_and_delete({"StreamId": "order"})
+        database.Commits.insert_one({**document, "_id": 1 << 40})
+        (commit,) = store.get_from("order")
+        assert (type(commit.checkpoint_token), commit.checkpoint_token) == (int, 1 << 40)
+
+
 def test_a_deleted_commit_leaves_its_number_and_nothing_else(database: Any, url: str) -> None:
     with fsstore.open(url) as store:
         fill(store.advanced, "stream", commits=2)

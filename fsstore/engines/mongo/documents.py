@@ -97,7 +97,7 @@ class OurForm:
             headers,
             events,
             document["BucketId"],
-            document["_id"],
+            int(document["_id"]),  # bson has a class of its own for large ones
         )
 
     def snapshot_payload(self, payload: Any) -> Any:

@@ -72,7 +72,7 @@ class NEventStoreForm:
             headers,
             events,
             document["BucketId"],
-            document["_id"],
+            int(document["_id"]),  # bson has a class of its own for large ones
         )
 
     def snapshot_value(self, stored: Any) -> Any:
