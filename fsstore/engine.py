@@ -25,6 +25,8 @@ class PersistenceEngine(Protocol):
 
     An engine on which no commit can be marked as dispatched may say why in `marks_refused`, a text; without that, or
     with `None`, marks are possible. The builder refuses a dispatcher for its reason.
+
+    One whose payloads are a serializer's has that in `serializer`: it stores the states of projections, too.
     """
 
     def initialize(self) -> None:

@@ -119,8 +119,8 @@ class _Projection:
 class StoreProjection(_Projection, Generic[S]):
     """`fold(state, commit)` gives the next state, beginning with what `initial()` makes.
 
-    The state is kept in the store under the name, in the serializer's form, at most 1,000,000 bytes of it. One
-    process folds at a time; `catch_up` waits for its turn.
+    The state is kept in the store under the name, in the form of the store's serializer unless another is given, at
+    most 1,000,000 bytes of it. One process folds at a time; `catch_up` waits for its turn.
     """
 
     def __init__(
@@ -140,7 +140,9 @@ class StoreProjection(_Projection, Generic[S]):
         self._delivery = delivering(engine)
         self._fold = fold
         self._initial = initial
-        self._serializer = serializer if serializer is not None else MsgpackSerializer()
+        if serializer is None:
+            serializer = getattr(engine, "serializer", None)
+        self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._key = f"projection/{self.name}"
         self._turn: Turn = KeptTurn(engine, self._key)
         self._state: S = initial()

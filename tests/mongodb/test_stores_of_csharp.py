@@ -410,6 +410,16 @@ def test_headers_are_written_as_they_are_there(database: Any, writing: Any) -> N
     assert (written["Headers"], written["Dispatched"]) == ({"a": 1}, False)
 
 
+def test_a_projection_keeps_its_state_there(database: Any, url: str) -> None:
+    load(database, NUMBERED[0])
+    with Wireup.init().using(url).using_serializer("neventstore_json").build() as store:
+        counted = store.projection("counts", lambda count, commit: count + 1, int)
+        counted.catch_up()
+        commits = list(store.advanced.get_from_checkpoint())
+        assert counted.load() == len(commits) > 0
+        assert {type(commit.checkpoint_token) for commit in commits} == {int}  # not bson's own, which no serializer has
+
+
 def test_numbers_go_on_after_what_was_deleted_and_filled(database: Any, writing: Any) -> None:
     load(database, NUMBERED[0])
     last = max(each["_id"] for each in raw(NUMBERED[0], "Commits"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,35 @@ def test_a_state_that_cannot_be_stored_is_said_of_its_projection(store: EventSto
     projection = store.projection("counts", lambda state, commit: {"seen": object()}, dict)
     with pytest.raises(SerializationError, match="the state of projection 'counts' cannot be written"):
         projection.catch_up()
+
+
+@dataclass(frozen=True)
+class Total:
+    events: int
+
+
+def fold_total(total: Total, commit: Commit) -> Total:
+    return Total(total.events + len(commit.events))
+
+
+def test_a_state_may_be_of_a_type_that_the_store_knows(wireup: Wireup) -> None:
+    with wireup.register_types(Total).build() as store:
+        fill(store.advanced, "a", commits=3)
+        store.projection("total", fold_total, lambda: Total(0)).catch_up()
+        assert store.projection("total", fold_total, lambda: Total(0)).state == Total(6)
+
+
+@pytest.mark.parametrize("url", ["memory:", "file:{}/some.store", "sqlite:///{}/some.db"])
+def test_a_state_is_encrypted_as_the_store_is(url: str, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography", reason="pip install 'fsstore[encryption]'")
+    wireup = Wireup.init().using(url.format(tmp_path)).encrypt_with(bytes(range(32)))
+    with wireup.build() as store, store.create_stream("a") as stream:
+        stream.add({"card": "4111 1111"})
+        stream.commit_changes()
+        cards = store.projection("cards", lambda cards, commit: [*cards, commit.events[0].body["card"]], list)
+        cards.catch_up()
+        assert cards.load() == ["4111 1111"]
+        assert b"4111" not in store.advanced.get_checkpoint("projection/cards")  # type: ignore[attr-defined]
 
 
 class TestSqlite:

@@ -79,7 +79,7 @@ class FileEngine(FileDelivery):
         self.path = os.path.abspath(os.fspath(path))
         self.read_only = read_only
         self._options = Options.of(tuning)
-        self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
+        self.serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._create = create
         self._durability = durability
         self._disk: Disk = (
@@ -132,15 +132,15 @@ class FileEngine(FileDelivery):
         if self.read_only:
             from fsstore.engines.file.lifetime.reading_only import open_to_read
 
-            return open_to_read(self._disk, self.path, self._options, self._serializer, check_open)
+            return open_to_read(self._disk, self.path, self._options, self.serializer, check_open)
         if exists:
             layout.read_meta(self._disk, self.path)
         else:
             layout.make_directories(self._disk, self.path)
         store = open_to_write(
-            self._disk, self.path, self._options, self._serializer, check_open, flush=self._durability == "commit"
+            self._disk, self.path, self._options, self.serializer, check_open, flush=self._durability == "commit"
         )
-        self._encoder = Encoder(self._streams, self._serializer, store.seed, self._options)
+        self._encoder = Encoder(self._streams, self.serializer, store.seed, self._options)
         self.group = store.group
         return store
 

@@ -65,7 +65,7 @@ class MemoryEngine(MemoryDelivery):
     """A store that lives as long as this object."""
 
     def __init__(self, serializer: Serializer | None = None) -> None:
-        self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
+        self.serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
         self._lock = threading.RLock()
         self._closed = self._dropped = False
         self._forget_everything()
@@ -135,7 +135,7 @@ class MemoryEngine(MemoryDelivery):
 
     def _encode(self, attempt: CommitAttempt) -> bytes:
         try:
-            return encode_payload(self._serializer, attempt.headers, attempt.events)
+            return encode_payload(self.serializer, attempt.headers, attempt.events)
         except SerializationError as error:
             raise unwritable(attempt, error) from error
 
@@ -220,7 +220,7 @@ class MemoryEngine(MemoryDelivery):
         for stored in self._while_open(found):
             attempt = stored.attempt
             try:
-                headers, events = decode_payload(self._serializer, stored.payload)
+                headers, events = decode_payload(self.serializer, stored.payload)
             except SerializationError as error:
                 raise unreadable(attempt.bucket_id, attempt.stream_id, attempt.commit_id, error) from error
             yield stored_commit(
@@ -255,13 +255,13 @@ class MemoryEngine(MemoryDelivery):
                 return None
             payload = snapshots[max(revisions)]
         with reading_snapshot(*name, max(revisions)):
-            return Snapshot(name[1], max(revisions), self._serializer.loads(payload), name[0])
+            return Snapshot(name[1], max(revisions), self.serializer.loads(payload), name[0])
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         """Store `snapshot`; `False` for a stream without commits and a revision that has one."""
         self._check()
         with writing_snapshot(arguments.checked_value(snapshot, Snapshot)):
-            payload = self._serializer.dumps(snapshot.payload)
+            payload = self.serializer.dumps(snapshot.payload)
         with self._lock:
             self._check()
             stream = self._streams.get((snapshot.bucket_id, snapshot.stream_id))

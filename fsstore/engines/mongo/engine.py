@@ -55,6 +55,7 @@ class MongoEngine:
         by default those of the URL, else majority and journaled, and majority. Nothing is connected yet."""
         self._names = names
         self._serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
+        self.serializer = None if opening.allows_csharp(self._serializer) else self._serializer
         self._connected = partial(
             opening.connected,
             url=url,

@@ -149,7 +149,7 @@ def opened(names: Names, serializer: Serializer) -> Conversation[Opened]:
     """Find out whose documents these are. A store of ours is made where there is none; others are not touched."""
     transactions = yield from layout.capabilities()
     kind = yield from layout.recognize(names)
-    allowed = _allows_csharp(serializer)
+    allowed = allows_csharp(serializer)
     ours = OurForm(serializer)
     if kind is None or kind is Kind.OURS:
         if allowed:
@@ -164,6 +164,6 @@ def opened(names: Names, serializer: Serializer) -> Conversation[Opened]:
     return Opened(kind, form, NumberedReads(form), allowed, transactions)
 
 
-def _allows_csharp(serializer: Serializer) -> bool:
+def allows_csharp(serializer: Serializer) -> bool:
     """Whether writing into a store of NEventStore was asked for."""
     return isinstance(innermost(serializer), NEventStoreJson)

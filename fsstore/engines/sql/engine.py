@@ -62,7 +62,8 @@ class SqlEngine(SqlDelivery):
         self.url, self.database = parsed(url)
         self.pool_size, self.sqlalchemy_options = checked_at_least(pool_size, 0, "pool_size"), sqlalchemy_options
         self._timeout_seconds = checked_timeout(timeout_seconds)
-        self._rows = Rows(serializer if serializer is not None else MsgpackSerializer())
+        self.serializer: Serializer = serializer if serializer is not None else MsgpackSerializer()
+        self._rows = Rows(self.serializer)
         self._create = create
         self._name = without_password(self.url.render_as_string(hide_password=True))
         self.connect(self.url, self.database, ThreadWaiting(), create_engine)
