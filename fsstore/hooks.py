@@ -19,7 +19,8 @@ _MAX_CONVERSIONS = 100
 
 
 class PipelineHook:
-    """A base class whose methods change nothing. Any object that has some of these methods is a hook."""
+    """A base class whose methods change nothing. Any object that has some of these methods is a hook; one that has
+    coroutine functions does not inherit from this, whose methods are typed as functions."""
 
     def select_commit(self, commit: Commit) -> Commit | None:
         """What a reader gets in place of `commit`; `None` hides it."""
