@@ -95,6 +95,7 @@ class MongoEngine:
     @property
     def _opened(self) -> Opened:
         if self._store is None:
+            self._driver.check()  # one that was dropped begins anew when it is asked to
             self.initialize()
         assert self._store is not None
         return self._store
