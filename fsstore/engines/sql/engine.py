@@ -94,11 +94,11 @@ class SqlEngine(SqlDelivery):
 
     def initialize(self) -> None:
         """Find out whose store it is; make the tables where there are none, bring older ones of ours up to date."""
+        self._under_way.make(self._find_tables, partial(self._check, even_closed=self._begins_anew))
         with self._closing:
             if self._begins_anew:
-                self._closed = self._dropped = self._begins_anew = False
                 self._begin_delivery(self.database.now)
-        self._under_way.make(self._find_tables, self._check)
+                self._closed = self._dropped = self._begins_anew = False
 
     def _find_tables(self) -> None:
         if not self._create and is_missing(self.url):
