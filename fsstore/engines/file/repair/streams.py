@@ -12,11 +12,10 @@ from fsstore.engines.file.files.handles import size_of
 from fsstore.engines.file.formats import format, index_entries
 from fsstore.engines.file.repair.remains import Extent, commits_text, measure, whole_records
 from fsstore.engines.file.repair.rewrite import Piece, Rewrite
-from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.streams.segments import FILES, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.look import Look
 from fsstore.engines.file.verify.segments import stated_stream
 
-_KINDS = {format.COMMIT: SEGMENT, format.SNAPSHOT: SNAPSHOTS}
 _Pieces = dict[tuple[bytes, str], list[Piece]]
 
 
@@ -62,7 +61,7 @@ class DamagedStreams:
         for path in everywhere:
             for offset, header in whole_records(self._disk, path, self._look.seed):
                 self.next_token = max(self.next_token, header.token + 1)
-                kind = _KINDS.get(header.kind)
+                kind = FILES.get(header.kind)
                 if header.key in keys and kind is not None:
                     pieces.setdefault((header.key, kind), []).append(Piece(path, offset, header))
         return pieces

@@ -21,6 +21,8 @@ SEGMENT = "segment"
 SNAPSHOTS = "snapshots"
 INDEX = "index"
 IDS = "ids"
+FILES = {format.COMMIT: SEGMENT, format.SNAPSHOT: SNAPSHOTS}
+"""Which of a stream's files has the records of a kind."""
 # Two ids of 1,000 characters of at most four bytes, and what stands around them.
 NAMES_BYTES = 8_192 + 128
 _FIRST_CHUNK_BYTES = 1 << 16

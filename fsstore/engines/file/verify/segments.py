@@ -10,12 +10,12 @@ from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.files.handles import opened, read_from
 from fsstore.engines.file.formats import format, index_entries
 from fsstore.engines.file.log.scan import Gap, in_file_of, scan
-from fsstore.engines.file.streams.segments import NAMES_BYTES, SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.streams.segments import FILES, NAMES_BYTES, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.finding import Finding
 from fsstore.engines.file.verify.stream_indexes import StreamIndexes
 from fsstore.errors import CorruptionError
 
-KINDS = {SEGMENT: format.COMMIT, SNAPSHOTS: format.SNAPSHOT}
+KINDS = {file: kind for kind, file in FILES.items()}
 
 
 class Names(NamedTuple):

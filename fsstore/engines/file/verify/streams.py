@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fsstore.engines.file.files import layout
 from fsstore.engines.file.files.handles import size_of
 from fsstore.engines.file.formats import index_entries
-from fsstore.engines.file.streams.segments import IDS, INDEX, SEGMENT, SNAPSHOTS, Segments, Stream
+from fsstore.engines.file.streams.segments import FILES, IDS, INDEX, SEGMENT, SNAPSHOTS, Segments, Stream
 from fsstore.engines.file.verify.commits import CommitsCheck
 from fsstore.engines.file.verify.finding import NOTHING_LOST, Finding
 from fsstore.engines.file.verify.look import Look
@@ -75,7 +75,7 @@ class StreamsCheck:
         """Files that the journal goes on with, that are not there, and of which no slot tells."""
         look = self._look
         for (key, record_kind), first in look.unfolded.firsts():
-            kind = next(kind for kind, one in KINDS.items() if one == record_kind)
+            kind = FILES[record_kind]
             path, stream = self._files.path(key, kind), Stream.of(*look.journal.names[key])
             if first.begins or look.unfolded.deletes(key, stream.bucket_id) or self._disk.exists(path):
                 continue

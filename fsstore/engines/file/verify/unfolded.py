@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fsstore.engines.file.formats import file_headers, format
 from fsstore.engines.file.log.scan import Gap, Survey
-from fsstore.engines.file.streams.segments import SEGMENT, SNAPSHOTS
+from fsstore.engines.file.streams.segments import FILES
 
 
 class First(NamedTuple):
@@ -38,10 +38,9 @@ class Unfolded:
             self._positions.add(item.position)
             if item.kind == format.DELETE_STREAM:
                 self._reset.add(item.key)
-            elif item.kind in (format.COMMIT, format.SNAPSHOT):
-                kind = SEGMENT if item.kind == format.COMMIT else SNAPSHOTS
+            elif item.kind in FILES:
                 prefix = format.stream_prefix(*journal.names[item.key])
-                begins = item.place == file_headers.stream_file_header_bytes(prefix, kind)
+                begins = item.place == file_headers.stream_file_header_bytes(prefix, FILES[item.kind])
                 self._first.setdefault((item.key, item.kind), First(item.place, item.sequence, begins))
                 if item.kind == format.COMMIT:
                     self.first_token = self.first_token or item.token
