@@ -292,15 +292,14 @@ def test_nothing_is_wrong_while_others_write_fold_and_delete(tmp_path: Path) -> 
     writers = [FileEngine(path, **options) for _ in range(2)]
     for engine in writers:
         engine.initialize()
-    stop = threading.Event()
     failures: list[BaseException] = []
 
     def write(number: int) -> None:
         try:
             # A purge of the other's bucket would rightly end a stream that is being written.
-            engine, count, own = writers[number], 0, f"own-{number}"
-            while not stop.is_set():
-                count += 1
+            engine, own = writers[number], f"own-{number}"
+            # So many and not until it is verified: that takes the longer the more there is.
+            for count in range(1, 201):
                 fill(engine, f"{number}-{count}", commits=1 + count % 4, bucket_id="other" if count % 5 else own)
                 if count % 7 == 0:
                     engine.delete_stream("other", f"{number}-{count - 1}")
@@ -312,11 +311,11 @@ def test_nothing_is_wrong_while_others_write_fold_and_delete(tmp_path: Path) -> 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
+    found: list[Finding] = []
     try:
-        found = [one for _ in range(6) for one in verify(DISK, str(path))]
-        found += list(writers[0].verify())
+        while any(thread.is_alive() for thread in threads):
+            found += [*verify(DISK, str(path)), *writers[0].verify()]
     finally:
-        stop.set()
         for thread in threads:
             thread.join()
         for engine in writers:
