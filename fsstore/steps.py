@@ -40,6 +40,8 @@ def all_of(functions: Iterable[Callable[..., Any]]) -> Steps[None]:
     for function in functions:
         try:
             yield Call(function)
+        except GeneratorExit:  # who carries it out was interrupted, and does not go on
+            raise
         except BaseException as error:
             errors.append(error)
     if errors:

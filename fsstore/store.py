@@ -47,6 +47,7 @@ class StoreRules:
         self._closing = threading.RLock()
         self._process = os.getpid()
         self._dispatching = False
+        self._to_close: list[Callable[..., Any]] = []
         self._closed = False
 
     def _opening(
@@ -136,9 +137,22 @@ class StoreRules:
         with self._closing:
             if self._closed:
                 return
+            delivery = (part.close for part in (self._subscriptions, self._scheduler) if part is not None)
+            self._to_close = [*delivery, *self._hooks.closes]
             self._closed = True
-        delivery = (part.close for part in (self._subscriptions, self._scheduler) if part is not None)
-        yield from all_of([*delivery, *self._hooks.closes, self._engine.close])
+        yield from all_of(self._left_to_close())
+
+    def _closing_on(self) -> Steps[None]:
+        """After `closing` was interrupted: what it did not come to, and the engine in any case."""
+        yield from self.closing()
+        if self._process == os.getpid():
+            yield from all_of(self._left_to_close())
+
+    def _left_to_close(self) -> Iterator[Callable[..., Any]]:
+        while self._to_close:
+            yield self._to_close[0]
+            del self._to_close[0]
+        yield self._engine.close
 
     def _check(self) -> None:
         if self._closed:
@@ -288,11 +302,21 @@ class EventStore(StoreRules):
     def close(self) -> None:
         """Stop delivering, close subscriptions, hooks and the engine. Harmless when repeated.
 
-        All of them are closed, whatever fails; then the first error is raised. A signal's handler may close the store,
-        too: what it interrupted in an engine goes on to its end, and a thread closes the store then.
+        All of them are closed, whatever fails and whoever interrupts it; then the first error is raised. A signal's
+        handler may close the store, too: what it interrupted in an engine goes on to its end, and a thread closes the
+        store then.
         """
+        try:
+            self._close(self.closing)
+        except Exception:
+            raise
+        except BaseException:
+            self._close(self._closing_on)
+            raise
+
+    def _close(self, steps: Callable[[], Steps[None]]) -> None:
         if not _interrupts_an_engine():
-            run(self.closing())
+            run(steps())
             return
         # The call that was interrupted would be waited for, in the thread that is to go on with it.
         threading.Thread(target=self._close_behind, name="fsstore closing").start()

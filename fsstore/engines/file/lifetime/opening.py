@@ -13,7 +13,7 @@ from fsstore.engines.file.collector import CollectorHeld
 from fsstore.engines.file.disk.disk import Disk
 from fsstore.engines.file.files import layout
 from fsstore.engines.file.lifetime.making import make_store
-from fsstore.engines.file.lifetime.open_store import WritableStore
+from fsstore.engines.file.lifetime.open_store import OpenStore, WritableStore
 from fsstore.engines.file.log.journal import Journal
 from fsstore.engines.file.options import Options
 from fsstore.engines.file.processes.control import ERASE, FOLD_BEGUN, FOLDED, Control
@@ -40,6 +40,7 @@ def open_to_write(
             if not layout.look(disk, path):
                 make_store(disk, path, journal_bytes=options.first_journal_bytes)
             store = _attach(disk, path, options, serializer, check_open, locks, flush=flush)
+            opened.callback(OpenStore.close, store)  # for who is interrupted on the way out
         opened.pop_all()
     return store
 
