@@ -130,7 +130,13 @@ class AsyncEventStore(StoreRules):
 
         # Where a cancelled scope is left, every `await` would be cancelled again.
         with CancelScope(shield=True):
-            await run_async(self.closing())
+            try:
+                await run_async(self.closing())
+            except Exception:
+                raise
+            except BaseException:  # asyncio's own cancelling knows no shield
+                await run_async(self._closing_on())
+                raise
 
     async def __aenter__(self) -> AsyncEventStore:
         self._check()

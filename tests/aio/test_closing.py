@@ -167,6 +167,25 @@ async def test_a_stored_commit_is_delivered_whoever_is_cancelled_then(engine: Pe
         assert delivered == [1]
 
 
+def test_closing_that_asyncio_cancels_at_any_step_is_done_all_the_same(tmp_path: Path) -> None:
+    async def close_cancelled_after(steps: int) -> None:
+        engine = FileEngine(tmp_path / f"{steps}.store")
+        store = await Wireup.init().using_engine(engine).dispatch_to(Receiver()).build_async()
+        closing = asyncio.create_task(store.close())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        closing.cancel()
+        with suppress(asyncio.CancelledError):
+            await closing
+        if steps:  # else it had not begun
+            with pytest.raises(StoreClosedError, match="is closed"):
+                engine.opened()
+        await store.close()
+
+    for steps in range(30):
+        asyncio.run(close_cancelled_after(steps))
+
+
 async def test_everything_is_closed_whatever_fails_and_the_first_error_is_raised() -> None:
     class FullEngine(MemoryEngine):
         def release_lease(self, lease: Lease) -> None:
