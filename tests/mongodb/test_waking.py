@@ -148,7 +148,7 @@ def test_who_waits_and_is_interrupted_anywhere_can_wait_again(waiter: Any, said:
 
 def test_a_server_that_is_lost_is_waited_for_with_another_stream(killable: tuple[Server, str]) -> None:
     server, url = killable
-    engine: Any = open_engine(url, serverSelectionTimeoutMS=500)
+    engine: Any = open_engine(url, serverSelectionTimeoutMS=5000)
     engine.initialize()
     assert not engine.wait_for_commits(0, 0.1)
     server.kill()
