@@ -40,9 +40,7 @@ class DelegateMessageDispatcher:
 
     def __init__(self, deliver: Callable[[Commit], Any]) -> None:
         if not callable(deliver):
-            raise TypeError(
-                f"a function is needed, or a dispatcher, which has `dispatch` and `close`, not {type(deliver).__name__}"
-            )
+            raise TypeError(f"a function is needed, or what has a `dispatch`, not {type(deliver).__name__}")
         self._deliver = deliver
 
     def dispatch(self, commit: Commit) -> Any:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import TypeVar
 from uuid import UUID
 
-from fsstore.errors import ConcurrencyError, DuplicateCommitError, EventStoreError, SerializationError
+from fsstore.errors import (
+    ConcurrencyError,
+    DuplicateCommitError,
+    EventStoreError,
+    SerializationError,
+    StorageError,
+    StoreClosedError,
+)
 from fsstore.model import CommitAttempt, Snapshot, named
 
+T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=EventStoreError)
 
 
@@ -46,10 +54,12 @@ def does_not_follow(
 
 def storing(attempts: Sequence[CommitAttempt]) -> str:
     """What failed, when it was this."""
-    if not attempts:
-        return "storing nothing"
-    others = len(attempts) - 1
-    return f"storing {named(attempts[0])}" + (f" and {others} more" if others else "")
+    return storing_named(named(attempts[0]), len(attempts)) if attempts else "storing nothing"
+
+
+def storing_named(first: str, count: int) -> str:
+    """The same for who has only the first commit's name."""
+    return f"storing {first}" + (f" and {count - 1} more" if count > 1 else "")
 
 
 def said_of(what: str, error: ErrorT) -> ErrorT:
@@ -58,6 +68,18 @@ def said_of(what: str, error: ErrorT) -> ErrorT:
     told.args = (f"{what}: {error}",)
     told.__cause__ = error.__cause__
     return told.with_traceback(error.__traceback__)
+
+
+def for_commits(
+    attempts: Sequence[CommitAttempt],
+    call: Callable[[], T],
+    errors: tuple[type[EventStoreError], ...] = (StorageError, StoreClosedError),
+) -> T:
+    """What `call` gives; these errors of it are said of the commits that were to be stored."""
+    try:
+        return call()
+    except errors as error:
+        raise said_of(storing(attempts), error) from error.__cause__
 
 
 def unwritable(attempt: CommitAttempt, error: SerializationError) -> SerializationError:

@@ -55,8 +55,10 @@ class _RefusedError(TypeError):
 
 
 def _checked(data: bytes, value: Any) -> bytes:
-    """`data`, as which `value` was packed; refused where msgpack took something for bytes that would come back as such.
-    That is looked for where there may be bytes only: what stands before them seldom stands elsewhere."""
+    """`data`, as which `value` was packed; refused where msgpack took a buffer for bytes, as which it would come back.
+
+    Bytes and buffers follow one of three marks (bin 8 to bin 32); most payloads have none of these, and are not walked.
+    """
     if 0xC4 in data or 0xC5 in data or 0xC6 in data:
         _refuse_buffers(value)
     return data

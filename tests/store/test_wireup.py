@@ -277,7 +277,7 @@ class TestWrongArguments:
             def close(self) -> None: ...
 
         wrong: Any = Half()
-        with pytest.raises(TypeError, match=r"or a dispatcher, which has `dispatch` and `close`, not Half$"):
+        with pytest.raises(TypeError, match=r"a function is needed, or what has a `dispatch`, not Half$"):
             Wireup.init().dispatch_to(wrong)
 
     def test_a_dispatcher_without_anything_to_close(self) -> None:

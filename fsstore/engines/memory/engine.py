@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from fsstore.engines import arguments, without_password
@@ -19,9 +20,8 @@ from fsstore.engines.refusals import (
     conflict,
     duplicate,
     follows,
+    for_commits,
     reading_snapshot,
-    said_of,
-    storing,
     unreadable,
     unwritable,
     writing_snapshot,
@@ -109,10 +109,7 @@ class MemoryEngine(MemoryDelivery):
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none."""
         attempts = arguments.checked_attempts(attempts)
-        try:
-            return self._store(attempts)
-        except StoreClosedError as error:
-            raise said_of(storing(attempts), error) from None
+        return for_commits(attempts, partial(self._store, attempts))
 
     def _store(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         self._check()

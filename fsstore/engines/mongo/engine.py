@@ -27,10 +27,10 @@ from fsstore.engines.mongo.form import Pages
 from fsstore.engines.mongo.layout import Names
 from fsstore.engines.mongo.opening import Opened
 from fsstore.engines.mongo.waking import Waking
-from fsstore.engines.refusals import said_of, storing, writing_snapshot
+from fsstore.engines.refusals import for_commits, writing_snapshot
 from fsstore.engines.threaded import ThreadedEngine
 from fsstore.engines.waiting import ThreadWaiting, Waiting
-from fsstore.errors import StorageError, StoreClosedError
+from fsstore.errors import StoreClosedError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead, checked_checkpoint, checked_name
 from fsstore.serialization import MsgpackSerializer, Serializer
 
@@ -146,10 +146,7 @@ class MongoEngine:
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts, or raise and store none. Several need a server with transactions."""
         attempts = arguments.checked_attempts(attempts)
-        try:
-            numbers = self._store_all(attempts)
-        except (StorageError, StoreClosedError) as error:
-            raise said_of(storing(attempts), error) from error.__cause__
+        numbers = for_commits(attempts, partial(self._store_all, attempts))
         return [Commit.of(attempt, number) for attempt, number in zip(attempts, numbers, strict=True)]
 
     def _store_all(self, attempts: Sequence[CommitAttempt]) -> Sequence[int]:

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 
 from fsstore.engine import AsyncPersistenceEngine
 from fsstore.engines import arguments, without_password
-from fsstore.engines.refusals import reading_snapshot, said_of, storing
+from fsstore.engines.refusals import for_commits, reading_snapshot, storing
 from fsstore.engines.sql import reads, schema, writes
 from fsstore.engines.sql.delivery import SqlDelivery
 from fsstore.engines.sql.dialects import Database, parsed
@@ -200,10 +200,8 @@ class SqlEngine(SqlDelivery):
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         """Store all attempts in one transaction, or raise and store none."""
         attempts = arguments.checked_attempts(attempts)
-        try:
-            return self._store(attempts)
-        except StoreClosedError as error:
-            raise said_of(storing(attempts), error) from None
+        # Other errors of a transaction say themselves what it was for.
+        return for_commits(attempts, partial(self._store, attempts), (StoreClosedError,))
 
     def _store(self, attempts: Sequence[CommitAttempt]) -> list[Commit]:
         self._check()

@@ -15,7 +15,7 @@ from fsstore.engines.file.pace import Pace
 from fsstore.engines.file.state.view import View
 from fsstore.engines.file.streams.segments import SNAPSHOTS, Stream
 from fsstore.engines.file.writing.group import Queued
-from fsstore.engines.refusals import does_not_follow, said_of, stored_already
+from fsstore.engines.refusals import does_not_follow, said_of, stored_already, storing_named
 from fsstore.errors import StorageError
 
 PACED: Final = 8
@@ -164,8 +164,7 @@ class CommitRequest(Request):
         self.records = records
 
     def __str__(self) -> str:
-        others = len(self.records) - 1
-        return f"storing {_named(self.records[0])}" + (f" and {others} more" if others else "")
+        return storing_named(_named(self.records[0]), len(self.records))
 
     def plan(self, plan: Plan) -> None:
         view, heads, ids, records = plan.view, plan.heads, plan.ids, self.records

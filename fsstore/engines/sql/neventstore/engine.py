@@ -12,12 +12,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from fsstore.engines import arguments
-from fsstore.engines.refusals import said_of, storing
+from fsstore.engines.refusals import for_commits
 from fsstore.engines.sql.neventstore.connecting import Connecting
 from fsstore.engines.sql.neventstore.reading import Reading
 from fsstore.engines.sql.neventstore.rows import Rows
 from fsstore.engines.sql.neventstore.writing import Writing
-from fsstore.errors import StorageError, StoreClosedError
+from fsstore.errors import StorageError
 from fsstore.model import Commit, CommitAttempt, Snapshot, StreamHead
 
 
@@ -124,11 +124,7 @@ class NEventStoreEngine:
 
     def commit_many(self, attempts: Iterable[CommitAttempt]) -> list[Commit]:
         attempts = arguments.checked_attempts(attempts)
-        try:
-            writing = self._writing
-        except (StorageError, StoreClosedError) as error:
-            raise said_of(storing(attempts), error) from None
-        return writing.commit_many(attempts)
+        return for_commits(attempts, lambda: self._writing).commit_many(attempts)
 
     def add_snapshot(self, snapshot: Snapshot) -> bool:
         return self._writing.add_snapshot(arguments.checked_value(snapshot, Snapshot))
