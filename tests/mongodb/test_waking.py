@@ -40,8 +40,9 @@ def said() -> Said:
 
 
 @pytest.fixture
-def waiter(url: str, said: Said) -> Iterator[Any]:
-    """An engine whose waits can be counted."""
+def waiter(url: str, said: Said, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An engine whose waits can be counted, and whose streams may rest for as long as a busy machine makes them."""
+    monkeypatch.setattr(waking, "_LONGEST_REST_SECONDS", 60.0)
     engine = open_engine(url, event_listeners=[said])
     engine.initialize()
     yield engine
@@ -91,7 +92,7 @@ def test_an_account_that_may_not_watch_asks(url: str, who: str, failing: mongodb
 def test_who_waits_again_and_again_keeps_one_stream_open_until_the_engine_is_closed(waiter: Any, said: Said) -> None:
     [token] = [commit.checkpoint_token for commit in fill(waiter, "stream")]
     for _ in range(5):
-        assert not waiter.wait_for_commits(token, 0.1)
+        assert not waiter.wait_for_commits(token, 0.5)
     assert (said.counted["aggregate"], said.counted["killCursors"]) == (1, 0)
     waiter.close()
     assert said.counted["killCursors"] == 1
@@ -100,14 +101,14 @@ def test_who_waits_again_and_again_keeps_one_stream_open_until_the_engine_is_clo
 def test_a_refusal_is_not_asked_for_again_and_again(waiter: Any, said: Said, failing: mongodb.FailPoint) -> None:
     with failing("aggregate", errorCode=13, times=5):
         for _ in range(5):
-            assert not waiter.wait_for_commits(0, 0.1)
+            assert not waiter.wait_for_commits(0, 0.5)
         assert said.counted["aggregate"] == 1
 
 
 def test_what_was_read_meanwhile_wakes_nobody(waiter: Any, url: str, said: Said) -> None:
-    assert not waiter.wait_for_commits(0, 0.1)
+    assert not waiter.wait_for_commits(0, 0.5)
     token = fill(waiter, "stream", commits=20)[-1].checkpoint_token
-    assert not waiter.wait_for_commits(token, 0.1)
+    assert not waiter.wait_for_commits(token, 0.5)
     other = open_engine(url)
     later = threading.Timer(0.2, fill, (other, "next"))
     later.start()
@@ -122,7 +123,7 @@ def test_a_stream_that_rested_for_long_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(waking, "_LONGEST_REST_SECONDS", 0.0)
     for _ in range(2):
-        assert not waiter.wait_for_commits(0, 0.1)
+        assert not waiter.wait_for_commits(0, 0.5)
     assert (said.counted["aggregate"], said.counted["killCursors"]) == (2, 1)
 
 
@@ -148,7 +149,7 @@ def test_who_waits_and_is_interrupted_anywhere_can_wait_again(waiter: Any, said:
 
 def test_a_server_that_is_lost_is_waited_for_with_another_stream(killable: tuple[Server, str]) -> None:
     server, url = killable
-    engine: Any = open_engine(url, serverSelectionTimeoutMS=5000)
+    engine: Any = open_engine(url, serverSelectionTimeoutMS=2000)
     engine.initialize()
     assert not engine.wait_for_commits(0, 0.1)
     server.kill()
